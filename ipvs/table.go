@@ -1,0 +1,34 @@
+package ipvs
+
+// Table is an IPVS table: services, each with its destinations. The nil Table
+// is empty. Order has no meaning to [Plan]; the kernel lists destinations
+// newest first, and some schedulers choose by that order.
+type Table []Entry
+
+// Entry is one service with its destinations.
+type Entry struct {
+	Service      Service
+	Destinations []Destination
+}
+
+// Keys returns the table's services as a set.
+func (t Table) Keys() map[ServiceKey]bool {
+	m := make(map[ServiceKey]bool, len(t))
+	for i := range t {
+		m[t[i].Service.ServiceKey] = true
+	}
+	return m
+}
+
+// Keep returns want together with those services of have that want does not
+// name: what a program asks for that owns only the services it names.
+func Keep(have, want Table) Table {
+	named := want.Keys()
+	out := append(Table(nil), want...)
+	for _, e := range have {
+		if !named[e.Service.ServiceKey] {
+			out = append(out, e)
+		}
+	}
+	return out
+}
