@@ -1,0 +1,188 @@
+package boot
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/lab/job"
+)
+
+// A session is a machine at work.
+type session struct {
+	cmd  *exec.Cmd // the watcher
+	life *os.File  // closing it ends the machine
+	wires
+	o *Options
+
+	log     tail
+	copying sync.WaitGroup // out, err, log
+	n       [2]int64       // bytes copied to stdout and stderr
+	copyErr [2]error
+	started time.Time
+}
+
+func newSession(cmd *exec.Cmd, life *os.File, w wires, o *Options) *session {
+	s := &session{cmd: cmd, life: life, wires: w, o: o, started: time.Now()}
+	s.log.open(o.Log)
+	s.copying.Go(func() { s.n[0], s.copyErr[0] = io.Copy(o.Stdout, w.out) })
+	s.copying.Go(func() { s.n[1], s.copyErr[1] = io.Copy(o.Stderr, w.err) })
+	s.copying.Go(func() { io.Copy(&s.log, w.log) })
+	return s
+}
+
+// outcome is what is known of the program so far.
+type outcome struct {
+	ready bool
+	end   *job.Ending
+	fault string // what the kernel's init could not do
+	why   string // why we ended the machine, if we did
+	limit bool   // that was the time limit
+}
+
+// follow waits for the end.
+func (s *session) follow() (int, error) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGWINCH)
+	defer signal.Stop(signals)
+	if s.o.TTY {
+		restore := rawTerminal()
+		defer restore()
+		go io.Copy(s.in, s.o.Stdin)
+	}
+	lines := make(chan string)
+	go s.report(lines)
+	var c outcome
+	limit := newLimit(s.o.Limit)
+	for lines != nil {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				lines = nil
+			}
+			c.note(line)
+			if c.end != nil || c.fault != "" {
+				limit = newLimit(haltGrace)
+			}
+		case <-limit:
+			c.expire(s)
+			limit = newLimit(dumpGrace)
+		case sig := <-signals:
+			s.handle(sig.(unix.Signal), &c)
+		}
+	}
+	return s.finish(&c)
+}
+
+// report passes on what the kernel's init says, until the machine has ended.
+func (s *session) report(lines chan<- string) {
+	in := bufio.NewScanner(s.ctl)
+	for in.Scan() {
+		lines <- in.Text()
+	}
+	s.cmd.Wait()
+	close(lines)
+}
+
+const (
+	haltGrace = 5 * time.Second  // to power off
+	dumpGrace = 10 * time.Second // to say where the program hangs
+)
+
+func newLimit(d time.Duration) <-chan time.Time {
+	if d <= 0 {
+		return nil
+	}
+	return time.After(d)
+}
+
+func (c *outcome) note(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	switch word {
+	case job.Ready:
+		c.ready = true
+	case job.Exit:
+		if e, err := job.ParseEnding(rest); err == nil {
+			c.end = &e
+		}
+	case job.Fault:
+		c.fault = job.ParseFault(rest)
+	}
+}
+
+// expire is called when time is up, first for the program, which a SIGQUIT
+// makes say where it is if it is a Go program, then for the machine.
+func (c *outcome) expire(s *session) {
+	done := c.end != nil || c.fault != ""
+	if !done && !c.limit {
+		c.limit = true
+		if c.ready {
+			s.send(fmt.Sprintf("%s %d\n", job.Signal, unix.SIGQUIT))
+			return
+		}
+	}
+	s.life.Close()
+}
+
+func (s *session) handle(sig unix.Signal, c *outcome) {
+	switch sig {
+	case unix.SIGWINCH:
+		s.send(window().Line())
+	case unix.SIGQUIT: // go test sends it on its own time limit
+		s.send(fmt.Sprintf("%s %d\n", job.Signal, sig))
+	default:
+		c.why = sig.String()
+		s.life.Close()
+	}
+}
+
+// send writes a line to the kernel's init. One that does not listen is found
+// out by the time limit.
+func (s *session) send(line string) {
+	_ = s.ctlIn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = s.ctlIn.WriteString(line)
+}
+
+// finish turns what is known into a status.
+func (s *session) finish(c *outcome) (int, error) {
+	s.life.Close()
+	s.copying.Wait()
+	took := time.Since(s.started).Round(100 * time.Millisecond)
+	stage := "while it booted"
+	if c.ready {
+		stage = "while the program ran"
+	}
+	switch {
+	case c.why != "":
+		return StatusFault, fmt.Errorf("ended by signal: %s", c.why)
+	case c.limit:
+		return StatusTimeout, fmt.Errorf("time limit of %v reached %s%s", s.o.Limit, stage, s.log.last())
+	case c.fault != "":
+		return StatusFault, fmt.Errorf("%s", c.fault)
+	case c.end == nil:
+		return StatusFault, fmt.Errorf("the kernel died after %v %s (%v)%s", took, stage, s.cmd.ProcessState, s.log.last())
+	}
+	if err := s.lost(c.end); err != nil {
+		return StatusFault, err
+	}
+	return c.end.Status, nil
+}
+
+// lost tells whether output is missing. A reader of ours that went away early
+// is no loss.
+func (s *session) lost(e *job.Ending) error {
+	for i, want := range []int64{e.Out, e.Err} {
+		if s.copyErr[i] == nil && s.n[i] != want {
+			return fmt.Errorf("the program wrote %d bytes to descriptor %d, %d arrived", want, i+1, s.n[i])
+		}
+	}
+	return nil
+}

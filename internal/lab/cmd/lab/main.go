@@ -1,0 +1,45 @@
+// Command lab runs a program in a kernel that has IPVS:
+//
+//	lab [flags] PROGRAM [ARGUMENTS]
+//	go test -exec "$PWD/bin/lab" -run TestKernel ./...
+//
+// It is also, started by other names, the first process of that kernel, the
+// kernel's modprobe, and the watcher that cleans up. See docs/lab.md.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/goipvs/goipvs/internal/lab/boot"
+	"github.com/goipvs/goipvs/internal/lab/guest"
+	"github.com/goipvs/goipvs/internal/lab/job"
+)
+
+func main() {
+	file := os.Getenv(job.Env)
+	switch {
+	case os.Getpid() == 1 && file != "":
+		guest.Init(file)
+	case filepath.Base(os.Args[0]) == "modprobe":
+		os.Exit(guest.Modprobe(os.Args[1:]))
+	case os.Args[0] == boot.WatchName:
+		os.Exit(boot.Watch(os.Args[1:]))
+	}
+	os.Exit(run(os.Args[1:]))
+}
+
+// run is the command that people start.
+func run(args []string) int {
+	argv, o, err := options(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 2
+	}
+	status, err := boot.Run(argv, o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+	}
+	return status
+}

@@ -1,0 +1,130 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+var errNoModule = errors.New("no such module")
+
+// An index is what depmod wrote: which file is which module, what it needs,
+// and other names for it. Formats: modules.dep(5), modprobe.d(5).
+type index struct {
+	deps    map[string][]string // module: its file, then the files it needs, in depmod's order
+	aliases [][2]string         // pattern, module
+	soft    map[string][]string // module: modules to load before it, if they exist
+	builtin map[string]bool     // modules that are part of the kernel
+}
+
+// readIndex reads the index in dir. Only modules.dep must exist.
+func readIndex(dir string) (*index, error) {
+	var text [4]string
+	for i, name := range []string{"modules.dep", "modules.alias", "modules.softdep", "modules.builtin"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil && (i == 0 || !errors.Is(err, fs.ErrNotExist)) {
+			return nil, err
+		}
+		text[i] = string(b)
+	}
+	return parseIndex(text[0], text[1], text[2], text[3]), nil
+}
+
+func parseIndex(dep, alias, softdep, builtin string) *index {
+	ix := &index{deps: map[string][]string{}, soft: map[string][]string{}, builtin: map[string]bool{}}
+	for line := range strings.Lines(dep) {
+		file, needs, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if ok && file != "" {
+			ix.deps[moduleName(file)] = append([]string{file}, strings.Fields(needs)...)
+		}
+	}
+	for line := range strings.Lines(alias) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "alias" {
+			ix.aliases = append(ix.aliases, [2]string{underscored(f[1]), underscored(f[2])})
+		}
+	}
+	for line := range strings.Lines(softdep) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "softdep" {
+			ix.soft[underscored(f[1])] = preModules(f[2:])
+		}
+	}
+	for line := range strings.Lines(builtin) {
+		ix.builtin[moduleName(strings.TrimSpace(line))] = true
+	}
+	return ix
+}
+
+// preModules takes the words after "pre:" from "pre: a b post: c".
+func preModules(words []string) (pre []string) {
+	in := false
+	for _, w := range words {
+		switch {
+		case strings.HasSuffix(w, ":"):
+			in = w == "pre:"
+		case in:
+			pre = append(pre, underscored(w))
+		}
+	}
+	return pre
+}
+
+// resolve lists the files to insert for a module or alias, in order. An alias
+// may stand for several modules; the kernel asks for all of them.
+func (ix *index) resolve(name string) ([]string, error) {
+	name = underscored(name)
+	if files, ok := ix.files(name); ok {
+		return files, nil
+	}
+	var all []string
+	found := false
+	for _, a := range ix.aliases {
+		if match, _ := path.Match(a[0], name); !match {
+			continue
+		}
+		if files, ok := ix.files(a[1]); ok {
+			all, found = append(all, files...), true
+		}
+	}
+	if !found {
+		return nil, fmt.Errorf("%q: %w", name, errNoModule)
+	}
+	return all, nil
+}
+
+// files lists what the module needs and then its own file. modules.dep has the
+// whole closure, farthest last.
+func (ix *index) files(module string) ([]string, bool) {
+	d, ok := ix.deps[module]
+	if !ok {
+		return nil, ix.builtin[module]
+	}
+	var files []string
+	for _, s := range ix.soft[module] {
+		if sd, ok := ix.deps[s]; ok {
+			files = append(files, backwards(sd)...)
+		}
+	}
+	return append(files, backwards(d)...), true
+}
+
+func backwards(s []string) []string {
+	r := make([]string, 0, len(s))
+	for i := len(s) - 1; i >= 0; i-- {
+		r = append(r, s[i])
+	}
+	return r
+}
+
+// moduleName is the name of the module in a file: kernel/net/ip-vs.ko.xz is
+// ip_vs.
+func moduleName(file string) string {
+	base, _, _ := strings.Cut(path.Base(file), ".")
+	return underscored(base)
+}
+
+// underscored makes names comparable: - and _ are the same in module names.
+func underscored(s string) string { return strings.ReplaceAll(s, "-", "_") }

@@ -1,0 +1,69 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/lab/job"
+)
+
+// runDir is ours: temporary files, the name the kernel calls modprobe by.
+const runDir = "/run/lab"
+
+// tempDir becomes TMPDIR of the program. /tmp stays as it is, because go test
+// keeps binaries and coverage there.
+const tempDir = runDir + "/tmp"
+
+type mount struct {
+	fs, dir string
+	flags   uintptr
+	data    string
+}
+
+// mountKernel mounts what is the kernel's own.
+func mountKernel() error {
+	return mountAll([]mount{
+		{"proc", "/proc", 0, ""},
+		{"sysfs", "/sys", 0, ""},
+		{"devtmpfs", "/dev", 0, "mode=755"},
+		{"devpts", "/dev/pts", 0, "mode=620,ptmxmode=666"},
+	})
+}
+
+// mountTemporary mounts the folders that shall not show or touch the host's
+// files. A job that lives in one of them keeps the host's folder.
+func mountTemporary(j *job.Job) error {
+	for _, p := range []string{j.Path, j.Dir} {
+		if strings.HasPrefix(p, "/run/") {
+			return fmt.Errorf("%s is under /run, which the lab replaces: move it", p)
+		}
+	}
+	if err := mountAll([]mount{{"tmpfs", "/run", unix.MS_NOSUID, "mode=755"}}); err != nil {
+		return err
+	}
+	return os.MkdirAll(tempDir, 0o777)
+}
+
+func mountAll(mounts []mount) error {
+	for _, m := range mounts {
+		if err := os.MkdirAll(m.dir, 0o755); err != nil {
+			return err
+		}
+		err := unix.Mount(m.fs, m.dir, m.fs, m.flags, m.data)
+		if err != nil && !errors.Is(err, unix.EBUSY) { // EBUSY: the kernel mounted /dev itself
+			return fmt.Errorf("mount %s: %w", m.dir, err)
+		}
+	}
+	return nil
+}
+
+// self is the path of this program, for the kernel to start it again.
+func self() (string, error) {
+	exe, err := os.Readlink("/proc/self/exe")
+	return filepath.Clean(exe), err
+}
