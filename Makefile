@@ -1,0 +1,59 @@
+# Everything goes through the go command; the lab fetches its own kernel. `make help` lists the targets.
+GO        ?= go
+TAGS      := urfave_cli_no_docs
+VERSION   := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+PREFIX    ?= /usr/local
+FUZZTIME  ?= 20s
+LAB_PKGS  := $$($(GO) list -f '{{if .TestGoFiles}}{{.Dir}} {{.ImportPath}}{{else if .XTestGoFiles}}{{.Dir}} {{.ImportPath}}{{end}}' ./... | while read dir pkg; do grep -qs 'func TestKernel' $$dir/*_test.go && echo $$pkg; done)
+
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-unit test-kernel lab bench fuzz lint install
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: bin/goipvs bin/lab ## build goipvs and the lab into bin/
+
+.PHONY: bin/goipvs bin/lab
+bin/goipvs:
+	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./cmd/goipvs
+bin/lab:
+	$(GO) build -trimpath -o $@ ./internal/lab/cmd/lab
+
+demo: build ## balance real connections through a real kernel's IPVS
+	$(GO) build -trimpath -o bin/demo ./internal/demo
+	bin/lab bin/demo -goipvs $(CURDIR)/bin/goipvs
+
+test: test-unit test-kernel ## everything: unit tests, and the kernel tests in the lab
+
+test-unit: ## the tests that need no kernel of their own
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
+	$(GO) vet -tags $(TAGS) ./...
+	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) ./...
+
+test-kernel: build ## the TestKernel tests, inside the lab's kernel (LAB=uml|qemu|host)
+	$(GO) test -tags $(TAGS) -count=1 -p 2 -run '^TestKernel' -exec '$(CURDIR)/bin/lab' $(LAB_PKGS)
+
+lab: build ## a shell in client-director-servers namespaces inside the lab's kernel
+	$(GO) build -trimpath -o bin/labshell ./internal/lab/cmd/labshell
+	bin/lab -tty bin/labshell
+
+bench: build ## measure against ipvsadm in one run, into docs/performance.md
+	$(GO) run ./internal/bench
+
+fuzz: ## run every fuzz target for FUZZTIME (20s)
+	@for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+lint: ## golangci-lint, at the version pinned in tools/go.mod
+	$(GO) tool -modfile=tools/go.mod golangci-lint run
+
+install: bin/goipvs ## install goipvs and its ipvsadm names under PREFIX
+	install -D -m 0755 bin/goipvs $(DESTDIR)$(PREFIX)/sbin/goipvs
+	for name in ipvsadm ipvsadm-save ipvsadm-restore; do ln -sf goipvs $(DESTDIR)$(PREFIX)/sbin/$$name; done

@@ -1,0 +1,138 @@
+package archtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/goipvs/goipvs"
+
+// allowed is the architecture: a package of ours, and what of ours it may
+// import outside its tests. A package that is not here has no right to exist
+// yet; give it a row and draw it in docs/architecture.md.
+var allowed = map[string][]string{
+	"cmd/goipvs":           {"ipvs", "ipvsadm", "ipvs/procfs"},
+	"ipvs":                 {"ipvs/internal/wire"},
+	"ipvs/internal/wire":   {},
+	"ipvs/ipvstest":        {"ipvs"},
+	"ipvs/procfs":          {"ipvs"},
+	"ipvs/mobyipvs":        {"ipvs"},
+	"ipvsadm":              {"ipvs", "ipvs/procfs"},
+	"internal/archtest":    {},
+	"internal/bench":       {"internal/lab", "internal/lab/topo", "ipvs"},
+	"internal/demo":        {"internal/lab", "internal/lab/topo"},
+	"internal/lab":         {},
+	"internal/lab/boot":    {"internal/lab", "internal/lab/guest", "internal/lab/job"},
+	"internal/lab/guest":   {"internal/lab", "internal/lab/job"},
+	"internal/lab/job":     {},
+	"internal/lab/cmd/lab": {"internal/lab", "internal/lab/boot", "internal/lab/guest", "internal/lab/job"},
+	"internal/lab/topo":    {"internal/lab"},
+}
+
+// outside are the modules that a part of the tree may use. The one-shot CLI is
+// started in loops, so what it links is held to the leanest.
+var outside = []struct{ tree, module string }{
+	{"ipvs", "github.com/vishvananda/netlink"},
+	{"ipvs", "github.com/vishvananda/netns"},
+	{"ipvs", "golang.org/x/sys"},
+	{"ipvs/mobyipvs", "github.com/moby/ipvs"},
+	{"ipvsadm", "golang.org/x/sys"},
+	{"cmd/goipvs", "golang.org/x/sys"},
+	{"cmd/goipvs", "github.com/urfave/cli/v2"},
+	{"internal/lab", "github.com/vishvananda/netlink"},
+	{"internal/lab", "github.com/vishvananda/netns"},
+	{"internal/lab", "golang.org/x/sys"},
+	{"internal/demo", "golang.org/x/sys"},
+	{"internal/bench", "golang.org/x/sys"},
+}
+
+// never are packages that must not be linked into a program, whoever imports
+// them: the reason is beside each.
+var never = []struct{ program, pkg, why string }{
+	{"cmd/goipvs", "github.com/moby/ipvs", "it forks modprobe and is lossy; the converters are for library users"},
+	{"cmd/goipvs", "net/http", "a one-shot command pays for every package's start"},
+	{"cmd/goipvs", "crypto/tls", "a one-shot command pays for every package's start"},
+	{"cmd/goipvs", "testing", "test machinery does not ship"},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+	Standard   bool
+}
+
+func list(t *testing.T, patterns ...string) (out []pkg) {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps,Standard"}, patterns...)...)
+	cmd.Dir = "../.."
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	b, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	for dec := json.NewDecoder(bytes.NewReader(b)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return out
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, p)
+	}
+}
+
+func TestImports(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %s is not in the table of the architecture", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if ours, ok := strings.CutPrefix(imp, module+"/"); ok {
+				if !slices.Contains(may, ours) {
+					t.Errorf("%s must not import %s", name, ours)
+				}
+			} else if isModule(imp) && !mayUse(name, imp) {
+				t.Errorf("%s must not import %s", name, imp)
+			}
+		}
+	}
+}
+
+func isModule(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return strings.Contains(first, ".")
+}
+
+func mayUse(name, imp string) bool {
+	for _, o := range outside {
+		if within(name, o.tree) && within(imp, o.module) {
+			return true
+		}
+	}
+	return false
+}
+
+func within(path, tree string) bool { return path == tree || strings.HasPrefix(path, tree+"/") }
+
+func TestProgramsStayLean(t *testing.T) {
+	for _, n := range never {
+		for _, p := range list(t, "./"+n.program) {
+			for _, d := range p.Deps {
+				if within(d, n.pkg) {
+					t.Errorf("%s links %s: %s", n.program, d, n.why)
+				}
+			}
+		}
+	}
+}
