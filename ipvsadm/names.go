@@ -1,0 +1,118 @@
+package ipvsadm
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// Resolver translates between numbers and the names of hosts and ports. The
+// zero value asks what the system asks (hosts file and DNS in the order of
+// nsswitch.conf, /etc/services), each thing once; nothing is read before the
+// first question. It is not for concurrent use.
+type Resolver struct {
+	// Hosts is a file in the form of /etc/hosts that is asked in place of the
+	// system; empty means the system.
+	Hosts string
+	// Services is read in place of /etc/services when set.
+	Services string
+	// Timeout is how long the names of a whole listing may take; what is not
+	// answered by then is printed as a number. 0 means 2 s.
+	Timeout time.Duration
+
+	deadline time.Time
+	wanted   []netip.Addr
+	reverse  map[netip.Addr]string // "": no name, or not known yet
+	forward  map[hostQuery]netip.Addr
+	hosts    *hostsFile
+	ports    *portNames
+}
+
+type hostQuery struct {
+	name   string
+	family ipvs.Family
+}
+
+// hostTimeout bounds one question for an address. A rule cannot go on without
+// the answer, so it is longer than resolv.conf's usual 5 s twice.
+const hostTimeout = 15 * time.Second
+
+// Host returns the first address of that family that a host name has.
+func (r *Resolver) Host(name string, f ipvs.Family) (netip.Addr, error) {
+	q := hostQuery{name, f}
+	if a, ok := r.forward[q]; ok {
+		return a, nil
+	}
+	a, err := r.host(name, f)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("no %s address for host name %q: %v", f, name, err)
+	}
+	if r.forward == nil {
+		r.forward = make(map[hostQuery]netip.Addr)
+	}
+	r.forward[q] = a
+	return a, nil
+}
+
+func (r *Resolver) host(name string, f ipvs.Family) (netip.Addr, error) {
+	if r.Hosts != "" {
+		h, err := r.hostsFile()
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		return h.address(name, f)
+	}
+	network := "ip4"
+	if f == ipvs.IPv6 {
+		network = "ip6"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), hostTimeout)
+	defer cancel()
+	a, err := net.DefaultResolver.LookupNetIP(ctx, network, name)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	return a[0].Unmap(), nil
+}
+
+// Port returns the port that a service name such as "http" has with a protocol.
+func (r *Resolver) Port(name string, p ipvs.Protocol) (uint16, error) {
+	ports, err := r.portNames()
+	if err != nil {
+		return 0, fmt.Errorf("no port for service name %q: %w", name, err)
+	}
+	port, ok := ports.port[portName{name, p}]
+	if !ok {
+		return 0, fmt.Errorf("no port for service name %q with %s", name, p)
+	}
+	return port, nil
+}
+
+// append appends host:port, by name where there is one. A nil Resolver appends
+// numbers.
+func (r *Resolver) append(b []byte, a netip.AddrPort, p ipvs.Protocol) []byte {
+	if r == nil {
+		return appendEndpoint(b, a)
+	}
+	switch name := r.reverse[a.Addr()]; {
+	case name == "":
+		b = appendHost(b, a.Addr())
+	case a.Addr().Is4():
+		b = append(b, name...)
+	default:
+		b = append(append(append(b, '['), name...), ']')
+	}
+	b = append(b, ':')
+	// A services file that cannot be read names no port.
+	if ports, err := r.portNames(); err == nil {
+		if name := ports.name[portNumber{a.Port(), p}]; name != "" {
+			return append(b, name...)
+		}
+	}
+	return strconv.AppendUint(b, uint64(a.Port()), 10)
+}
