@@ -1,0 +1,215 @@
+package topo
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+var errShort = errors.New("packet too short")
+
+// Decode takes an Ethernet frame apart. It understands ARP, IPv4 and IPv6, one
+// tunnel (IP in IP, GRE, GUE to GUEPort), TCP, UDP, SCTP and ICMP. It never
+// fails altogether: Err tells where it had to stop.
+func Decode(frame []byte) Packet {
+	p := Packet{Frame: frame, Length: len(frame)}
+	if len(frame) < 14 {
+		p.Err = errShort
+		return p
+	}
+	copy(p.DstMAC[:], frame)
+	copy(p.SrcMAC[:], frame[6:])
+	p.Err = p.network(binary.BigEndian.Uint16(frame[12:]), frame[14:])
+	return p
+}
+
+func (p *Packet) network(ethertype uint16, b []byte) error {
+	switch ethertype {
+	case unix.ETH_P_ARP:
+		return p.arp(b)
+	case unix.ETH_P_IP:
+		return p.ipv4(b)
+	case unix.ETH_P_IPV6:
+		return p.ipv6(b)
+	}
+	return errors.New("ethertype " + strconv.FormatUint(uint64(ethertype), 16))
+}
+
+// arp is RFC 826 for IPv4 over Ethernet: Src asks or answers, Dst is the address
+// in question, or the asker.
+func (p *Packet) arp(b []byte) error {
+	if len(b) < 28 {
+		return errShort
+	}
+	p.Proto, p.Detail = "arp", "who-has"
+	if binary.BigEndian.Uint16(b[6:]) == 2 {
+		p.Detail = "is-at"
+	}
+	p.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[14:])), 0)
+	p.Dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[24:])), 0)
+	return nil
+}
+
+func (p *Packet) ipv4(b []byte) error {
+	if len(b) < 20 || b[0]>>4 != 4 {
+		return errShort
+	}
+	header, total := int(b[0]&15)*4, int(binary.BigEndian.Uint16(b[2:]))
+	if header < 20 || header > len(b) {
+		return errShort
+	}
+	// The kernel leaves the length of a packet that it has yet to segment 0.
+	if total != 0 && (total < header || total > len(b)) {
+		return errShort
+	}
+	if total == 0 {
+		total = len(b)
+	}
+	src, dst := netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
+	first := binary.BigEndian.Uint16(b[6:])&0x1fff == 0
+	return p.transport(src, dst, b[8], b[9], first, b[header:total])
+}
+
+func (p *Packet) ipv6(b []byte) error {
+	if len(b) < 40 || b[0]>>4 != 6 {
+		return errShort
+	}
+	src, dst := netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
+	ttl, next, first := b[7], b[6], true
+	length := int(binary.BigEndian.Uint16(b[4:]))
+	b = b[40:]
+	if length > len(b) {
+		return errShort
+	}
+	if length != 0 {
+		b = b[:length]
+	}
+	for {
+		size := 8
+		switch next {
+		case unix.IPPROTO_HOPOPTS, unix.IPPROTO_ROUTING, unix.IPPROTO_DSTOPTS:
+			if len(b) < 2 {
+				return errShort
+			}
+			size += int(b[1]) * 8
+		case unix.IPPROTO_FRAGMENT:
+			if len(b) < size {
+				return errShort
+			}
+			first = first && binary.BigEndian.Uint16(b[2:])>>3 == 0
+		default:
+			return p.transport(src, dst, ttl, next, first, b)
+		}
+		if len(b) < size {
+			return errShort
+		}
+		next, b = b[0], b[size:]
+	}
+}
+
+// transport decodes what an IP packet carries. Only the first fragment of a
+// packet has a header.
+func (p *Packet) transport(src, dst netip.Addr, ttl, proto byte, first bool, b []byte) error {
+	p.Src, p.Dst, p.TTL = netip.AddrPortFrom(src, 0), netip.AddrPortFrom(dst, 0), ttl
+	p.Proto, p.Payload = protoName(proto), b
+	if !first {
+		p.Detail = "fragment"
+		return nil
+	}
+	switch proto {
+	case unix.IPPROTO_TCP:
+		return p.tcp(b)
+	case unix.IPPROTO_UDP:
+		return p.udp(b)
+	case unix.IPPROTO_SCTP:
+		return p.sctp(b)
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		return p.icmp(b)
+	}
+	return p.tunnel(proto, b)
+}
+
+func protoName(proto byte) string {
+	switch proto {
+	case unix.IPPROTO_TCP:
+		return "tcp"
+	case unix.IPPROTO_UDP:
+		return "udp"
+	case unix.IPPROTO_SCTP:
+		return "sctp"
+	case unix.IPPROTO_ICMP:
+		return "icmp"
+	case unix.IPPROTO_ICMPV6:
+		return "icmp6"
+	}
+	return strconv.Itoa(int(proto))
+}
+
+// ports reads what TCP, UDP and SCTP begin with.
+func (p *Packet) ports(b []byte, header int) error {
+	if len(b) < header {
+		return errShort
+	}
+	p.Src = netip.AddrPortFrom(p.Src.Addr(), binary.BigEndian.Uint16(b))
+	p.Dst = netip.AddrPortFrom(p.Dst.Addr(), binary.BigEndian.Uint16(b[2:]))
+	p.Payload = b[header:]
+	return nil
+}
+
+func (p *Packet) tcp(b []byte) error {
+	if err := p.ports(b, 20); err != nil {
+		return err
+	}
+	var flags strings.Builder
+	for i, f := range "FSRPAUEW" {
+		if b[13]>>i&1 != 0 {
+			flags.WriteRune(f)
+		}
+	}
+	p.Detail = flags.String()
+	header := int(b[12]>>4) * 4
+	if header < 20 || header > len(b) {
+		return errShort
+	}
+	p.Payload = b[header:]
+	return nil
+}
+
+func (p *Packet) udp(b []byte) error {
+	if err := p.ports(b, 8); err != nil {
+		return err
+	}
+	if p.Dst.Port() == GUEPort && p.Outer == nil {
+		return p.gue(b)
+	}
+	return nil
+}
+
+func (p *Packet) sctp(b []byte) error {
+	if err := p.ports(b, 12); err != nil {
+		return err
+	}
+	if len(p.Payload) == 0 {
+		return nil
+	}
+	chunks := []string{"DATA", "INIT", "INIT-ACK", "SACK", "HEARTBEAT", "HEARTBEAT-ACK", "ABORT", "SHUTDOWN",
+		"SHUTDOWN-ACK", "ERROR", "COOKIE-ECHO", "COOKIE-ACK", "ECNE", "CWR", "SHUTDOWN-COMPLETE"}
+	p.Detail = strconv.Itoa(int(p.Payload[0]))
+	if int(p.Payload[0]) < len(chunks) {
+		p.Detail = chunks[p.Payload[0]]
+	}
+	return nil
+}
+
+func (p *Packet) icmp(b []byte) error {
+	if len(b) < 8 {
+		return errShort
+	}
+	p.Detail = strconv.Itoa(int(b[0])) + "/" + strconv.Itoa(int(b[1]))
+	p.Payload = b[8:]
+	return nil
+}
