@@ -1,0 +1,167 @@
+package ipvsadm
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// saveScript is the program called ipvsadm-save: -S, with -n if that is asked
+// for. Words that are no options never meant anything to it.
+func (s *session) saveScript(args []string) int {
+	words := []string{"-S"}
+	for _, a := range args {
+		switch {
+		case a == "-n":
+			words = []string{"-S", "-n"}
+		case strings.HasPrefix(a, "-"):
+			s.say(printable(a) + ": unknown option")
+			s.say("prints the rules that restore the table; -n for numbers in place of names")
+			return exitList
+		}
+	}
+	c, err := Parse(words, s.resolver())
+	if err != nil {
+		return s.fail(&c, err)
+	}
+	return s.one(&c)
+}
+
+// restore is -R: the rules are added to what is there.
+func (s *session) restore() int {
+	t, status := s.rules(false)
+	if status != exitOK {
+		return status
+	}
+	return s.apply(t)
+}
+
+// restoreScript is the program called ipvsadm-restore: afterwards the table is
+// what the rules say. The script of that name empties the table first, so that
+// every connection loses its service for a while and its real server for good;
+// here what does not change stays as it is.
+func (s *session) restoreScript() int {
+	t, status := s.rules(true)
+	if status != exitOK {
+		return status
+	}
+	want, plain, bad := t.table(s.source, s.resolver())
+	if !plain {
+		if err := s.kernel.Flush(); err != nil {
+			return s.fail(&Command{}, err)
+		}
+		return s.apply(t)
+	}
+	status = exitOK
+	for _, line := range bad {
+		s.say(line)
+		status = exitKernel
+	}
+	_, err := ipvs.Reconcile(s.kernel, want, ipvs.ReconcileOptions{})
+	return max(status, s.failReconcile(t, err))
+}
+
+// rules reads and judges the rules on standard input, then dials the kernel.
+func (s *session) rules(strict bool) (*text, int) {
+	s.source = "stdin"
+	t := &text{strict: strict}
+	if err := t.read(s.Stdin); err != nil {
+		s.say("read " + s.source + ": " + err.Error())
+		return nil, exitUsage
+	}
+	bad := t.check(s.source, s.resolver())
+	for _, line := range bad.text {
+		s.say(line)
+	}
+	if bad.status != exitOK {
+		if bad.more {
+			s.say(s.source + ": too many errors")
+		}
+		s.say(s.source + ": nothing was changed")
+		return nil, bad.status
+	}
+	if err := s.dial(); err != nil {
+		return nil, s.fail(&Command{Action: ActionRestore}, err)
+	}
+	return t, exitOK
+}
+
+func (s *session) apply(t *text) int {
+	r := restore{rules: rules{parser: parser{names: s.resolver()}, text: t}, run: s}
+	return r.all()
+}
+
+// table reads the rules as a table. plain is false when there are others than
+// -A and -a, which only the kernel can carry out. bad are lines that it would
+// refuse whatever it holds.
+func (t *text) table(source string, names Names) (want ipvs.Table, plain bool, bad []string) {
+	r := rules{parser: parser{names: names}, text: t}
+	services := make(map[ipvs.ServiceKey]int)
+	servers := make(map[netip.AddrPort]bool)
+	last := -1 // the service whose real servers are in servers
+	for {
+		ok, err := r.advance()
+		if !ok {
+			return want, true, bad
+		}
+		c := &r.cmd.Change
+		i, known := services[c.Service.ServiceKey]
+		switch {
+		case err != nil || !r.cmd.Rule() || c.Op != ipvs.AddService && c.Op != ipvs.AddDestination:
+			return nil, false, nil
+		case known == (c.Op == ipvs.AddService):
+			reason := ipvs.ErrExists
+			if !known {
+				reason = ipvs.ErrNoService
+			}
+			bad = append(bad, at(source, r.at.line)+c.String()+": "+reason.Error())
+		case c.Op == ipvs.AddService:
+			services[c.Service.ServiceKey] = len(want)
+			want = append(want, ipvs.Entry{Service: c.Service})
+		default:
+			if i != last {
+				clear(servers)
+				for _, d := range want[i].Destinations {
+					servers[d.Addr] = true
+				}
+				last = i
+			}
+			if servers[c.Destination.Addr] {
+				bad = append(bad, at(source, r.at.line)+c.String()+": "+ipvs.ErrExists.Error())
+				continue
+			}
+			servers[c.Destination.Addr] = true
+			want[i].Destinations = append(want[i].Destinations, c.Destination)
+		}
+	}
+}
+
+// failReconcile reports what the kernel refused, with the line where the rule
+// stands if it comes from one.
+func (s *session) failReconcile(t *text, err error) int {
+	var batch *ipvs.BatchError
+	if !errors.As(err, &batch) {
+		return s.fail(&Command{}, err)
+	}
+	lines := make(map[string]int)
+	r := rules{parser: parser{names: s.resolver()}, text: t}
+	for {
+		ok, err := r.advance()
+		if !ok || err != nil {
+			break
+		}
+		if object := r.cmd.Change.Object(); lines[object] == 0 {
+			lines[object] = r.at.line
+		}
+	}
+	for _, e := range batch.Failed {
+		s.where = ""
+		if n := lines[e.Object]; n != 0 {
+			s.where = at(s.source, n)
+		}
+		s.explain(&Command{}, e)
+	}
+	return exitKernel
+}

@@ -1,0 +1,62 @@
+package ipvsadm
+
+// Exit statuses of the ipvsadm language. Verbs have their own.
+const (
+	exitOK = 0
+	// exitList: a listing could not be made, no such service above all.
+	exitList = 1
+	// exitUsage: a bad value or combination; also no IPVS, or no right to use it.
+	exitUsage = 2
+	// exitKernel: the kernel refused; also an option that does not exist.
+	exitKernel = 255
+)
+
+// UsageError is a command line that cannot be understood.
+type UsageError struct {
+	Word   string // the offending word as it was typed, or the option it belongs to
+	Reason string
+	// Status is ipvsadm's exit status for it: 2, or 255 where the words could
+	// not even be told apart (unknown option, missing argument, no command).
+	Status int
+}
+
+// Error is "WORD: REASON".
+func (e *UsageError) Error() string {
+	if e.Word == "" {
+		return e.Reason
+	}
+	return printable(e.Word) + ": " + e.Reason
+}
+
+func usage(word, reason string) error { return &UsageError{word, reason, exitUsage} }
+
+func tryHelp(word, reason string) error { return &UsageError{word, reason, exitKernel} }
+
+// printable is word as it may be shown on a terminal: control characters are
+// replaced and a very long word is cut.
+func printable(word string) string {
+	const limit = 80
+	if len(word) <= limit && !control(word) {
+		return word
+	}
+	b := []byte(word)
+	if len(b) > limit {
+		b = append(b[:limit], "..."...)
+	}
+	for i, c := range b {
+		if c < ' ' || c == 0x7f {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}
+
+// control reports whether a word has control characters in it.
+func control(word string) bool {
+	for i := 0; i < len(word); i++ {
+		if c := word[i]; c < ' ' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
