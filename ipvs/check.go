@@ -1,0 +1,130 @@
+package ipvs
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// What the kernel would misread, cut or wrap is refused before it is sent;
+// what it refuses by itself is left to it.
+
+func (ch *Change) check() error {
+	if ch.Op == 0 || int(ch.Op) >= len(opCommands) {
+		return fmt.Errorf("%w: %s %d", ErrInvalid, ch.Op, uint8(ch.Op))
+	}
+	if err := ch.Service.ServiceKey.check(); err != nil {
+		return err
+	}
+	switch ch.Op {
+	case AddService, UpdateService:
+		return ch.Service.check()
+	case AddDestination, UpdateDestination:
+		return ch.Destination.check(ch.Service.AF())
+	case DeleteDestination:
+		return checkAddr(ch.Destination.Addr.Addr())
+	}
+	return nil
+}
+
+func (k *ServiceKey) check() error {
+	switch {
+	case k.FWMark == 0 && k.Family != 0 && k.Family != k.AF():
+		return fmt.Errorf("%w: %s for an %s address", ErrFamily, k.Family, k.AF())
+	case k.FWMark == 0:
+		return checkAddr(k.Addr.Addr())
+	case k.Addr != netip.AddrPort{} || k.Protocol != 0:
+		return fmt.Errorf("%w: a firewall mark and an address or protocol", ErrInvalid)
+	}
+	return nil
+}
+
+func (s *Service) check() error {
+	if err := checkName("scheduler", s.Scheduler); err != nil {
+		return err
+	}
+	if err := checkName("persistence engine", s.PE); err != nil {
+		return err
+	}
+	// A service added with this bit would never be found again (ip_vs_svc_hash).
+	if s.Flags&flagHashed != 0 {
+		return fmt.Errorf("%w: flag %#x is the kernel's own", ErrInvalid, flagHashed)
+	}
+	// The kernel multiplies by HZ in 32 bits and would wrap.
+	return checkSeconds("persistence timeout", s.Timeout, maxPersist)
+}
+
+func (d *Destination) check(service Family) error {
+	if err := checkAddr(d.Addr.Addr()); err != nil {
+		return err
+	}
+	switch {
+	case d.Method == FullNAT:
+		return fmt.Errorf("%w: no kernel forwards by %s", ErrUnsupported, d.Method)
+	case d.Method > methodMask:
+		return fmt.Errorf("%w: forwarding method %d", ErrRange, uint32(d.Method))
+	case d.Method != Tunnel && familyOf(d.Addr.Addr()) != service:
+		return fmt.Errorf("%w: an %s real server of an %s service needs a tunnel", ErrFamily, familyOf(d.Addr.Addr()), service)
+	}
+	return nil
+}
+
+func (d *Daemon) check() error {
+	if d.SyncID > maxSyncID {
+		return fmt.Errorf("%w: sync id %d, the largest is %d", ErrRange, d.SyncID, maxSyncID)
+	}
+	if d.Group.IsValid() {
+		if err := checkAddr(d.Group); err != nil {
+			return err
+		}
+	}
+	return checkName("interface", d.Interface)
+}
+
+func (t *Timeouts) check() error {
+	for _, v := range [...]struct {
+		what string
+		d    time.Duration
+	}{{"tcp timeout", t.TCP}, {"tcp fin timeout", t.TCPFin}, {"udp timeout", t.UDP}} {
+		if err := checkSeconds(v.what, v.d, maxTimeout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkAddr refuses addresses that the kernel would take for others: it has no
+// zones, and to it an IPv4 address in IPv6 form is an IPv6 address.
+func checkAddr(a netip.Addr) error {
+	switch {
+	case !a.IsValid():
+		return fmt.Errorf("%w: no address", ErrInvalid)
+	case a.Zone() != "":
+		return fmt.Errorf("%w: zone in %s", ErrInvalid, a)
+	case a.Is4In6():
+		return fmt.Errorf("%w: %s is an IPv4 address in IPv6 form", ErrFamily, a)
+	}
+	return nil
+}
+
+// checkName refuses names that the kernel would cut.
+func checkName(what, s string) error {
+	switch {
+	case len(s) > maxName:
+		return fmt.Errorf("%w: %s %q is longer than %d bytes", ErrRange, what, s, maxName)
+	case strings.IndexByte(s, 0) >= 0:
+		return fmt.Errorf("%w: %s %q has a zero byte", ErrInvalid, what, s)
+	}
+	return nil
+}
+
+func checkSeconds(what string, d time.Duration, limit int64) error {
+	switch {
+	case d%time.Second != 0:
+		return fmt.Errorf("%w: %s %s is not whole seconds", ErrRange, what, d)
+	case d < 0 || int64(d/time.Second) > limit:
+		return fmt.Errorf("%w: %s %s, the longest is %d s", ErrRange, what, d, limit)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package ipvs
+
+import (
+	"errors"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// transport carries bytes to the kernel and its answers back. The tests have
+// one that plays a kernel which answers badly.
+type transport interface {
+	// send hands messages to the kernel, which has carried out all of them and
+	// queued its answers when send returns (netlink_unicast_kernel).
+	send(b []byte) error
+	// recv reads the datagrams that are there without waiting, at most
+	// len(lengths), each into its own size bytes of buf. A length above size is
+	// that of a datagram that was cut. EAGAIN: there is none; ENOBUFS: the
+	// kernel has dropped some.
+	recv(buf []byte, size int, lengths []int) (int, error)
+	// wait waits until there is a datagram; false when none came in time.
+	wait(d time.Duration) bool
+	// widen asks for a receive buffer of size bytes and returns what there is.
+	widen(size int) int
+	close()
+}
+
+// maxDatagrams is how many one system call reads.
+const maxDatagrams = 64
+
+// socket is the kernel's transport: a generic netlink socket read by recvmmsg,
+// because a dump's data and its end are two datagrams. One user at a time.
+type socket struct {
+	nl   *nl.NetlinkSocket // owns fd: its finalizer closes it
+	fd   int
+	msgs [maxDatagrams]mmsghdr
+	iovs [maxDatagrams]unix.Iovec
+	from [maxDatagrams]unix.RawSockaddrNetlink
+}
+
+// mmsghdr is struct mmsghdr; Go pads it to the alignment of Msghdr, as C does.
+type mmsghdr struct {
+	hdr    unix.Msghdr
+	length uint32
+}
+
+// open opens a socket in the namespace of the calling thread.
+func open() (transport, error) {
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_GENERIC)
+	if err != nil {
+		return nil, err
+	}
+	fd := s.GetFd()
+	// Error replies without a copy of the request (4.3), with the kernel's own
+	// words (4.12). Older kernels refuse, and lose nothing but that.
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
+	return &socket{nl: s, fd: fd}, nil
+}
+
+var toKernel = &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+
+func (s *socket) send(b []byte) error {
+	for {
+		err := unix.Sendto(s.fd, b, 0, toKernel)
+		if err != unix.EINTR {
+			runtime.KeepAlive(s.nl)
+			return err
+		}
+	}
+}
+
+func (s *socket) recv(buf []byte, size int, lengths []int) (int, error) {
+	n := min(len(lengths), len(buf)/size, maxDatagrams)
+	for i := range n {
+		s.iovs[i].Base = &buf[i*size]
+		s.iovs[i].SetLen(size)
+		h := &s.msgs[i].hdr
+		h.Iov = &s.iovs[i]
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&s.from[i]))
+		h.Namelen = unix.SizeofSockaddrNetlink
+		h.Flags = 0
+	}
+	// MSG_TRUNC: report the whole length of what did not fit.
+	r, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.msgs[0])), uintptr(n),
+		unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+	runtime.KeepAlive(s.nl)
+	if e != 0 {
+		return 0, e
+	}
+	for i := range int(r) {
+		lengths[i] = int(s.msgs[i].length)
+		if s.from[i].Pid != 0 { // not the kernel
+			lengths[i] = 0
+		}
+	}
+	return int(r), nil
+}
+
+func (s *socket) wait(d time.Duration) bool {
+	end := time.Now().Add(d)
+	for {
+		left := max(time.Until(end), 0)
+		ts := unix.NsecToTimespec(int64(left))
+		n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, &ts, nil)
+		runtime.KeepAlive(s.nl)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && n > 0
+		}
+	}
+}
+
+func (s *socket) widen(size int) int {
+	if s.nl.SetReceiveBufferSize(size, true) != nil { // needs CAP_NET_ADMIN in the first user namespace
+		_ = s.nl.SetReceiveBufferSize(size, false)
+	}
+	n, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (s *socket) close() { s.nl.Close() }
