@@ -32,6 +32,8 @@ func (k *ServiceKey) check() error {
 	switch {
 	case k.FWMark == 0 && k.Family != 0 && k.Family != k.AF():
 		return fmt.Errorf("%w: %s for an %s address", ErrFamily, k.Family, k.AF())
+	case k.FWMark == 0 && k.Addr.Addr().Is4In6() && k.Addr.Addr().Zone() == "":
+		return nil // to the kernel a virtual address like any other of IPv6
 	case k.FWMark == 0:
 		return checkAddr(k.Addr.Addr())
 	case k.Addr != netip.AddrPort{} || k.Protocol != 0:
