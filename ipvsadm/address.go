@@ -35,14 +35,11 @@ func (p *parser) endpoint(s, what string, proto ipvs.Protocol) (endpoint, error)
 }
 
 func (p *parser) readEndpoint(s string, proto ipvs.Protocol) (endpoint, error) {
-	if a, ok := numeric(s); ok {
-		return endpoint{addr: a}, nil
-	}
-	host, port, brackets, hasPort, ok := splitPort(s)
+	host, port, six, hasPort, ok := splitPort(s)
 	if !ok {
 		return endpoint{}, errForm
 	}
-	a, err := p.host(host, brackets)
+	a, err := p.host(host, six)
 	if err != nil || !hasPort {
 		return endpoint{addr: a}, err
 	}
@@ -50,16 +47,18 @@ func (p *parser) readEndpoint(s string, proto ipvs.Protocol) (endpoint, error) {
 	return endpoint{a, n, true}, err
 }
 
-// splitPort cuts at the last colon, or behind the brackets.
-func splitPort(s string) (host, port string, brackets, hasPort, ok bool) {
+// splitPort cuts at the colon, or behind the brackets. six: the host is in an
+// IPv6 spelling, in brackets or with more than one colon, all of which are its own.
+func splitPort(s string) (host, port string, six, hasPort, ok bool) {
 	if strings.HasPrefix(s, "[") {
 		host, port, ok = strings.Cut(s[1:], "]:")
 		return host, port, true, true, ok
 	}
-	if i := strings.LastIndexByte(s, ':'); i >= 0 {
-		return s[:i], s[i+1:], false, true, true
+	host, port, hasPort = strings.Cut(s, ":")
+	if strings.Contains(port, ":") {
+		return s, "", true, false, true
 	}
-	return s, "", false, false, true
+	return host, port, false, hasPort, true
 }
 
 // numeric reads an IPv4 or IPv6 address. Spellings that programs read
@@ -69,10 +68,10 @@ func numeric(s string) (netip.Addr, bool) {
 	return a, err == nil && a.Zone() == ""
 }
 
-// host reads an address or asks for a name's: IPv4, but in brackets, which are
-// an IPv6 spelling, IPv6 if it has one.
-func (p *parser) host(s string, brackets bool) (netip.Addr, error) {
-	if a, ok := numeric(s); ok && (brackets || a.Is4()) {
+// host reads an address or asks for a name's: IPv4, but in an IPv6 spelling,
+// IPv6 if it has one.
+func (p *parser) host(s string, six bool) (netip.Addr, error) {
+	if a, ok := numeric(s); ok && (six || a.Is4()) {
 		return a, nil
 	}
 	if !hostName(s) {
@@ -81,7 +80,7 @@ func (p *parser) host(s string, brackets bool) (netip.Addr, error) {
 	if p.names == nil {
 		return netip.Addr{}, errNoHost
 	}
-	if brackets {
+	if six {
 		if a, err := p.names.Host(s, ipvs.IPv6); err == nil {
 			return a, nil
 		}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"io"
+	"path"
+	"strings"
+
+	"github.com/goipvs/goipvs/ipvs"
+	"github.com/goipvs/goipvs/ipvsadm"
+)
+
+// run is the program but for the process around it; the first of args is its
+// own name.
+func run(args []string, in io.Reader, out, errw io.Writer) int {
+	prog, words := args[0], args[1:]
+	if len(words) > 0 && !strings.HasPrefix(words[0], "-") && path.Base(prog) == "goipvs" {
+		io.WriteString(errw, "goipvs: usage: unknown command \""+words[0]+"\" (try \"goipvs --help\")\n")
+		return 2
+	}
+	r := ipvsadm.Runner{
+		Prog: prog, Version: version,
+		Stdin: in, Stdout: out, Stderr: errw,
+		Dial:  dial,
+		Names: &ipvsadm.Resolver{},
+	}
+	return r.Run(words)
+}
+
+func dial() (ipvsadm.Kernel, error) {
+	c, err := ipvs.Dial(ipvs.Options{})
+	if err != nil {
+		return nil, err // not c: a nil *Client would be a Kernel that is not nil
+	}
+	return c, nil
+}
