@@ -18,6 +18,7 @@ type Call struct {
 	Resumed bool
 
 	change ipvs.Change
+	bad    error // why no kernel is asked at all
 }
 
 // OnCall has f called before each operation of k, and when a listing resumes
@@ -62,7 +63,10 @@ func (s *state) answer(c Call, fault Fault, f func(*state) unix.Errno) error {
 func (s *state) run(c Call, f func(*state) unix.Errno) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.absent {
+	switch {
+	case c.bad != nil:
+		return failure(c, c.bad)
+	case s.absent:
 		return failure(c, ipvs.ErrNoIPVS)
 	}
 	if errno := f(s); errno != 0 {

@@ -1,6 +1,7 @@
 package ipvstest
 
 import (
+	"errors"
 	"iter"
 	"net/netip"
 
@@ -8,9 +9,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What operations are called in an ipvs.OpError, besides those of an ipvs.Op.
+const (
+	opInfo         = "get info"
+	opServices     = "list services"
+	opService      = "get service"
+	opDestinations = "list destinations"
+	opApply        = "apply changes"
+	opFlush        = "flush"
+	opZero         = "zero"
+	opZeroService  = "zero service"
+	opTimeouts     = "get timeouts"
+	opSetTimeouts  = "set timeouts"
+	opDaemons      = "list daemons"
+	opStart        = "start daemon"
+	opStop         = "stop daemon"
+)
+
 // Info says version 1.2.1 and a connection table of 4096 buckets.
 func (k *Kernel) Info() (ipvs.Info, error) {
-	err := k.run(Call{Op: "get info"}, func(*state) unix.Errno { return 0 })
+	err := k.run(Call{Op: opInfo}, func(*state) unix.Errno { return 0 })
 	if err != nil {
 		return ipvs.Info{}, err
 	}
@@ -19,7 +37,7 @@ func (k *Kernel) Info() (ipvs.Info, error) {
 
 // Services lists the services, those with addresses before those with marks.
 func (k *Kernel) Services() ([]ipvs.ServiceInfo, error) {
-	return dump(k, Call{Op: "list services"}, nil,
+	return dump(k, Call{Op: opServices}, nil,
 		func(s *state) (out []ipvs.ServiceInfo, _ unix.Errno) {
 			for _, svc := range s.listed() {
 				out = append(out, svc.ServiceInfo)
@@ -31,7 +49,8 @@ func (k *Kernel) Services() ([]ipvs.ServiceInfo, error) {
 
 // Service returns one service.
 func (k *Kernel) Service(key ipvs.ServiceKey) (info ipvs.ServiceInfo, err error) {
-	err = k.run(Call{Op: "get service", Object: key.String()}, func(s *state) unix.Errno {
+	c := Call{Op: opService, Object: key.String(), bad: key.Check()}
+	err = k.run(c, func(s *state) unix.Errno {
 		svc, errno := s.find(key)
 		if errno == 0 {
 			info = svc.ServiceInfo
@@ -41,9 +60,10 @@ func (k *Kernel) Service(key ipvs.ServiceKey) (info ipvs.ServiceInfo, err error)
 	return info, err
 }
 
-// Destinations appends the destinations of a service to buf, newest first.
+// Destinations appends the destinations of a service to buf, newest first. With
+// an error it returns buf as it was.
 func (k *Kernel) Destinations(key ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]ipvs.DestinationInfo, error) {
-	return dump(k, Call{Op: "list destinations", Object: key.String()}, buf,
+	return dump(k, Call{Op: opDestinations, Object: key.String(), bad: key.Check()}, buf,
 		func(s *state) (out []ipvs.DestinationInfo, _ unix.Errno) {
 			svc, errno := s.find(key)
 			if errno != 0 {
@@ -57,14 +77,22 @@ func (k *Kernel) Destinations(key ipvs.ServiceKey, buf []ipvs.DestinationInfo) (
 // Do makes one change.
 func (k *Kernel) Do(c ipvs.Change) error { return k.change(c, 0) }
 
-// Apply makes the changes in order and goes on after a failure. Changes may
-// come from a function that itself uses k.
+// Apply makes the changes in order and goes on after a failure, but stops where
+// that is pointless, as ipvs.Client does. The sequence may use k.
 func (k *Kernel) Apply(changes iter.Seq[ipvs.Change]) error {
 	var failed []*ipvs.OpError
 	i := 0
 	for c := range changes {
-		if err := k.change(c, i); err != nil {
-			failed = append(failed, err.(*ipvs.OpError))
+		var e *ipvs.OpError
+		if err := k.change(c, i); errors.As(err, &e) {
+			if errors.Is(e, ipvs.ErrNoIPVS) || errors.Is(e, ipvs.ErrPermission) {
+				e = &ipvs.OpError{Op: opApply, Index: i, Err: e.Err}
+				if failed == nil {
+					return e
+				}
+				return &ipvs.BatchError{Failed: append(failed, e)}
+			}
+			failed = append(failed, e)
 		}
 		i++
 	}
@@ -75,7 +103,7 @@ func (k *Kernel) Apply(changes iter.Seq[ipvs.Change]) error {
 }
 
 func (k *Kernel) change(c ipvs.Change, index int) error {
-	call := Call{Op: c.Op.String(), Object: c.Object(), Index: index, change: c}
+	call := Call{Op: c.Op.String(), Object: c.Object(), Index: index, change: c, bad: c.Check()}
 	return k.run(call, func(s *state) unix.Errno {
 		switch c.Op {
 		case ipvs.AddService:
@@ -91,29 +119,25 @@ func (k *Kernel) change(c ipvs.Change, index int) error {
 		case ipvs.DeleteDestination:
 			return s.deleteDestination(c.Service.ServiceKey, c.Destination.Addr)
 		}
-		return unix.EINVAL
+		return unix.EOPNOTSUPP
 	})
 }
 
 // Flush deletes all services. Timeouts and daemons stay.
-func (k *Kernel) Flush() error {
-	return k.run(Call{Op: "flush"}, (*state).flush)
-}
+func (k *Kernel) Flush() error { return k.run(Call{Op: opFlush}, (*state).flush) }
 
 // Zero sets the counters of all services and destinations to zero.
-func (k *Kernel) Zero() error {
-	return k.run(Call{Op: "zero"}, (*state).zero)
-}
+func (k *Kernel) Zero() error { return k.run(Call{Op: opZero}, (*state).zero) }
 
 // ZeroService sets the counters of one service and its destinations to zero.
 func (k *Kernel) ZeroService(key ipvs.ServiceKey) error {
-	return k.run(Call{Op: "zero service", Object: key.String()},
+	return k.run(Call{Op: opZeroService, Object: key.String(), bad: key.Check()},
 		func(s *state) unix.Errno { return s.zeroService(key) })
 }
 
 // Timeouts returns the namespace's connection timeouts.
 func (k *Kernel) Timeouts() (t ipvs.Timeouts, err error) {
-	err = k.run(Call{Op: "get timeouts"}, func(s *state) unix.Errno {
+	err = k.run(Call{Op: opTimeouts}, func(s *state) unix.Errno {
 		t = s.timeouts
 		return 0
 	})
@@ -122,12 +146,13 @@ func (k *Kernel) Timeouts() (t ipvs.Timeouts, err error) {
 
 // SetTimeouts sets those timeouts that are not zero.
 func (k *Kernel) SetTimeouts(t ipvs.Timeouts) error {
-	return k.run(Call{Op: "set timeouts"}, func(s *state) unix.Errno { return s.setTimeouts(t) })
+	return k.run(Call{Op: opSetTimeouts, bad: t.Check()},
+		func(s *state) unix.Errno { return s.setTimeouts(t) })
 }
 
 // Daemons lists the running sync daemons, the master first.
 func (k *Kernel) Daemons() (out []ipvs.Daemon, err error) {
-	err = k.run(Call{Op: "list daemons"}, func(s *state) unix.Errno {
+	err = k.run(Call{Op: opDaemons}, func(s *state) unix.Errno {
 		for _, state := range []ipvs.DaemonState{ipvs.Master, ipvs.Backup} {
 			if d, running := s.daemons[state]; running {
 				out = append(out, d)
@@ -140,13 +165,13 @@ func (k *Kernel) Daemons() (out []ipvs.Daemon, err error) {
 
 // StartDaemon starts a sync daemon; it sends and receives nothing.
 func (k *Kernel) StartDaemon(d ipvs.Daemon) error {
-	return k.run(Call{Op: "start daemon", Object: d.State.String()},
+	return k.run(Call{Op: opStart, Object: d.State.String(), bad: d.Check()},
 		func(s *state) unix.Errno { return s.startDaemon(d) })
 }
 
-// StopDaemon stops the daemon of d.State.
+// StopDaemon stops the daemon of d.State; the rest of d is not read.
 func (k *Kernel) StopDaemon(d ipvs.Daemon) error {
-	return k.run(Call{Op: "stop daemon", Object: d.State.String()},
+	return k.run(Call{Op: opStop, Object: d.State.String()},
 		func(s *state) unix.Errno { return s.stopDaemon(d.State) })
 }
 

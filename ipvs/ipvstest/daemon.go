@@ -34,6 +34,9 @@ func (s *state) startDaemon(d ipvs.Daemon) unix.Errno {
 	if _, running := s.daemons[d.State]; running {
 		return unix.EEXIST
 	}
+	if d.State == ipvs.Master && d.Group.Is6() && d.Interface == "lo" {
+		return unix.ENETUNREACH // lo has no IPv6 multicast route (make_send_sock)
+	}
 	d.MaxLen = maxLen(d, mtu)
 	s.daemons[d.State] = d
 	return 0

@@ -8,12 +8,12 @@ import (
 )
 
 // Options describe the machine of a [Kernel]. The zero value is a Linux 6.1
-// with every scheduler and the loopback interface.
+// with every scheduler.
 type Options struct {
 	// Schedulers and Engines are the modules that can be loaded; nil means all
 	// that Linux has. The scheduler "none" needs no module.
 	Schedulers, Engines []string
-	// Interfaces maps a network interface to its MTU; nil means lo alone.
+	// Interfaces maps a network interface to its MTU; nil means lo and eth0.
 	Interfaces map[string]int
 	// HZ is the length of a second in ticks, which bounds timeouts; 0 means 100.
 	HZ int
@@ -30,7 +30,7 @@ func (o Options) filled() Options {
 		o.Engines = []string{"sip"}
 	}
 	if o.Interfaces == nil {
-		o.Interfaces = map[string]int{"lo": 65536}
+		o.Interfaces = map[string]int{"lo": 65536, "eth0": 1500}
 	}
 	if o.HZ == 0 {
 		o.HZ = 100

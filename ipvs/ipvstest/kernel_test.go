@@ -5,8 +5,8 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/goipvs/goipvs/ipvs"
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
