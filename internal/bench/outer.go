@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goipvs/goipvs/internal/lab/boot"
+)
+
+// figure is what was measured of one command, over its rounds.
+type figure struct {
+	name string
+	cpu  []time.Duration
+	rss  int64 // KiB, the most
+}
+
+func outerMain(lab, goipvs, ipvsadm, doc string, rounds, large int) (err error) {
+	if ipvsadm == "" {
+		if ipvsadm, err = boot.Packages("ipvsadm", "ipvsadm", "libnl-3-200", "libnl-genl-3-200", "libpopt0"); err != nil {
+			return err
+		}
+	}
+	dir, err := os.MkdirTemp("", "goipvs-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if goipvs, err = filepath.Abs(goipvs); err != nil {
+		return err
+	}
+	cmd := exec.Command(lab, "-timeout", "80m", "-memory", "3072", self, "-inside", dir, "-goipvs", goipvs, "-ipvsadm", ipvsadm,
+		"-rounds", strconv.Itoa(rounds), "-large", strconv.Itoa(large))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	figures := follow(out, cmd.Process.Pid, dir)
+	if err := cmd.Wait(); err != nil {
+		return err
+	}
+	return report(figures, doc)
+}
+
+// follow reads the inner half's marks and the CPU clock at each.
+func follow(r io.Reader, pid int, dir string) []*figure {
+	var figures []*figure
+	var begin time.Duration
+	marks := 0
+	for in := bufio.NewScanner(r); in.Scan(); {
+		f := strings.Split(in.Text(), "\t")
+		if len(f) < 2 {
+			fmt.Println(in.Text())
+			continue
+		}
+		switch i := slices.IndexFunc(figures, func(x *figure) bool { return x.name == f[1] }); f[0] {
+		case "begin":
+			if i < 0 {
+				figures = append(figures, &figure{name: f[1]})
+			}
+			begin = descendantsCPU(pid)
+		case "end":
+			cpu := descendantsCPU(pid) - begin
+			figures[i].cpu = append(figures[i].cpu, cpu)
+			fmt.Printf("%-45s %7.2f s\n", f[1], cpu.Seconds())
+		case "rss":
+			kib, _ := strconv.ParseInt(f[2], 10, 64)
+			figures[i].rss = max(figures[i].rss, kib)
+			continue
+		}
+		marks++
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("mark-%d", marks)), nil, 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
+	return figures
+}
+
+func (f *figure) median() time.Duration {
+	s := slices.Sorted(slices.Values(f.cpu))
+	return s[len(s)/2]
+}
