@@ -21,7 +21,7 @@ func counterCases() []operationCase {
 			do: func(t *testing.T, c Client) error { return c.ZeroService(web.ServiceKey) }},
 		{name: "zero a mark", setup: these(add(fwm)), table: "fwmark 7 ipv6 wlc\n", do: func(t *testing.T, c Client) error { return c.ZeroService(fwm.ServiceKey) }},
 		{name: "zero a missing service", setup: these(add(web)), table: line, do: func(t *testing.T, c Client) error { return c.ZeroService(fwm.ServiceKey) },
-			want: ipvs.ErrNoService, op: opZeroService, object: "fwmark 7 ipv6"},
+			want: ipvs.ErrNoService, op: opZero, object: "fwmark 7 ipv6"},
 	}
 }
 
@@ -123,21 +123,21 @@ func daemonCases() (cases []operationCase) {
 			daemons(t, c, runs, runsBackup)
 			return err
 		}},
-		{name: "twice", do: start(master, with(master, func(d *ipvs.Daemon) { d.SyncID = 3 })), want: ipvs.ErrExists, op: opStart, object: "master"},
-		{name: "backup twice", do: start(backup, backup), want: ipvs.ErrExists, op: opStart, object: "backup"},
-		{name: "unknown interface", do: start(ipvs.Daemon{State: ipvs.Master, Interface: "nosuch"}), want: ipvs.ErrNoDevice, op: opStart, object: "master"},
+		{name: "twice", do: start(master, with(master, func(d *ipvs.Daemon) { d.SyncID = 3 })), want: ipvs.ErrExists, op: opStart, object: "master lo"},
+		{name: "backup twice", do: start(backup, backup), want: ipvs.ErrExists, op: opStart, object: "backup lo"},
+		{name: "unknown interface", do: start(ipvs.Daemon{State: ipvs.Master, Interface: "nosuch"}), want: ipvs.ErrNoDevice, op: opStart, object: "master nosuch"},
 		{name: "no interface", do: start(ipvs.Daemon{State: ipvs.Backup}), want: ipvs.ErrNoDevice, op: opStart, object: "backup"},
-		{name: "interface of 16 bytes", do: start(ipvs.Daemon{State: ipvs.Backup, Interface: longName}), want: ipvs.ErrRange, op: opStart, object: "backup"},
-		{name: "group not multicast", do: start(with(master, func(d *ipvs.Daemon) { d.Group = addr("10.0.0.1") })), want: ipvs.ErrInvalid, op: opStart, object: "master"},
-		{name: "IPv6 group not multicast", do: start(with(master, func(d *ipvs.Daemon) { d.Group = addr("2001:db8::1") })), want: ipvs.ErrInvalid, op: opStart, object: "master"},
-		{name: "mapped group", do: start(with(master, func(d *ipvs.Daemon) { d.Group = addr("::ffff:224.0.0.81") })), want: ipvs.ErrFamily, op: opStart, object: "master"},
-		{name: "group with a zone", do: start(with(master, func(d *ipvs.Daemon) { d.Group = addr("ff02::81%lo") })), want: ipvs.ErrInvalid, op: opStart, object: "master"},
-		{name: "master over IPv6 on lo", do: start(with(master, func(d *ipvs.Daemon) { d.Group = group6 })), want: unix.ENETUNREACH, op: opStart, object: "master"},
-		{name: "sync id 256", do: start(with(master, func(d *ipvs.Daemon) { d.SyncID = 256 })), want: ipvs.ErrRange, op: opStart, object: "master"},
-		{name: "no state", do: start(ipvs.Daemon{Interface: "lo"}), want: ipvs.ErrInvalid, op: opStart, object: "0"},
-		{name: "both states at once", do: start(ipvs.Daemon{State: 3, Interface: "lo"}), want: ipvs.ErrInvalid, op: opStart, object: "3"},
+		{name: "interface of 16 bytes", do: start(ipvs.Daemon{State: ipvs.Backup, Interface: longName}), want: ipvs.ErrRange, op: opStart, object: "backup " + longName},
+		{name: "group not multicast", do: start(with(master, func(d *ipvs.Daemon) { d.Group = addr("10.0.0.1") })), want: ipvs.ErrInvalid, op: opStart, object: "master lo"},
+		{name: "IPv6 group not multicast", do: start(with(master, func(d *ipvs.Daemon) { d.Group = addr("2001:db8::1") })), want: ipvs.ErrInvalid, op: opStart, object: "master lo"},
+		{name: "mapped group", do: start(with(master, func(d *ipvs.Daemon) { d.Group = addr("::ffff:224.0.0.81") })), want: ipvs.ErrFamily, op: opStart, object: "master lo"},
+		{name: "group with a zone", do: start(with(master, func(d *ipvs.Daemon) { d.Group = addr("ff02::81%lo") })), want: ipvs.ErrInvalid, op: opStart, object: "master lo"},
+		{name: "master over IPv6 on lo", do: start(with(master, func(d *ipvs.Daemon) { d.Group = group6 })), want: unix.ENETUNREACH, op: opStart, object: "master lo"},
+		{name: "sync id 256", do: start(with(master, func(d *ipvs.Daemon) { d.SyncID = 256 })), want: ipvs.ErrRange, op: opStart, object: "master lo"},
+		{name: "no state", do: start(ipvs.Daemon{Interface: "lo"}), want: ipvs.ErrInvalid, op: opStart, object: "0 lo"},
+		{name: "both states at once", do: start(ipvs.Daemon{State: 3, Interface: "lo"}), want: ipvs.ErrInvalid, op: opStart, object: "3 lo"},
 		{name: "while a destination is of another family", setup: these(add(web), addTo(web, tun6)), do: start(master),
-			want: ipvs.ErrInvalid, op: opStart, object: "master", table: "tcp 192.0.2.1:80 wlc\n  [2001:db8::10]:80 tun weight 1\n"},
+			want: ipvs.ErrInvalid, op: opStart, object: "master lo", table: "tcp 192.0.2.1:80 wlc\n  [2001:db8::10]:80 tun weight 1\n"},
 		{name: "after a destination of another family", setup: these(add(web), addTo(web, tun6), removeFrom(web, tun6)), do: start(master), table: "tcp 192.0.2.1:80 wlc\n"},
 		{name: "after a service with a destination of another family", setup: these(add(web), addTo(web, tun6), remove(web)), do: start(master)},
 		{name: "before a destination of another family", setup: these(add(web)), do: func(t *testing.T, c Client) error {

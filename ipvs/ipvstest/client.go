@@ -10,20 +10,20 @@ import (
 )
 
 // What operations are called in an ipvs.OpError, besides those of an ipvs.Op.
+// ipvs.Client names them; the conformance suite tells when these differ.
 const (
-	opInfo         = "get info"
+	opInfo         = "read info"
 	opServices     = "list services"
-	opService      = "get service"
+	opService      = "read service"
 	opDestinations = "list destinations"
 	opApply        = "apply changes"
 	opFlush        = "flush"
-	opZero         = "zero"
-	opZeroService  = "zero service"
-	opTimeouts     = "get timeouts"
+	opZero         = "zero counters"
+	opTimeouts     = "read timeouts"
 	opSetTimeouts  = "set timeouts"
-	opDaemons      = "list daemons"
-	opStart        = "start daemon"
-	opStop         = "stop daemon"
+	opDaemons      = "list sync daemons"
+	opStart        = "start sync daemon"
+	opStop         = "stop sync daemon"
 )
 
 // Info says version 1.2.1 and a connection table of 4096 buckets.
@@ -131,7 +131,7 @@ func (k *Kernel) Zero() error { return k.run(Call{Op: opZero}, (*state).zero) }
 
 // ZeroService sets the counters of one service and its destinations to zero.
 func (k *Kernel) ZeroService(key ipvs.ServiceKey) error {
-	return k.run(Call{Op: opZeroService, Object: key.String(), bad: key.Check()},
+	return k.run(Call{Op: opZero, Object: key.String(), bad: key.Check()},
 		func(s *state) unix.Errno { return s.zeroService(key) })
 }
 
@@ -165,7 +165,11 @@ func (k *Kernel) Daemons() (out []ipvs.Daemon, err error) {
 
 // StartDaemon starts a sync daemon; it sends and receives nothing.
 func (k *Kernel) StartDaemon(d ipvs.Daemon) error {
-	return k.run(Call{Op: opStart, Object: d.State.String(), bad: d.Check()},
+	object := d.State.String()
+	if d.Interface != "" {
+		object += " " + d.Interface
+	}
+	return k.run(Call{Op: opStart, Object: object, bad: d.Check()},
 		func(s *state) unix.Errno { return s.startDaemon(d) })
 }
 

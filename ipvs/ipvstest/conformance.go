@@ -9,6 +9,7 @@ import (
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // Client is the whole of a kernel: ipvs.Client has these methods, and so has
@@ -175,7 +176,12 @@ func kinds(err error) (out []string) {
 			out = append(out, k.name)
 		}
 	}
-	if err != nil && out == nil {
+	var errno unix.Errno
+	switch {
+	case err == nil || out != nil:
+	case errors.As(err, &errno):
+		out = []string{errno.Error()}
+	default:
 		out = []string{err.Error()}
 	}
 	return out
