@@ -38,8 +38,9 @@ func (j *jsonText) service(s *ipvs.ServiceInfo, ds []ipvs.DestinationInfo) {
 	j.serviceKey(s.ServiceKey)
 	j.str("scheduler", s.Scheduler)
 	j.flags(&s.Service)
-	j.uint("timeout", persistence(&s.Service))
-	j.str("netmask", s.Netmask.Text(s.AF()))
+	j.uint("persistent_timeout", persistence(&s.Service))
+	j.key("netmask")
+	j.b, j.first = append(appendMask(append(j.b, '"'), &s.Service), '"'), false
 	j.str("pe", s.PE)
 	j.stats(&s.Stats)
 	j.field("destinations", '[')

@@ -44,7 +44,13 @@ func AppendChange(b []byte, c ipvs.Change) []byte {
 }
 
 // ruleWriter prints rules; with names it says hosts and ports by name.
-type ruleWriter struct{ names *Resolver }
+type ruleWriter struct {
+	names *Resolver
+	// inEffect leaves out the mask of a service that is not persistent, as
+	// ipvsadm's -S does. The rule of a change must say it: the mask may be all
+	// that changes.
+	inEffect bool
+}
 
 func (r ruleWriter) service(b []byte, verb string, s *ipvs.Service) []byte {
 	b = r.key(append(b, verb...), s.ServiceKey)
@@ -53,9 +59,9 @@ func (r ruleWriter) service(b []byte, verb string, s *ipvs.Service) []byte {
 	}
 	if s.Flags&ipvs.Persistent != 0 {
 		b = strconv.AppendInt(append(b, " -p "...), int64(s.Timeout/time.Second), 10)
-		if !s.Netmask.IsDefault() {
-			b = appendMask(append(b, " -M "...), s)
-		}
+	}
+	if !s.Netmask.IsDefault() && (s.Flags&ipvs.Persistent != 0 || !r.inEffect) {
+		b = appendMask(append(b, " -M "...), s)
 	}
 	if s.PE != "" {
 		b = append(append(b, " --pe "...), s.PE...)

@@ -26,7 +26,7 @@ func Save(w io.Writer, k Reader, o SaveOptions) error {
 		return err
 	}
 	out := &output{w: w}
-	rule := ruleWriter{o.Names}
+	rule := ruleWriter{names: o.Names, inEffect: true}
 	return out.end(r.each(services, func(s *ipvs.ServiceInfo, ds []ipvs.DestinationInfo) error {
 		out.b = append(rule.service(out.b, "-A ", &s.Service), '\n')
 		for i := range ds {

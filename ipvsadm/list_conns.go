@@ -1,0 +1,172 @@
+package ipvsadm
+
+import (
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs/procfs"
+)
+
+// connBatch is how many connections are read before their names are asked for,
+// all at once. Without names rows go through one by one.
+const connBatch = 1024
+
+// ListConnections prints the connection table in its own order (-L -c), with
+// the data of persistence engines in ViewPersistent. Connections that cannot be
+// read are left out and are the error in the end.
+func ListConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], o ListOptions) error {
+	v := connView{out: &output{w: w}, names: o.Names, persistent: o.View == ViewPersistent}
+	v.json.first = true
+	if o.JSON {
+		v.names, v.row = nil, v.jsonRow
+		v.json.open('{')
+		v.json.field("connections", '[')
+	} else {
+		v.row = v.textRow
+		v.out.b = v.title(v.out.b)
+	}
+	err := v.list(conns)
+	if o.JSON {
+		v.json.close(']')
+		v.json.close('}')
+		v.out.b = append(v.out.b, v.json.b...)
+		v.out.b = append(v.out.b, '\n')
+	}
+	return v.out.end(err)
+}
+
+// connView prints connections in one form.
+type connView struct {
+	out        *output
+	names      *Resolver
+	persistent bool
+	row        func(*procfs.Connection)
+	json       jsonText
+	batch      []procfs.Connection
+}
+
+func (v *connView) list(conns iter.Seq2[procfs.Connection, error]) error {
+	var unread error
+	for c, err := range conns {
+		if err != nil {
+			if unread == nil {
+				unread = fmt.Errorf("read connections: %w", err)
+			}
+			continue
+		}
+		v.batch = append(v.batch, c)
+		if v.names == nil || len(v.batch) == connBatch {
+			if err := v.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := v.flush(); err != nil {
+		return err
+	}
+	return unread
+}
+
+// flush prints the rows that are waiting, after asking for their names.
+func (v *connView) flush() error {
+	if v.names != nil {
+		for i := range v.batch {
+			c := &v.batch[i]
+			v.names.want(c.Client.Addr())
+			v.names.want(c.Virtual.Addr())
+			v.names.want(c.Destination.Addr())
+		}
+		v.names.lookup()
+	}
+	for i := range v.batch {
+		v.row(&v.batch[i])
+	}
+	v.batch = v.batch[:0]
+	return v.out.spill()
+}
+
+func (v *connView) title(b []byte) []byte {
+	b = append(b, "IPVS connection entries\npro expire state       source             virtual            destination"...)
+	if v.persistent {
+		b = append(b, "        pe name          pe_data"...)
+	}
+	return append(b, '\n')
+}
+
+// textRow prints the columns where ipvsadm does; those of engine data are not
+// below their titles there either.
+func (v *connView) textRow(c *procfs.Connection) {
+	b, start := v.out.b, len(v.out.b)
+	b = append(padTo(append(b, c.ProtocolName()...), start, 3), ' ')
+	start = len(b)
+	b = append(padTo(appendExpiry(b, c.Expires), start, 6), ' ')
+	start = len(b)
+	b = append(padTo(appendVisible(b, c.State), start, 11), ' ')
+	text := textView{names: v.names}
+	start = len(b)
+	b = append(padTo(text.endpoint(b, start, c.Client, c.Protocol, maxEndpoint), start, 18), ' ')
+	start = len(b)
+	b = append(padTo(text.endpoint(b, start, c.Virtual, c.Protocol, maxEndpoint), start, 18), ' ')
+	start = len(b)
+	b = text.endpoint(b, start, c.Destination, c.Protocol, maxEndpoint)
+	if v.persistent && c.PE != "" {
+		b = append(padTo(b, start, 16), ' ')
+		start = len(b)
+		b = append(padTo(appendVisible(b, c.PE), start, 18), ' ')
+		b = appendVisible(b, c.PEData)
+	}
+	v.out.b = append(b, '\n')
+}
+
+// appendExpiry appends minutes and seconds; hours are minutes, too.
+func appendExpiry(b []byte, d time.Duration) []byte {
+	s := int64(d / time.Second)
+	b = appendTwoDigits(b, s/60)
+	return appendTwoDigits(append(b, ':'), s%60)
+}
+
+func appendTwoDigits(b []byte, n int64) []byte {
+	if n < 10 {
+		b = append(b, '0')
+	}
+	return strconv.AppendInt(b, n, 10)
+}
+
+// appendVisible appends what comes from packets, without what a terminal would
+// obey.
+func appendVisible(b []byte, s string) []byte {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			b = append(b, '?')
+		} else {
+			b = append(b, s[i])
+		}
+	}
+	return b
+}
+
+func (v *connView) jsonRow(c *procfs.Connection) {
+	j := &v.json
+	j.line()
+	j.open('{')
+	if mark, ok := c.FWMark(); ok {
+		j.uint("fwmark", uint64(mark))
+	} else {
+		j.str("protocol", c.Protocol.String())
+		j.addr("virtual", c.Virtual.Addr())
+		j.uint("virtual_port", uint64(c.Virtual.Port()))
+	}
+	j.addr("client", c.Client.Addr())
+	j.uint("client_port", uint64(c.Client.Port()))
+	j.addr("destination", c.Destination.Addr())
+	j.uint("destination_port", uint64(c.Destination.Port()))
+	j.str("state", c.State)
+	j.int("expires", int64(c.Expires/time.Second))
+	j.str("pe", c.PE)
+	j.str("pe_data", c.PEData)
+	j.close('}')
+	v.out.b, j.b = append(v.out.b, j.b...), j.b[:0]
+}
