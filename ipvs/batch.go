@@ -230,7 +230,7 @@ func (c *Client) exchange() error {
 	}
 	n := uint32(len(c.sent))
 	first := c.seq - n + 1
-	err := c.receive(first, n, replySlot, false, func(m wire.Message) (bool, error) {
+	err := c.receive(first, n, replySlot, func(m wire.Message) (bool, error) {
 		if m.Type != unix.NLMSG_ERROR {
 			return false, nil
 		}

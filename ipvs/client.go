@@ -22,7 +22,7 @@ import (
 //
 // Every error is an [*OpError], or a [*BatchError] from Apply.
 type Client struct {
-	timeout time.Duration
+	timeout time.Duration // of a listing
 
 	mu      sync.Mutex
 	sock    transport // nil when closed
@@ -126,7 +126,7 @@ func (c *Client) ask(to target, flags uint16, put func(*wire.Encoder), got func(
 		return err
 	}
 	one := flags&(unix.NLM_F_DUMP|unix.NLM_F_ACK) == 0
-	err := c.receive(seq, 1, dumpSlot, true, func(m wire.Message) (bool, error) {
+	err := c.receive(seq, 1, dumpSlot, func(m wire.Message) (bool, error) {
 		switch m.Type {
 		case unix.NLMSG_ERROR, unix.NLMSG_DONE:
 			return true, verdict(m)
@@ -164,83 +164,67 @@ func verdict(m wire.Message) error {
 }
 
 // receive hands the messages numbered first to first+n-1 to handle until it
-// says that was all; others are left-overs of requests that failed and are
-// dropped. What handle finds wrong is the error, but the datagrams that came
-// with it are still read.
-//
-// The answers are there when the request has been sent, so none there means
-// that they were lost. patient waits nevertheless, in case a kernel ever
-// answers later.
-func (c *Client) receive(first, n uint32, slot int, patient bool, handle func(wire.Message) (bool, error)) error {
+// says that was all; others are left-overs of requests that failed, and are
+// dropped. The kernel has answered when the request is sent, so that no answer
+// there means that none will come: it was lost, or never made.
+func (c *Client) receive(first, n uint32, slot int, handle func(wire.Message) (bool, error)) error {
 	if c.in == nil {
 		c.in = make([]byte, inSize)
 	}
 	var (
-		done, lost bool
-		bad        error
-		start      time.Time
+		lost bool
+		end  time.Time // a listing must have one, whatever is added meanwhile
 	)
-	for !done {
+	for {
 		k, err := c.sock.recv(c.in, slot, c.lengths[:])
-		switch err {
-		case nil:
-		case unix.EINTR:
+		switch {
+		case err == unix.EINTR:
 			continue
-		case unix.ENOBUFS:
-			if lost { // said twice: do not listen for ever
-				return ErrLost
-			}
+		case err == unix.ENOBUFS && !lost: // said before what was queued earlier
 			lost = true
 			continue
-		case unix.EAGAIN:
-			if lost || !patient {
-				return ErrLost
-			}
-			if !c.sock.wait(c.timeout) {
-				return ErrTimeout
-			}
-			continue
-		default:
+		case err == unix.ENOBUFS || err == unix.EAGAIN:
+			return ErrLost
+		case err != nil:
 			return err
 		}
-		for i, size := range c.lengths[:k] {
-			if size > slot {
-				bad = orElse(bad, wire.ErrShort)
-			}
-			it := wire.NewMessages(c.in[i*slot:][:min(size, slot)])
-			for it.Next() {
-				m := it.Message()
-				if m.Seq-first >= n {
-					continue
-				}
-				end, err := handle(m)
-				done = done || end
-				bad = orElse(bad, err)
-			}
-			bad = orElse(bad, it.Err())
-		}
-		if bad != nil {
-			break
-		}
-		// A long dump: each answer is there at once, but there must be an end.
+		done, err := c.unpack(k, slot, first, n, handle)
 		switch {
+		case err != nil:
+			return err
+		case done && lost:
+			return ErrLost
 		case done:
-		case start.IsZero():
-			start = time.Now()
-		case time.Since(start) > c.timeout:
+			return nil
+		case end.IsZero():
+			end = time.Now().Add(c.timeout)
+		case time.Now().After(end):
 			return ErrTimeout
 		}
 	}
-	switch {
-	case bad == nil && lost:
-		return ErrLost
-	case bad == nil:
-		return nil
+}
+
+// unpack hands the messages in k datagrams to handle. The error is a *refusal
+// or [ErrReply].
+func (c *Client) unpack(k, slot int, first, n uint32, handle func(wire.Message) (bool, error)) (done bool, bad error) {
+	for i, size := range c.lengths[:k] {
+		it := wire.NewMessages(c.in[i*slot:][:min(size, slot)])
+		for it.Next() {
+			if it.Message().Seq-first >= n {
+				continue
+			}
+			end, err := handle(it.Message())
+			done, bad = done || end, orElse(bad, err)
+		}
+		bad = orElse(bad, it.Err())
+		if size > slot {
+			bad = orElse(bad, wire.ErrShort)
+		}
 	}
-	if r, ok := bad.(*refusal); ok {
-		return r
+	if _, ok := bad.(*refusal); ok || bad == nil {
+		return done, bad
 	}
-	return fmt.Errorf("%w: %v", ErrReply, bad)
+	return done, fmt.Errorf("%w: %v", ErrReply, bad)
 }
 
 func orElse(a, b error) error {

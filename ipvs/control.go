@@ -1,6 +1,9 @@
 package ipvs
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/goipvs/goipvs/ipvs/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -12,7 +15,7 @@ func (c *Client) Info() (Info, error) {
 	defer c.mu.Unlock()
 	var i Info
 	err := c.request(cmdGetInfo, 0, nil, func(b []byte) error { return decodeInfo(b, &i) })
-	return i, opError("get info", "", cmdGetInfo, err)
+	return i, opError("read info", "", cmdGetInfo, err)
 }
 
 // Flush removes all services with their destinations.
@@ -23,16 +26,16 @@ func (c *Client) Flush() error {
 // Zero sets the counters of all services and destinations, and those of the
 // namespace, to zero.
 func (c *Client) Zero() error {
-	return c.order("zero", "", cmdZero, nil)
+	return c.order("zero counters", "", cmdZero, nil)
 }
 
 // ZeroService sets the counters of a service and its destinations to zero. A
 // missing service is [ErrNoService].
 func (c *Client) ZeroService(k ServiceKey) error {
 	if err := k.check(); err != nil {
-		return opErrorOf("zero service", &k, cmdZero, err)
+		return opErrorOf("zero counters", &k, cmdZero, err)
 	}
-	return c.order("zero service", k.String(), cmdZero, func(e *wire.Encoder) { putKey(e, &k) })
+	return c.order("zero counters", k.String(), cmdZero, func(e *wire.Encoder) { putKey(e, &k) })
 }
 
 // Timeouts reads the connection timeouts.
@@ -41,7 +44,7 @@ func (c *Client) Timeouts() (Timeouts, error) {
 	defer c.mu.Unlock()
 	var t Timeouts
 	err := c.request(cmdGetConfig, 0, nil, func(b []byte) error { return decodeTimeouts(b, &t) })
-	return t, opError("get timeouts", "", cmdGetConfig, err)
+	return t, opError("read timeouts", "", cmdGetConfig, err)
 }
 
 // SetTimeouts sets the connection timeouts that are not zero, in whole
@@ -66,7 +69,7 @@ func (c *Client) Daemons() ([]Daemon, error) {
 			return decodeDaemon(b, &list[len(list)-1], c.names)
 		})
 	if err != nil {
-		return nil, opError("list daemons", "", cmdGetDaemon, err)
+		return nil, opError("list sync daemons", "", cmdGetDaemon, err)
 	}
 	return list, nil
 }
@@ -74,21 +77,33 @@ func (c *Client) Daemons() ([]Daemon, error) {
 // StartDaemon starts a sync daemon. One that runs in that state already is
 // [ErrExists], an unknown interface [ErrNoDevice].
 func (c *Client) StartDaemon(d Daemon) error {
-	return c.daemon("start daemon", cmdNewDaemon, &d)
+	const op = "start sync daemon"
+	object := d.State.String()
+	if d.Interface != "" {
+		object += " " + d.Interface
+	}
+	if err := d.check(); err != nil {
+		return opError(op, object, cmdNewDaemon, err)
+	}
+	return c.order(op, object, cmdNewDaemon, func(e *wire.Encoder) { putDaemon(e, &d) })
 }
 
 // StopDaemon stops the sync daemon of d.State; the rest of d is not read. If
 // none runs the error is [ErrNoDaemon].
 func (c *Client) StopDaemon(d Daemon) error {
-	return c.daemon("stop daemon", cmdDelDaemon, &Daemon{State: d.State})
-}
-
-func (c *Client) daemon(op string, cmd command, d *Daemon) error {
+	const op = "stop sync daemon"
 	object := d.State.String()
-	if err := d.check(); err != nil {
-		return opError(op, object, cmd, err)
+	err := c.order(op, object, cmdDelDaemon, func(e *wire.Encoder) { putDaemon(e, &Daemon{State: d.State}) })
+	// Stopping a daemon whose thread has not run yet works, but kthread_stop
+	// says EINTR, and that is the one error netlink does not pass on
+	// (netlink_rcv_skb). So look.
+	if errors.Is(err, ErrLost) {
+		list, lerr := c.Daemons()
+		if lerr == nil && !slices.ContainsFunc(list, func(l Daemon) bool { return l.State == d.State }) {
+			return nil
+		}
 	}
-	return c.order(op, object, cmd, func(e *wire.Encoder) { putDaemon(e, d) })
+	return err
 }
 
 // order makes a request that is answered by yes or no.

@@ -20,10 +20,10 @@ type Options struct {
 	// /proc/PID/ns/net. Empty means the calling thread's. Entering another than
 	// one's own needs CAP_SYS_ADMIN.
 	Netns string
-	// Timeout is the longest wait for one answer; 0 means 5 s. The kernel
-	// answers before the system call that asks returns, so nothing waits in
-	// practice. It does not bound that system call itself, which lasts as long
-	// as the kernel needs, or a module it loads takes to come up.
+	// Timeout is the longest one listing may take; 0 means 5 s. Nothing else
+	// waits: the kernel answers before the system call that asks returns, and
+	// when it has not the answer is lost. That call itself lasts as long as the
+	// kernel works, or as a module that it loads takes to come up.
 	Timeout time.Duration
 }
 

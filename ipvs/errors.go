@@ -25,7 +25,7 @@ var (
 	ErrUnsupported   = errors.New("not supported by this kernel")
 	// ErrLost: the kernel dropped replies, so the outcome is unknown. List again.
 	ErrLost = errors.New("kernel replies were lost, outcome unknown")
-	// ErrTimeout: no reply within Options.Timeout; the outcome is unknown.
+	// ErrTimeout: a listing did not end within Options.Timeout.
 	ErrTimeout = errors.New("no answer from the kernel in time")
 	// ErrReply: the kernel's answer could not be understood.
 	ErrReply = errors.New("malformed answer from the kernel")

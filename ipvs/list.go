@@ -31,7 +31,7 @@ func (c *Client) Service(k ServiceKey) (ServiceInfo, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, err := c.service(&k)
-	return s, opErrorOf("get service", &k, cmdGetService, err)
+	return s, opErrorOf("read service", &k, cmdGetService, err)
 }
 
 func (c *Client) service(k *ServiceKey) (s ServiceInfo, err error) {

@@ -1,9 +1,7 @@
 package ipvs
 
 import (
-	"errors"
 	"runtime"
-	"time"
 	"unsafe"
 
 	"github.com/vishvananda/netlink/nl"
@@ -22,8 +20,6 @@ type transport interface {
 	// that of a datagram that was cut. EAGAIN: there is none; ENOBUFS: the
 	// kernel has dropped some.
 	recv(buf []byte, size int, lengths []int) (int, error)
-	// wait waits until there is a datagram; false when none came in time.
-	wait(d time.Duration) bool
 	// widen asks for a receive buffer of size bytes and returns what there is.
 	widen(size int) int
 	close()
@@ -100,19 +96,6 @@ func (s *socket) recv(buf []byte, size int, lengths []int) (int, error) {
 		}
 	}
 	return int(r), nil
-}
-
-func (s *socket) wait(d time.Duration) bool {
-	end := time.Now().Add(d)
-	for {
-		left := max(time.Until(end), 0)
-		ts := unix.NsecToTimespec(int64(left))
-		n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, &ts, nil)
-		runtime.KeepAlive(s.nl)
-		if !errors.Is(err, unix.EINTR) {
-			return err == nil && n > 0
-		}
-	}
 }
 
 func (s *socket) widen(size int) int {
