@@ -4,7 +4,13 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/lab/kmod"
 )
+
+// Load loads modules that the kernel does not load on demand, such as fou,
+// with those they need. A module that is there already is no error.
+func Load(modules ...string) error { return kmod.Request(modules...) }
 
 // Release is the kernel's name for itself, as in uname -r.
 func Release() string {

@@ -28,8 +28,8 @@ func Need(t testing.TB) {
 }
 
 // HasIPVS tells whether IPVS is loaded, as the network namespace of the
-// calling process sees it.
+// calling thread sees it.
 func HasIPVS() bool {
-	_, err := os.Stat("/proc/net/ip_vs")
+	_, err := os.Stat("/proc/thread-self/net/ip_vs")
 	return err == nil
 }

@@ -1,7 +1,6 @@
 package boot
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,12 +22,13 @@ const (
 type Options struct {
 	Kind    string        // uml, qemu or host
 	Memory  int           // of the kernel, MiB
-	Limit   time.Duration // time limit for all of it, 0 for none
+	CPUs    int           // of the kernel, where it can have several
+	Boot    time.Duration // time limit until the program starts, 0 for none
+	Limit   time.Duration // time limit of the program, 0 for none
 	TTY     bool          // connect the terminal
 	Modules []string      // modules to load before the program starts
 	NoLoad  bool          // load no module, now or on demand
-	Log     string        // also write the kernel's messages to this file
-	Files   []string      // more files the program needs, where the root is not the host's
+	Log     string        // also append the kernel's messages to this file
 
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -43,6 +43,9 @@ func Run(argv []string, o *Options) (int, error) {
 	if err != nil {
 		return StatusFault, err
 	}
+	if o.Kind == "host" {
+		return runHost(j, o)
+	}
 	k, err := find(o.Kind)
 	if err != nil {
 		return StatusFault, err
@@ -56,7 +59,7 @@ func Run(argv []string, o *Options) (int, error) {
 	if err != nil {
 		return StatusFault, err
 	}
-	s, err := start(m, dir, o)
+	s, err := start(m, dir, j, o)
 	if err != nil {
 		return StatusFault, err
 	}
@@ -67,11 +70,17 @@ func find(kind string) (kernel, error) {
 	switch kind {
 	case "uml":
 		return findUML()
+	case "qemu":
+		return findQEMU()
 	}
 	return nil, fmt.Errorf("LAB=%s: no such lab (uml, qemu, host)", kind)
 }
 
 func newJob(argv []string, o *Options) (*job.Job, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return nil, err
@@ -84,40 +93,45 @@ func newJob(argv []string, o *Options) (*job.Job, error) {
 		return nil, err
 	}
 	return &job.Job{
-		Kind: o.Kind, Path: path, Args: argv, Env: os.Environ(), Dir: dir,
+		Kind: o.Kind, Self: self, Path: path, Args: argv, Env: os.Environ(), Dir: dir,
 		Load: o.Modules, Autoload: !o.NoLoad, TTY: o.TTY, Window: window(),
 	}, nil
 }
 
 // start starts the machine's watcher.
-func start(m *machine, dir string, o *Options) (*session, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	lifeR, lifeW, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
+func start(m *machine, dir string, j *job.Job, o *Options) (*session, error) {
 	logR, logW, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	cmd := &exec.Cmd{
-		Path:   self,
-		Args:   append([]string{WatchName, dir}, m.argv...),
-		Env:    append(os.Environ(), m.env...),
-		Stdout: logW, Stderr: logW,
-		ExtraFiles:  append([]*os.File{lifeR}, m.files...),
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	cmd, life, err := watcher(j.Self, dir, m.argv, m.files)
+	if err != nil {
+		return nil, err
 	}
+	cmd.Env = append(os.Environ(), m.env...)
+	cmd.Stdout, cmd.Stderr = logW, logW
 	err = cmd.Start()
-	for _, f := range append([]*os.File{lifeR, logW}, m.files...) {
-		err = errors.Join(err, f.Close())
+	for _, f := range cmd.ExtraFiles {
+		f.Close()
 	}
+	logW.Close()
 	if err != nil {
 		return nil, err
 	}
 	m.log = logR
-	return newSession(cmd, lifeW, m.wires, o), nil
+	return newSession(cmd, life, m.wires, o), nil
+}
+
+// watcher prepares the watcher of argv. It ends argv when life is closed.
+func watcher(self, dir string, argv []string, files []*os.File) (cmd *exec.Cmd, life *os.File, err error) {
+	r, life, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &exec.Cmd{
+		Path:        self,
+		Args:        append([]string{WatchName, dir}, argv...),
+		ExtraFiles:  append([]*os.File{r}, files...),
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}, life, nil
 }

@@ -61,16 +61,15 @@ func (s *session) follow() (int, error) {
 	lines := make(chan string)
 	go s.report(lines)
 	var c outcome
-	limit := newLimit(s.o.Limit)
+	limit := newLimit(s.o.Boot)
 	for lines != nil {
 		select {
 		case line, ok := <-lines:
 			if !ok {
 				lines = nil
 			}
-			c.note(line)
-			if c.end != nil || c.fault != "" {
-				limit = newLimit(haltGrace)
+			if d, ok := s.note(&c, line); ok {
+				limit = newLimit(d)
 			}
 		case <-limit:
 			c.expire(s)
@@ -104,18 +103,24 @@ func newLimit(d time.Duration) <-chan time.Time {
 	return time.After(d)
 }
 
-func (c *outcome) note(line string) {
+// note takes in a line from the kernel's init, and tells how long the next
+// step may take if one begins.
+func (s *session) note(c *outcome, line string) (limit time.Duration, ok bool) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch word {
 	case job.Ready:
 		c.ready = true
+		return s.o.Limit, true
 	case job.Exit:
 		if e, err := job.ParseEnding(rest); err == nil {
 			c.end = &e
+			return haltGrace, true
 		}
 	case job.Fault:
 		c.fault = job.ParseFault(rest)
+		return haltGrace, true
 	}
+	return 0, false
 }
 
 // expire is called when time is up, first for the program, which a SIGQUIT
@@ -156,15 +161,15 @@ func (s *session) finish(c *outcome) (int, error) {
 	s.life.Close()
 	s.copying.Wait()
 	took := time.Since(s.started).Round(100 * time.Millisecond)
-	stage := "while it booted"
+	stage, limit := "while it booted", s.o.Boot
 	if c.ready {
-		stage = "while the program ran"
+		stage, limit = "while the program ran", s.o.Limit
 	}
 	switch {
 	case c.why != "":
 		return StatusFault, fmt.Errorf("ended by signal: %s", c.why)
 	case c.limit:
-		return StatusTimeout, fmt.Errorf("time limit of %v reached %s%s", s.o.Limit, stage, s.log.last())
+		return StatusTimeout, fmt.Errorf("time limit of %v reached %s%s", limit, stage, s.log.last())
 	case c.fault != "":
 		return StatusFault, fmt.Errorf("%s", c.fault)
 	case c.end == nil:

@@ -22,7 +22,8 @@ const lifeline = 3
 
 // Watch runs the command args[1:] until it ends or the lifeline does, kills
 // every process of its process group, and removes the folder args[0]. It
-// returns the exit status of the command, 128 + signal for a signal.
+// returns the exit status of the command, 128 + signal for a signal. SIGQUIT is
+// passed on, other signals end it.
 //
 // It exists because a user-mode kernel leaves stopped children behind when it
 // is killed, and SIGKILL gives the lab command no time to care for them.
@@ -32,8 +33,8 @@ func Watch(args []string) int {
 	defer os.RemoveAll(dir)
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	unix.CloseOnExec(lifeline)
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 
 	cmd := exec.Cmd{
 		Path: argv[0], Args: argv, Env: os.Environ(),
@@ -42,7 +43,7 @@ func Watch(args []string) int {
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL},
 	}
 	if err := cmd.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "lab: start kernel:", err)
+		fmt.Fprintln(os.Stderr, "lab:", err)
 		return 127
 	}
 	gone := make(chan struct{})
@@ -53,18 +54,25 @@ func Watch(args []string) int {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 
-	var err error
-	select {
-	case err = <-done:
-	case <-gone:
-	case <-stop:
+	for ended := false; ; {
+		var err error
+		select {
+		case err = <-done:
+			ended = true
+		case <-gone:
+		case sig := <-signals:
+			if sig == unix.SIGQUIT {
+				_ = cmd.Process.Signal(sig)
+				continue
+			}
+		}
+		killGroup(cmd.Process.Pid)
+		if !ended {
+			err = <-done
+		}
+		reapAll()
+		return status(err)
 	}
-	killGroup(cmd.Process.Pid)
-	if cmd.ProcessState == nil && err == nil {
-		err = <-done
-	}
-	reapAll()
-	return status(err)
 }
 
 // inherited are the channels: all descriptors after the lifeline. They keep

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,7 +12,7 @@ import (
 // openChannel opens a line to the host. In UML that is a serial line, which
 // must neither echo nor translate line ends.
 func openChannel(dev string) (*os.File, error) {
-	fd, err := unix.Open(dev, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := openSoon(dev)
 	if err != nil {
 		return nil, fmt.Errorf("open channel %s: %w", dev, err)
 	}
@@ -29,6 +30,17 @@ func openChannel(dev string) (*os.File, error) {
 		return nil, fmt.Errorf("set channel %s raw: %w", dev, err)
 	}
 	return os.NewFile(uintptr(fd), dev), nil
+}
+
+// openSoon waits for the device. The ports of QEMU appear when the driver and
+// the other side have spoken, and there is nobody to tell when that was.
+func openSoon(dev string) (fd int, err error) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		fd, err = unix.Open(dev, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENXIO) || time.Now().After(deadline) {
+			return fd, err
+		}
+	}
 }
 
 // drain waits until the host has taken what was written.

@@ -19,11 +19,14 @@ func Init(path string) {
 }
 
 func run(path string) error {
-	if err := mountKernel(); err != nil {
-		return err
-	}
 	j, err := job.Read(path)
 	if err != nil {
+		return err
+	}
+	if err := enterRoot(j); err != nil {
+		return err
+	}
+	if err := mountKernel(); err != nil {
 		return err
 	}
 	ctl, err := openChannel(j.Ctl)
@@ -65,26 +68,7 @@ func prepare(j *job.Job) error {
 	if err := setUpModules(j); err != nil {
 		return err
 	}
-	return loopbackUp()
-}
-
-// loopbackUp sets lo up: IPVS refuses destinations in a network namespace
-// whose loopback is down.
-func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("set lo up: %w", err)
-	}
-	defer unix.Close(fd)
-	req, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req); err != nil {
-		return fmt.Errorf("set lo up: %w", err)
-	}
-	return nil
+	return LoopbackUp()
 }
 
 func powerOff() {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/goipvs/goipvs/internal/lab/job"
+	"github.com/goipvs/goipvs/internal/lab/kmod"
 )
 
 const (
@@ -22,11 +23,7 @@ func setUpModules(j *job.Job) error {
 	if !j.Autoload {
 		return os.WriteFile("/proc/sys/kernel/modprobe", []byte("\n"), 0) // empty: no autoload
 	}
-	exe, err := self()
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(os.Symlink(exe, modprobe), os.Symlink(j.Modules, moduleDir)); err != nil {
+	if err := errors.Join(os.Symlink(j.Self, modprobe), os.Symlink(j.Modules, moduleDir)); err != nil {
 		return err
 	}
 	if err := os.WriteFile("/proc/sys/kernel/modprobe", []byte(modprobe), 0); err != nil {
@@ -53,7 +50,7 @@ func Modprobe(args []string) int {
 	if err == nil {
 		return 0
 	}
-	if !errors.Is(err, errNoModule) {
+	if !errors.Is(err, kmod.ErrNoModule) {
 		fmt.Fprintln(os.Stderr, "modprobe:", err)
 	}
 	return 1
@@ -61,11 +58,11 @@ func Modprobe(args []string) int {
 
 // load loads the module or alias with everything it depends on.
 func load(name string) error {
-	ix, err := readIndex(moduleDir)
+	ix, err := kmod.ReadIndex(moduleDir)
 	if err != nil {
 		return err
 	}
-	files, err := ix.resolve(name)
+	files, err := ix.Resolve(name)
 	if err != nil {
 		return fmt.Errorf("load module %s: %w", name, err)
 	}

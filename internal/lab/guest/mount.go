@@ -3,8 +3,8 @@ package guest
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,16 +27,26 @@ type mount struct {
 
 // mountKernel mounts what is the kernel's own.
 func mountKernel() error {
-	return mountAll([]mount{
+	err := mountAll([]mount{
 		{"proc", "/proc", 0, ""},
 		{"sysfs", "/sys", 0, ""},
 		{"devtmpfs", "/dev", 0, "mode=755"},
 		{"devpts", "/dev/pts", 0, "mode=620,ptmxmode=666"},
+		{"tmpfs", "/dev/shm", unix.MS_NOSUID, "mode=1777"},
 	})
+	if err != nil {
+		return err
+	}
+	for name, to := range map[string]string{"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"} {
+		if err := os.Symlink("/proc/self/fd"+to, "/dev/"+name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // mountTemporary mounts the folders that shall not show or touch the host's
-// files. A job that lives in one of them keeps the host's folder.
+// files.
 func mountTemporary(j *job.Job) error {
 	for _, p := range []string{j.Path, j.Dir} {
 		if strings.HasPrefix(p, "/run/") {
@@ -60,10 +70,4 @@ func mountAll(mounts []mount) error {
 		}
 	}
 	return nil
-}
-
-// self is the path of this program, for the kernel to start it again.
-func self() (string, error) {
-	exe, err := os.Readlink("/proc/self/exe")
-	return filepath.Clean(exe), err
 }

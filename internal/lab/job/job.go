@@ -15,6 +15,7 @@ const Env = "GOIPVS_LAB_JOB"
 // text.
 type Job struct {
 	Kind string   // uml, qemu: what the program sees in GOIPVS_LAB
+	Self string   // the lab command, an absolute path in the kernel's root
 	Path string   // program, an absolute path in the kernel's root
 	Args []string // arguments with the program's name first
 	Env  []string // environment, KEY=value
@@ -28,7 +29,9 @@ type Job struct {
 	TTY           bool   // the program gets a terminal, on Out
 	Window        Window // size of the terminal at the start
 
-	Collect []string // files and folders to hand back where the root is not the host's
+	// Where the kernel starts in an initial file system:
+	Share string   // tag of the 9p share that is the host's root
+	Early []string // module files to load before it can be mounted
 }
 
 // Write stores j in the file path.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,22 +17,23 @@ import (
 // leaves no good place for flags.
 func options(args []string) ([]string, *boot.Options, error) {
 	o := &boot.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
-	memory, err := strconv.Atoi(env("LAB_MEMORY", "1024"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("LAB_MEMORY: %q is no number of MiB", os.Getenv("LAB_MEMORY"))
-	}
-	limit, err := time.ParseDuration(env("LAB_TIMEOUT", "10m"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("LAB_TIMEOUT: %w", err)
+	memory, err1 := number("LAB_MEMORY", 1024)
+	cpus, err2 := number("LAB_CPUS", 2)
+	bootLimit, err3 := duration("LAB_BOOT_TIMEOUT", 2*time.Minute)
+	limit, err4 := duration("LAB_TIMEOUT", 10*time.Minute)
+	if err := cmp.Or(err1, err2, err3, err4); err != nil {
+		return nil, nil, err
 	}
 	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
 	fs.Usage = func() {
 		fmt.Fprintln(fs.Output(), "usage: lab [flags] PROGRAM [ARGUMENTS]\n       lab [flags] -shell")
 		fs.PrintDefaults()
 	}
-	fs.StringVar(&o.Kind, "kind", env("LAB", "uml"), "kernel: uml, qemu or `host` ($LAB)")
+	fs.StringVar(&o.Kind, "kind", env("LAB", "uml"), "`kernel`: uml, qemu or host ($LAB)")
 	fs.IntVar(&o.Memory, "memory", memory, "memory in `MiB` ($LAB_MEMORY)")
-	fs.DurationVar(&o.Limit, "timeout", limit, "time limit, 0 for none ($LAB_TIMEOUT)")
+	fs.IntVar(&o.CPUs, "cpus", cpus, "processors, where the kernel can have several ($LAB_CPUS)")
+	fs.DurationVar(&o.Boot, "boot-timeout", bootLimit, "time limit until the program starts, 0 for none ($LAB_BOOT_TIMEOUT)")
+	fs.DurationVar(&o.Limit, "timeout", limit, "time limit of the program, 0 for none ($LAB_TIMEOUT)")
 	fs.BoolVar(&o.TTY, "tty", false, "connect the terminal")
 	fs.StringVar(&o.Log, "log", os.Getenv("LAB_LOG"), "append the kernel's messages to `file` ($LAB_LOG)")
 	modules := fs.String("modules", env("LAB_MODULES", "ip_vs"), "modules to load first, or none ($LAB_MODULES)")
@@ -56,6 +58,24 @@ func options(args []string) ([]string, *boot.Options, error) {
 	return argv, o, nil
 }
 
+func number(key string, value int) (int, error) {
+	s := env(key, strconv.Itoa(value))
+	n, err := strconv.Atoi(s)
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf("%s: %q is no positive number", key, s)
+	}
+	return n, nil
+}
+
+func duration(key string, value time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(env(key, value.String()))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", key, err)
+	}
+	return d, nil
+}
+
+// env is the variable, or the value when it is unset or empty.
 func env(key, value string) string {
 	if v := os.Getenv(key); v != "" {
 		return v

@@ -1,4 +1,4 @@
-package guest
+package kmod
 
 import (
 	"errors"
@@ -10,19 +10,21 @@ import (
 	"strings"
 )
 
-var errNoModule = errors.New("no such module")
+// ErrNoModule says that no module and no alias has the name.
+var ErrNoModule = errors.New("no such module")
 
-// An index is what depmod wrote: which file is which module, what it needs,
-// and other names for it. Formats: modules.dep(5), modprobe.d(5).
-type index struct {
+// An Index is what depmod wrote: which file is which module, what it needs,
+// and other names for it. Formats: modules.dep(5), modprobe.d(5). It is not
+// changed once it is made, so any number of goroutines may use it.
+type Index struct {
 	deps    map[string][]string // module: its file, then the files it needs, in depmod's order
 	aliases [][2]string         // pattern, module
 	soft    map[string][]string // module: modules to load before it, if they exist
 	builtin map[string]bool     // modules that are part of the kernel
 }
 
-// readIndex reads the index in dir. Only modules.dep must exist.
-func readIndex(dir string) (*index, error) {
+// ReadIndex reads the index in dir. Only modules.dep must exist.
+func ReadIndex(dir string) (*Index, error) {
 	var text [4]string
 	for i, name := range []string{"modules.dep", "modules.alias", "modules.softdep", "modules.builtin"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
@@ -31,11 +33,13 @@ func readIndex(dir string) (*index, error) {
 		}
 		text[i] = string(b)
 	}
-	return parseIndex(text[0], text[1], text[2], text[3]), nil
+	return ParseIndex(text[0], text[1], text[2], text[3]), nil
 }
 
-func parseIndex(dep, alias, softdep, builtin string) *index {
-	ix := &index{deps: map[string][]string{}, soft: map[string][]string{}, builtin: map[string]bool{}}
+// ParseIndex reads the index from the text of its four files. Lines it does
+// not understand are not for us.
+func ParseIndex(dep, alias, softdep, builtin string) *Index {
+	ix := &Index{deps: map[string][]string{}, soft: map[string][]string{}, builtin: map[string]bool{}}
 	for line := range strings.Lines(dep) {
 		file, needs, ok := strings.Cut(strings.TrimSpace(line), ":")
 		if ok && file != "" {
@@ -72,9 +76,11 @@ func preModules(words []string) (pre []string) {
 	return pre
 }
 
-// resolve lists the files to insert for a module or alias, in order. An alias
-// may stand for several modules; the kernel asks for all of them.
-func (ix *index) resolve(name string) ([]string, error) {
+// Resolve lists the files to insert for a module or alias, in order, relative
+// to the folder of the index; none for a part of the kernel. An alias may stand
+// for several modules; the kernel asks for all of them. A name that nothing
+// answers to is ErrNoModule.
+func (ix *Index) Resolve(name string) ([]string, error) {
 	name = underscored(name)
 	if files, ok := ix.files(name); ok {
 		return files, nil
@@ -90,14 +96,14 @@ func (ix *index) resolve(name string) ([]string, error) {
 		}
 	}
 	if !found {
-		return nil, fmt.Errorf("%q: %w", name, errNoModule)
+		return nil, fmt.Errorf("%q: %w", name, ErrNoModule)
 	}
 	return all, nil
 }
 
 // files lists what the module needs and then its own file. modules.dep has the
 // whole closure, farthest last.
-func (ix *index) files(module string) ([]string, bool) {
+func (ix *Index) files(module string) ([]string, bool) {
 	d, ok := ix.deps[module]
 	if !ok {
 		return nil, ix.builtin[module]
