@@ -70,7 +70,7 @@ func (u *uml) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 		"mem=" + strconv.Itoa(o.Memory) + "M",
 		"uml_dir=" + dir, "umid=uml",
 		"root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw",
-		"pty.legacy_count=0", // 512 devices that nobody uses take a second or more to make
+		"pty.legacy_count=0",         // 512 devices that nobody uses take a second or more to make
 		"con=null", "con0=null,fd:1", // kernel messages
 		fmt.Sprintf("ssl1=fd:%d,fd:%d", inFD, outFD),
 		fmt.Sprintf("ssl2=null,fd:%d", errFD),
