@@ -152,7 +152,7 @@ func setMark(p *parser, v string) error {
 func setIPv6(p *parser, _ string) error {
 	k := &p.cmd.Change.Service.ServiceKey
 	if k.FWMark == 0 {
-		return usage("", "-6 used before -f")
+		return usage("", "used before -f")
 	}
 	k.Family = ipvs.IPv6
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
+	"github.com/goipvs/goipvs/ipvs/procfs"
 )
 
 // Kernel is what the commands need of a kernel. An *ipvs.Client is one.
@@ -41,6 +42,9 @@ type Runner struct {
 	Dial func() (Kernel, error)
 	// Names translates names; nil knows none and prints numbers.
 	Names *Resolver
+	// OpenConnections opens the listing of connections for -L -c, which is not
+	// part of netlink; nil is /proc/net/ip_vs_conn.
+	OpenConnections func() (io.ReadCloser, error)
 }
 
 // Run carries out one command line, the program's name not among args, and
@@ -162,7 +166,7 @@ func (s *session) list(c *Command) error {
 	}
 	switch {
 	case g.has(colConnection):
-		return errors.New("list connections: not in this version")
+		return s.listConnections(o)
 	case g.has(colTimeout):
 		t, err := s.kernel.Timeouts()
 		if err != nil {
@@ -179,6 +183,24 @@ func (s *session) list(c *Command) error {
 		return ListService(s.Stdout, s.kernel, c.Change.Service.ServiceKey, o)
 	}
 	return List(s.Stdout, s.kernel, o)
+}
+
+// listConnections asks the kernel something first: anybody may read the file,
+// but a listing is for those who may use IPVS.
+func (s *session) listConnections(o ListOptions) error {
+	if _, err := s.kernel.Info(); err != nil {
+		return err
+	}
+	open := s.OpenConnections
+	if open == nil {
+		open = func() (io.ReadCloser, error) { return procfs.Open("", procfs.ConnectionFile) }
+	}
+	f, err := open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return ListConnections(s.Stdout, procfs.Connections(f), o)
 }
 
 func (s *session) listNames(c *Command) *Resolver {

@@ -22,9 +22,6 @@ type UsageError struct {
 
 // Error is "WORD: REASON".
 func (e *UsageError) Error() string {
-	if e.Word == "" {
-		return e.Reason
-	}
 	return printable(e.Word) + ": " + e.Reason
 }
 
@@ -36,6 +33,9 @@ func tryHelp(word, reason string) error { return &UsageError{word, reason, exitK
 // replaced and a very long word is cut.
 func printable(word string) string {
 	const limit = 80
+	if word == "" {
+		return `""`
+	}
 	if len(word) <= limit && !control(word) {
 		return word
 	}

@@ -198,5 +198,5 @@ func schedulerFlag(word, scheduler string) (ipvs.Flags, error) {
 		}
 		return f.flag, nil
 	}
-	return 0, usage(word, "invalid scheduler flag '"+printable(word)+"'")
+	return 0, usage(word, "invalid scheduler flag")
 }
