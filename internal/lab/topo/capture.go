@@ -8,15 +8,13 @@ import (
 	"slices"
 	"sync"
 	"syscall"
-	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // Capture records the packets of one interface, in both directions, from the
-// moment Host.Capture returns. The kernel keeps them (16 MiB at most) until they
-// are asked for. Safe for concurrent use.
+// moment Host.Capture returns. The kernel keeps up to 4,096 until they are asked
+// for, and of each the first 1,980 bytes. Safe for concurrent use.
 type Capture struct {
 	Host *Host
 	Dev  string
@@ -25,6 +23,7 @@ type Capture struct {
 	raw  syscall.RawConn
 
 	mu      sync.Mutex
+	ring    *ring // nil when closed
 	packets []Packet
 	lost    uint32
 }
@@ -55,24 +54,37 @@ func (c *Capture) open(index int) error {
 		return err
 	}
 	c.file = os.NewFile(uintptr(fd), "capture")
-	const all = unix.ETH_P_ALL>>8 | unix.ETH_P_ALL&0xff<<8 // in network byte order
-	err = errors.Join(
-		os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20)),
-		os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)),
-		os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index})))
+	if c.ring, err = newRing(fd); err == nil {
+		const all = unix.ETH_P_ALL>>8 | unix.ETH_P_ALL&0xff<<8 // in network byte order
+		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}))
+	}
 	if err == nil {
 		c.raw, err = c.file.SyscallConn()
 	}
 	if err != nil {
-		c.file.Close()
+		return errors.Join(err, c.end())
 	}
-	return err
+	return nil
 }
 
-// Close ends the capture. What was read stays readable by Packets of before.
+// Close ends the capture; a Wait under way fails.
 func (c *Capture) Close() error {
 	c.Host.net.drop(c)
-	if err := c.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+	return c.end()
+}
+
+func (c *Capture) end() error {
+	err := c.file.Close()
+	if errors.Is(err, os.ErrClosed) {
+		err = nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ring != nil {
+		err = errors.Join(err, c.ring.close())
+		c.ring = nil
+	}
+	if err != nil {
 		return fmt.Errorf("topo: end capture: %w", err)
 	}
 	return nil
@@ -83,14 +95,9 @@ func (c *Capture) Close() error {
 func (c *Capture) Packets() ([]Packet, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := c.raw.Control(func(fd uintptr) {
-		for c.receive(int(fd)) == nil {
-		}
-	})
-	if err == nil {
-		err = c.complete()
+	for c.receive() {
 	}
-	if err != nil {
+	if err := c.complete(); err != nil {
 		return nil, fmt.Errorf("topo: %s: packets of %s: %w", c.Host.Name, c.Dev, err)
 	}
 	return slices.Clone(c.packets), nil
@@ -108,47 +115,22 @@ func (c *Capture) Wait(ctx context.Context, match func(Packet) bool) (Packet, er
 				return c.packets[seen], nil
 			}
 		}
-		var result error
-		err := c.raw.Read(func(fd uintptr) bool {
-			result = c.receive(int(fd))
-			return result != unix.EAGAIN
-		})
-		if err = errors.Join(err, result); err != nil {
+		if err := c.raw.Read(func(uintptr) bool { return c.receive() }); err != nil {
 			return Packet{}, fmt.Errorf("topo: %s: wait for packet on %s: %w", c.Host.Name, c.Dev, err)
 		}
 	}
 }
 
-// receive takes one packet from the kernel.
-func (c *Capture) receive(fd int) error {
-	buf, oob := make([]byte, 1<<17), make([]byte, 128)
-	// MSG_TRUNC: tell the length of the packet, not of what fits.
-	n, oobn, _, from, err := unix.Recvmsg(fd, buf, oob, unix.MSG_DONTWAIT|unix.MSG_TRUNC)
-	if err != nil {
-		return err
+// receive takes one packet from the ring and tells whether there was one.
+func (c *Capture) receive() bool {
+	if c.ring == nil {
+		return false
 	}
-	p := Decode(slices.Clone(buf[:min(n, len(buf))]))
-	p.Length, p.Time = n, stamp(oob[:oobn])
-	if ll, ok := from.(*unix.SockaddrLinklayer); ok {
-		p.Out = ll.Pkttype == unix.PACKET_OUTGOING
+	p, ok := c.ring.next()
+	if ok {
+		c.packets = append(c.packets, p)
 	}
-	c.packets = append(c.packets, p)
-	return nil
-}
-
-// stamp finds the kernel's time of a packet among the control messages.
-func stamp(oob []byte) time.Time {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return time.Now()
-	}
-	for _, m := range messages {
-		if m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= int(unsafe.Sizeof(unix.Timespec{})) {
-			ts := (*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
-			return time.Unix(ts.Unix())
-		}
-	}
-	return time.Now()
+	return ok
 }
 
 // complete is an error when the kernel had to throw packets away: a test that
@@ -162,7 +144,7 @@ func (c *Capture) complete() error {
 		return cerr
 	}
 	if err != nil {
-		return err
+		return os.NewSyscallError("getsockopt", err)
 	}
 	c.lost += stats.Drops // the kernel counts anew after each look
 	if c.lost > 0 {

@@ -15,8 +15,11 @@ var errShort = errors.New("packet too short")
 // Decode takes an Ethernet frame apart. It understands ARP, IPv4 and IPv6, one
 // tunnel (IP in IP, GRE, GUE to GUEPort), TCP, UDP, SCTP and ICMP. It never
 // fails altogether: Err tells where it had to stop.
-func Decode(frame []byte) Packet {
-	p := Packet{Frame: frame, Length: len(frame)}
+func Decode(frame []byte) Packet { return decode(frame, len(frame)) }
+
+// decode takes a frame of which only the beginning may have been captured.
+func decode(frame []byte, length int) Packet {
+	p := Packet{Frame: frame, Length: length}
 	if len(frame) < 14 {
 		p.Err = errShort
 		return p
@@ -62,12 +65,9 @@ func (p *Packet) ipv4(b []byte) error {
 	if header < 20 || header > len(b) {
 		return errShort
 	}
-	// The kernel leaves the length of a packet that it has yet to segment 0.
-	if total != 0 && (total < header || total > len(b)) {
+	total, err := p.within(total, b)
+	if err != nil || total < header {
 		return errShort
-	}
-	if total == 0 {
-		total = len(b)
 	}
 	src, dst := netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
 	first := binary.BigEndian.Uint16(b[6:])&0x1fff == 0
@@ -82,12 +82,11 @@ func (p *Packet) ipv6(b []byte) error {
 	ttl, next, first := b[7], b[6], true
 	length := int(binary.BigEndian.Uint16(b[4:]))
 	b = b[40:]
-	if length > len(b) {
-		return errShort
+	length, err := p.within(length, b)
+	if err != nil {
+		return err
 	}
-	if length != 0 {
-		b = b[:length]
-	}
+	b = b[:length]
 	for {
 		size := 8
 		switch next {
@@ -109,6 +108,20 @@ func (p *Packet) ipv6(b []byte) error {
 		}
 		next, b = b[0], b[size:]
 	}
+}
+
+// within makes sure that the length a header tells fits into b. A header that
+// tells 0 means the rest: so it is in a large packet that the kernel has yet to
+// segment.
+func (p *Packet) within(length int, b []byte) (int, error) {
+	cutOff := p.Length > len(p.Frame)
+	switch {
+	case length == 0 || length > len(b) && cutOff:
+		return len(b), nil
+	case length > len(b):
+		return 0, errShort
+	}
+	return length, nil
 }
 
 // transport decodes what an IP packet carries. Only the first fragment of a

@@ -23,9 +23,6 @@ const (
 	GUE    Method = "gue"     // in a generic UDP encapsulation to GUEPort
 )
 
-// GUEPort is where real servers take GUE packets, the port registered for it.
-const GUEPort = 6080
-
 // Prepare sets real servers, all of them if none is named, up for a method. It
 // may be called again for another one: the last call decides about the default
 // route, and what else was set up stays, as it does no harm.
@@ -124,23 +121,6 @@ func (h *Host) gre(flags uint16) error {
 		}
 	}
 	return h.addTunnels(links...)
-}
-
-// gue opens the UDP port; what comes out of it goes on to the ipip devices.
-func (h *Host) gue() error {
-	families := []int{unix.AF_INET}
-	if h.usesIPv6() {
-		families = append(families, unix.AF_INET6)
-	}
-	return h.Do(func() error {
-		for _, f := range families {
-			err := netlink.FouAdd(netlink.Fou{Family: f, Port: GUEPort, EncapType: netlink.FOU_ENCAP_GUE})
-			if err != nil && !errors.Is(err, unix.EADDRINUSE) {
-				return fmt.Errorf("%s: open GUE port %d: %w", h.Name, GUEPort, err)
-			}
-		}
-		return nil
-	})
 }
 
 func (h *Host) addTunnels(links ...netlink.Link) error {

@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -33,7 +34,7 @@ func (h *Host) Mark(proto string, to netip.AddrPort, mark uint32) error {
 func (h *Host) mark(index int, proto string, to netip.AddrPort, mark uint32) error {
 	ingress := &netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index,
 		Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS}}
-	if err := h.rt.QdiscReplace(ingress); err != nil {
+	if err := h.rt.QdiscAdd(ingress); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add ingress qdisc: %w", err)
 	}
 	edit := netlink.NewSkbEditAction()
