@@ -2,6 +2,7 @@ package ipvs
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 
@@ -37,9 +38,9 @@ const opApply = "apply changes"
 // kernel's answers were lost; read the table to know.
 //
 // Apply stops where going on is pointless: IPVS is gone, the capability is
-// missing, or the client is closed. Then the error's Op is "apply changes" and
-// nothing from its Index on was made; it is an [*OpError], or the last one of the
-// BatchError if other changes had failed before.
+// missing, or the client is closed. Then the error is an [*OpError] whose Op is
+// "apply changes": nothing from its Index on was made, and what it says of the
+// changes before is for people only.
 //
 // There is no atomicity: the kernel has none to offer. Other users of the
 // client may get in between after some hundred changes.
@@ -73,11 +74,10 @@ func (c *Client) Apply(changes iter.Seq[Change]) error {
 		flush()
 	}
 	if stop != nil {
-		whole := &OpError{Op: opApply, Index: base, Err: stop}
-		if failed == nil {
-			return whole
+		if failed != nil {
+			stop = fmt.Errorf("%w; before that: %v", stop, &BatchError{failed})
 		}
-		failed = append(failed, whole)
+		return &OpError{Op: opApply, Index: base, Err: stop}
 	}
 	if failed != nil {
 		return &BatchError{failed}

@@ -25,7 +25,7 @@ type script struct {
 	sendErrs []error // each is returned once, nil is none
 	recvErrs []error
 	queue    [][]byte
-	log      []wire.Message // all messages, payloads cut to the command
+	log      []wire.Message // all messages sent
 	sends    int
 	replies  int
 	closed   bool
@@ -60,6 +60,7 @@ func (s *script) send(b []byte) error {
 	it := wire.NewMessages(b)
 	for it.Next() {
 		m := it.Message()
+		m.Payload = slices.Clone(m.Payload) // the client uses its memory again
 		s.log = append(s.log, m)
 		s.message(m)
 	}
