@@ -12,8 +12,8 @@ import (
 )
 
 // Stats reads /proc/net/ip_vs_stats: the totals of all services of a
-// namespace, and their rates per second. Zeroing a service does not change
-// them, zeroing everything does.
+// namespace, and their rates per second. The kernel adds them up every two
+// seconds. Zeroing a service does not change them, zeroing everything does.
 func Stats(r io.Reader) (ipvs.Stats, error) {
 	rows, err := readTotals(r)
 	if err != nil {
@@ -22,7 +22,7 @@ func Stats(r io.Reader) (ipvs.Stats, error) {
 	return rows.total, nil
 }
 
-// CPUStats are the counters of one processor; it has no rates.
+// CPUStats are the counters of one processor, up to date; it has no rates.
 type CPUStats struct {
 	CPU   int
 	Stats ipvs.Stats
