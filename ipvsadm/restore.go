@@ -49,6 +49,9 @@ func (r *rules) parseLine() error {
 	case ActionHelp, ActionVersion:
 		return usage(r.verb, "has no place in a rules file")
 	}
+	if r.cmd.fullNAT() {
+		return &UsageError{r.verb, errFullNAT.Error(), exitList}
+	}
 	return nil
 }
 

@@ -75,6 +75,7 @@ type session struct {
 	kernel Kernel
 	source string // the rules file, for messages
 	where  string // "stdin:3: " while its third line is carried out
+	hinted string // the hint given last: thousands of lines need it once
 }
 
 // resolver is Names as an interface that is nil when Names is.
@@ -240,8 +241,9 @@ func (s *session) fail(c *Command, err error) int {
 // explain prints what went wrong, and what may help.
 func (s *session) explain(c *Command, err error) {
 	s.say(s.where + message(err))
-	if h := s.hint(c, err); h != "" {
+	if h := s.hint(c, err); h != "" && h != s.hinted {
 		s.say("hint: " + h)
+		s.hinted = h
 	}
 }
 

@@ -145,23 +145,32 @@ func (s *session) failReconcile(t *text, err error) int {
 	if !errors.As(err, &batch) {
 		return s.fail(&Command{}, err)
 	}
-	lines := make(map[string]int)
+	type place struct {
+		line    int
+		command Command
+	}
+	from := make(map[string]place)
+	for _, e := range batch.Failed {
+		from[e.Object] = place{}
+	}
 	r := rules{parser: parser{names: s.resolver()}, text: t}
 	for {
 		ok, err := r.advance()
 		if !ok || err != nil {
 			break
 		}
-		if object := r.cmd.Change.Object(); lines[object] == 0 {
-			lines[object] = r.at.line
+		object := r.cmd.Change.Object()
+		if _, failed := from[object]; failed {
+			from[object] = place{r.at.line, r.cmd}
 		}
 	}
 	for _, e := range batch.Failed {
+		p := from[e.Object]
 		s.where = ""
-		if n := lines[e.Object]; n != 0 {
-			s.where = at(s.source, n)
+		if p.line != 0 {
+			s.where = at(s.source, p.line)
 		}
-		s.explain(&Command{}, e)
+		s.explain(&p.command, e)
 	}
 	return exitKernel
 }
