@@ -47,15 +47,18 @@ func (k *Kernel) enter(c Call) Fault {
 
 // run is the one door to the table.
 func (k *Kernel) run(c Call, f func(*state) unix.Errno) error {
+	if c.bad != nil {
+		return failure(c, c.bad)
+	}
 	return k.state.answer(c, k.enter(c), f)
 }
 
 func (s *state) answer(c Call, fault Fault, f func(*state) unix.Errno) error {
-	if fault.Err != nil && !fault.Done {
-		return fault.failure(c)
+	if fault.Err == nil {
+		return s.run(c, f)
 	}
-	if err := s.run(c, f); err != nil {
-		return err
+	if fault.Done {
+		_ = s.run(c, f) // done or refused, nobody will know
 	}
 	return fault.failure(c)
 }
@@ -63,10 +66,7 @@ func (s *state) answer(c Call, fault Fault, f func(*state) unix.Errno) error {
 func (s *state) run(c Call, f func(*state) unix.Errno) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case c.bad != nil:
-		return failure(c, c.bad)
-	case s.absent:
+	if s.absent {
 		return failure(c, ipvs.ErrNoIPVS)
 	}
 	if errno := f(s); errno != 0 {
@@ -81,6 +81,9 @@ func (s *state) run(c Call, f func(*state) unix.Errno) error {
 // come twice are left out, as ipvs.Client does. A service that goes away during
 // a listing just ends it.
 func dump[T any, K comparable](k *Kernel, c Call, buf []T, list func(*state) ([]T, unix.Errno), id func(T) K) ([]T, error) {
+	if c.bad != nil {
+		return buf, failure(c, c.bad)
+	}
 	var rows, out []T
 	chunk := func(s *state) (errno unix.Errno) { rows, errno = list(s); return errno }
 	fault := k.enter(c)

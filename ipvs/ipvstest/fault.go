@@ -2,7 +2,9 @@ package ipvstest
 
 import (
 	"slices"
+	"strconv"
 
+	"github.com/goipvs/goipvs/ipvs"
 	"golang.org/x/sys/unix"
 )
 
@@ -10,7 +12,10 @@ import (
 // operation, whatever it is.
 type Fault struct {
 	// Op and Object choose the operations, as an ipvs.OpError names them; an
-	// empty one matches all.
+	// empty one matches all. Op is an ipvs.Op's text ("add service") or one of
+	// read info, list services, read service, list destinations, flush, zero
+	// counters, read timeouts, set timeouts, list sync daemons, start sync
+	// daemon, stop sync daemon.
 	Op, Object string
 	// After lets so many matching operations pass first.
 	After int
@@ -21,10 +26,12 @@ type Fault struct {
 	// caller sees as ipvs.Client would report it, or any other error as it is,
 	// such as ipvs.ErrLost or ipvs.ErrNoIPVS.
 	Err error
-	// Done has the operation carried out all the same: only the answer is bad.
+	// Done has the operation carried out, or refused, all the same: only the
+	// answer is this one. A lost reply can mean either.
 	Done bool
 	// Show spoils a listing: of n entries those at the positions it returns are
-	// seen, in that order. See [Skip] and [Repeat].
+	// seen, in that order. See [Skip] and [Repeat]. A Fault with Show but no Err
+	// matches listings only.
 	Show func(n int) []int
 }
 
@@ -54,10 +61,14 @@ func Repeat(positions ...int) func(n int) []int {
 }
 
 // Inject adds faults to k. Of several that match an operation the first counts.
+// It panics when a Fault names an operation that does not exist.
 func (k *Kernel) Inject(faults ...Fault) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, f := range faults {
+		if f.Op != "" && !slices.Contains(operations, f.Op) {
+			panic("ipvstest: no operation is called " + strconv.Quote(f.Op))
+		}
 		if f.Times == 0 {
 			f.Times = 1
 		}
@@ -79,6 +90,7 @@ func (k *Kernel) hit(c Call) Fault {
 	for i, f := range k.faults {
 		switch {
 		case f.Op != "" && f.Op != c.Op, f.Object != "" && f.Object != c.Object:
+		case f.Err == nil && !c.isListing():
 		case f.After > 0:
 			f.After--
 		default:
@@ -95,8 +107,11 @@ func (f Fault) failure(c Call) error {
 	if errno, ok := f.Err.(unix.Errno); ok {
 		return failure(c, reason(c, errno))
 	}
-	if f.Err != nil {
-		return failure(c, f.Err)
-	}
-	return nil
+	return failure(c, f.Err)
 }
+
+var operations = []string{opInfo, opServices, opService, opDestinations, opFlush, opZero, opTimeouts, opSetTimeouts, opDaemons, opStart, opStop,
+	ipvs.AddService.String(), ipvs.UpdateService.String(), ipvs.DeleteService.String(),
+	ipvs.AddDestination.String(), ipvs.UpdateDestination.String(), ipvs.DeleteDestination.String()}
+
+func (c Call) isListing() bool { return c.Op == opServices || c.Op == opDestinations }
