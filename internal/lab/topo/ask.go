@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 )
 
 // Conn is a connection to a Server, or to the virtual service in front of it.
@@ -71,17 +72,19 @@ func (c *Conn) Say(ctx context.Context, request string) (Answer, error) {
 
 // ParseAnswer reads a Server's answer, for those who asked by HTTP.
 func ParseAnswer(line string) (Answer, error) {
-	var a Answer
-	var local, remote string
-	if _, err := fmt.Sscanf(line, "%s %s %s\n", &a.Server, &local, &remote); err != nil {
+	words := strings.Fields(line)
+	if len(words) != 3 {
+		return Answer{}, fmt.Errorf("topo: parse answer %q: not three words", line)
+	}
+	local, err := netip.ParseAddrPort(words[1])
+	if err != nil {
 		return Answer{}, fmt.Errorf("topo: parse answer %q: %v", line, err)
 	}
-	for text, to := range map[string]*netip.AddrPort{local: &a.Local, remote: &a.Remote} {
-		if err := to.UnmarshalText([]byte(text)); err != nil {
-			return Answer{}, fmt.Errorf("topo: parse answer %q: %v", line, err)
-		}
+	remote, err := netip.ParseAddrPort(words[2])
+	if err != nil {
+		return Answer{}, fmt.Errorf("topo: parse answer %q: %v", line, err)
 	}
-	return a, nil
+	return Answer{Server: words[0], Local: local, Remote: remote}, nil
 }
 
 // Reset closes a connection with a reset (tcp) or an abort (sctp), which leaves

@@ -22,8 +22,9 @@ type Capture struct {
 	file *os.File
 	raw  syscall.RawConn
 
-	mu      sync.Mutex
-	ring    *ring // nil when closed
+	waiting sync.Mutex
+	mu      sync.Mutex // guards what follows
+	ring    *ring      // nil when closed
 	packets []Packet
 	lost    uint32
 }
@@ -104,21 +105,30 @@ func (c *Capture) Packets() ([]Packet, error) {
 }
 
 // Wait returns the first packet since the start that matches; when there is none
-// yet it waits for it as long as ctx, or Patience, allows.
+// yet it waits for it as long as ctx, or Patience, allows. Of several Waits on
+// one Capture the second begins when the first is over.
 func (c *Capture) Wait(ctx context.Context, match func(Packet) bool) (Packet, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.waiting.Lock() // the deadline is the file's, not the call's
+	defer c.waiting.Unlock()
 	defer limit(ctx, c.file.SetReadDeadline)()
-	for seen := 0; ; {
+	var found Packet
+	seen := 0
+	err := c.raw.Read(func(uintptr) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for c.receive() {
+		}
 		for ; seen < len(c.packets); seen++ {
-			if match(c.packets[seen]) {
-				return c.packets[seen], nil
+			if found = c.packets[seen]; match(found) {
+				return true
 			}
 		}
-		if err := c.raw.Read(func(uintptr) bool { return c.receive() }); err != nil {
-			return Packet{}, fmt.Errorf("topo: %s: wait for packet on %s: %w", c.Host.Name, c.Dev, err)
-		}
+		return false
+	})
+	if err != nil {
+		return Packet{}, fmt.Errorf("topo: %s: wait for packet on %s: %w", c.Host.Name, c.Dev, err)
 	}
+	return found, nil
 }
 
 // receive takes one packet from the ring and tells whether there was one.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,6 +70,34 @@ func tcpPackets(t *testing.T, c *topo.Capture) []topo.Packet {
 	return slices.DeleteFunc(packets, func(p topo.Packet) bool { return p.Proto != "tcp" })
 }
 
+// Wait sees what comes later, and does not keep others from looking.
+func TestKernelCaptureWait(t *testing.T) {
+	n := topotest.New(t, topo.Spec{})
+	prepare(t, n, topo.NAT)
+	serve(t, n.Servers[0], "udp", 7)
+	c := topotest.Capture(t, n.Servers[0], "eth0")
+	var waiters sync.WaitGroup
+	for port := range uint16(3) {
+		to := netip.AddrPortFrom(n.Servers[0].Addr4, 7)
+		from := netip.AddrPortFrom(n.Client.Addr4, 4000+port)
+		waiters.Go(func() {
+			p, err := c.Wait(t.Context(), func(p topo.Packet) bool { return p.Out && p.Dst == from })
+			if err != nil || p.Src != to {
+				t.Errorf("%v, error %v", p, err)
+			}
+		})
+		waiters.Go(func() {
+			if _, err := c.Packets(); err != nil {
+				t.Error(err)
+			}
+			if _, err := n.Client.Ask(t.Context(), "udp", from, to); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	waiters.Wait()
+}
+
 func TestKernelCaptureWaitEnds(t *testing.T) {
 	n := topotest.New(t, topo.Spec{})
 	never := func(topo.Packet) bool { return false }
@@ -95,18 +124,24 @@ func TestKernelCaptureWaitEnds(t *testing.T) {
 // A capture that lost packets says so, as nothing can be concluded from it.
 func TestKernelCaptureOverflow(t *testing.T) {
 	n := topotest.New(t, topo.Spec{})
-	c, err := n.Client.Capture("eth0")
+	c, err := n.Client.Capture("lo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := n.Client.Dial(t.Context(), "udp", netip.AddrPort{}, netip.AddrPortFrom(n.Director.Addr4, 9))
+	to := netip.AddrPortFrom(n.Client.Addr4, 9)
+	sink, err := n.Client.ListenPacket("udp", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	conn, err := n.Client.Dial(t.Context(), "udp", netip.AddrPort{}, to)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for sent := 0; sent <= topo.CaptureSlots; {
-		if _, err := conn.Write(make([]byte, 60000)); err == nil { // refused now and then
-			sent += 60000 / 1480 // fragments
+	for range topo.CaptureSlots + 1 {
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if _, err := c.Packets(); err == nil {

@@ -126,3 +126,18 @@ func TestWritePcap(t *testing.T) {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
+
+func TestParseAnswer(t *testing.T) {
+	want := topo.Answer{Server: "rs1", Local: vip6, Remote: client6}
+	for _, end := range []string{"", "\n"} {
+		got, err := topo.ParseAnswer("rs1 [2001:db8:ffff::10]:80 [2001:db8::1]:4000" + end)
+		if diff := cmp.Diff(want, got, compareAddrs); err != nil || diff != "" {
+			t.Errorf("error %v, -want +got\n%s", err, diff)
+		}
+	}
+	for _, bad := range []string{"", "rs1 1.2.3.4:5", "rs1 1.2.3.4:5 x", "rs1 x 1.2.3.4:5", "rs1 1.2.3.4:5 1.2.3.4:5 more"} {
+		if a, err := topo.ParseAnswer(bad); err == nil {
+			t.Errorf("%q: parsed as %v", bad, a)
+		}
+	}
+}

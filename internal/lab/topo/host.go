@@ -81,8 +81,9 @@ func (h *Host) close() error {
 }
 
 // Do runs f on this host: what f opens, sockets and files under /proc alike,
-// belongs to the host's namespace and may be used from anywhere later. It holds
-// for f's own goroutine only; goroutines that f starts run outside. Files of
+// belongs to the host's namespace and may be used from anywhere later; programs
+// that f starts run there. It holds for f's own goroutine only; goroutines that
+// f starts run outside. Files of
 // /proc/net must be read as /proc/thread-self/net, as /proc/net follows the
 // process, not the thread. Calls nest.
 func (h *Host) Do(f func() error) error {

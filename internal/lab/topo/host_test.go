@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -73,6 +74,27 @@ func wantAllThreadsIn(t *testing.T, home string) {
 		if err == nil && ns != home {
 			t.Errorf("thread %s is in %s, home is %s", task.Name(), ns, home)
 		}
+	}
+}
+
+// A program started in Do lives on the host: the test binary, told to look
+// where it is.
+func TestKernelProgramRunsOnHost(t *testing.T) {
+	if os.Getenv("TOPO_TEST_CHILD") != "" {
+		t.Skip(currentNS(t)) // -test.v prints it
+	}
+	n := topotest.New(t, topo.Spec{})
+	child := exec.Command("/proc/self/exe", "-test.run=^TestKernelProgramRunsOnHost$", "-test.v")
+	child.Env = append(os.Environ(), "TOPO_TEST_CHILD=1")
+	var want string
+	var out []byte
+	err := n.Director.Do(func() (err error) {
+		want = currentNS(t)
+		out, err = child.CombinedOutput()
+		return err
+	})
+	if err != nil || !strings.Contains(string(out), want) {
+		t.Errorf("want %s, error %v, program says\n%s", want, err, out)
 	}
 }
 
