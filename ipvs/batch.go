@@ -191,6 +191,7 @@ func (c *Client) encode(batch []pending) (n int) {
 // module was loaded anew in between, all of it is sent again: what the old one
 // had taken went with it.
 func (c *Client) transmit() error {
+	defer func() { clear(c.sent) }() // they are the caller's
 	for try := 1; len(c.sent) > 0; try++ {
 		if err := c.exchange(); err != nil {
 			return err

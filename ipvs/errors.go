@@ -8,7 +8,8 @@ import (
 
 // What the kernel refused, decided by command and errno together: ENOENT alone
 // may be a missing destination, scheduler, persistence engine or IPVS itself.
-// Test with errors.Is; the errno stays reachable too.
+// Test with errors.Is; the errno stays reachable too, but for ENOENT where it
+// does not mean that something is not there.
 var (
 	ErrNoIPVS        = errors.New("the kernel has no IPVS (module ip_vs)")
 	ErrPermission    = fmt.Errorf("%w (CAP_NET_ADMIN is needed)", fs.ErrPermission)
@@ -21,8 +22,11 @@ var (
 	ErrNoDevice      = errors.New("no such network interface")
 	ErrRange         = errors.New("out of range")
 	ErrFamily        = errors.New("wrong address family")
-	ErrInvalid       = errors.New("invalid argument")
-	ErrUnsupported   = errors.New("not supported by this kernel")
+	// ErrInvalid: for a destination also when lo is down in the namespace
+	// (IPVS then takes no address for unicast), when the address is not unicast,
+	// and when it is of another family while a sync daemon runs.
+	ErrInvalid     = errors.New("invalid argument")
+	ErrUnsupported = errors.New("not supported by this kernel")
 	// ErrLost: the kernel dropped replies, so the outcome is unknown. List again.
 	ErrLost = errors.New("kernel replies were lost, outcome unknown")
 	// ErrTimeout: a listing did not end within Options.Timeout.

@@ -2,6 +2,7 @@ package ipvstest
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"net/netip"
 
@@ -87,10 +88,10 @@ func (k *Kernel) Apply(changes iter.Seq[ipvs.Change]) error {
 		if err := k.change(c, i); errors.As(err, &e) {
 			if errors.Is(e, ipvs.ErrNoIPVS) || errors.Is(e, ipvs.ErrPermission) {
 				e = &ipvs.OpError{Op: opApply, Index: i, Err: e.Err}
-				if failed == nil {
-					return e
+				if failed != nil {
+					e.Err = fmt.Errorf("%w; before that: %v", e.Err, &ipvs.BatchError{Failed: failed})
 				}
-				return &ipvs.BatchError{Failed: append(failed, e)}
+				return e
 			}
 			failed = append(failed, e)
 		}
