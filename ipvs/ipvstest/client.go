@@ -84,15 +84,11 @@ func (k *Kernel) Apply(changes iter.Seq[ipvs.Change]) error {
 	var failed []*ipvs.OpError
 	i := 0
 	for c := range changes {
-		var e *ipvs.OpError
-		if err := k.change(c, i); errors.As(err, &e) {
-			if errors.Is(e, ipvs.ErrNoIPVS) || errors.Is(e, ipvs.ErrPermission) {
-				e = &ipvs.OpError{Op: opApply, Index: i, Err: e.Err}
-				if failed != nil {
-					e.Err = fmt.Errorf("%w; before that: %v", e.Err, &ipvs.BatchError{Failed: failed})
-				}
-				return e
-			}
+		switch e, _ := k.change(c, i).(*ipvs.OpError); {
+		case e == nil:
+		case errors.Is(e, ipvs.ErrNoIPVS), errors.Is(e, ipvs.ErrPermission):
+			return stopped(e, failed)
+		default:
 			failed = append(failed, e)
 		}
 		i++
@@ -101,6 +97,15 @@ func (k *Kernel) Apply(changes iter.Seq[ipvs.Change]) error {
 		return &ipvs.BatchError{Failed: failed}
 	}
 	return nil
+}
+
+// stopped is the error of an Apply that went no further than last.
+func stopped(last *ipvs.OpError, failed []*ipvs.OpError) error {
+	why := last.Err
+	if failed != nil {
+		why = fmt.Errorf("%w; before that: %v", why, &ipvs.BatchError{Failed: failed})
+	}
+	return &ipvs.OpError{Op: opApply, Index: last.Index, Err: why}
 }
 
 func (k *Kernel) change(c ipvs.Change, index int) error {

@@ -264,13 +264,12 @@ func TestApplyStopsWhereGoingOnIsPointless(t *testing.T) {
 	list := these(addReal("10.0.0.1:80"), addWeb(), addReal("10.0.0.2:80"), addReal("10.0.0.3:80"))
 	k.Inject(Fault{After: 2, Times: -1, Err: unix.EPERM})
 	err := k.Apply(slices.Values(list))
-	var batch *ipvs.BatchError
-	if !errors.As(err, &batch) || len(batch.Failed) != 2 {
-		t.Fatalf("got %v, want a BatchError of two", err)
+	var stop *ipvs.OpError
+	if !errors.As(err, &stop) || stop.Op != "apply changes" || stop.Index != 2 || !errors.Is(stop, ipvs.ErrPermission) {
+		t.Errorf("got %v, want that it stopped at 2 for lack of permission", err)
 	}
-	last := batch.Failed[1]
-	if last.Op != "apply changes" || last.Index != 2 || !errors.Is(last, ipvs.ErrPermission) {
-		t.Errorf("it stopped with %v at %d", last, last.Index)
+	if !strings.Contains(err.Error(), "already exists") {
+		t.Errorf("%v does not tell what was refused before", err)
 	}
 	if strings.Contains(k.String(), "10.0.0.3") {
 		t.Error("it went on")

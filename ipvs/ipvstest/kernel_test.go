@@ -3,6 +3,8 @@ package ipvstest
 import (
 	"errors"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -67,5 +69,38 @@ func TestOtherSharesTheTableAndNoFaults(t *testing.T) {
 	}
 	if k.String() != "" {
 		t.Errorf("the table was not flushed: %s", k)
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	k := withWeb(t)
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			mine := k
+			if w%2 == 1 {
+				mine = k.Other()
+			}
+			for i := range 50 {
+				d := ipvs.Destination{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(w), byte(i)}), 80)}
+				if err := mine.Do(addTo(tcp("192.0.2.1:80"), d)); err != nil {
+					t.Error(err)
+				}
+				if _, err := ipvs.Read(mine); err != nil {
+					t.Error(err)
+				}
+				mine.OnCall(func(Call) { _ = k.Other().String() })
+				mine.Inject(Fault{Op: "flush", Err: unix.EPERM})
+				if i%2 == 1 {
+					if err := mine.Do(removeFrom(tcp("192.0.2.1:80"), d)); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := strings.Count(k.String(), "\n"); got != 1+8*25 {
+		t.Errorf("%d lines, want a service and 200 destinations", got)
 	}
 }
