@@ -41,6 +41,7 @@ var outside = []struct{ tree, module string }{
 	{"ipvs", "github.com/vishvananda/netlink"},
 	{"ipvs", "github.com/vishvananda/netns"},
 	{"ipvs", "golang.org/x/sys"},
+	{"ipvs/ipvstest", "github.com/google/go-cmp"}, // its suite is test code
 	{"ipvs/mobyipvs", "github.com/moby/ipvs"},
 	{"ipvsadm", "golang.org/x/sys"},
 	{"cmd/goipvs", "golang.org/x/sys"},
