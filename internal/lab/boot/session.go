@@ -56,7 +56,7 @@ func (s *session) follow() (int, error) {
 	if s.o.TTY {
 		restore := rawTerminal()
 		defer restore()
-		go io.Copy(s.in, s.o.Stdin)
+		go s.input()
 	}
 	lines := make(chan string)
 	go s.report(lines)
@@ -79,6 +79,12 @@ func (s *session) follow() (int, error) {
 		}
 	}
 	return s.finish(&c)
+}
+
+// input passes on what is typed. Its end becomes the end-of-file key.
+func (s *session) input() {
+	_, _ = io.Copy(s.in, s.o.Stdin)
+	_, _ = s.in.Write([]byte{4})
 }
 
 // report passes on what the kernel's init says, until the machine has ended.
@@ -110,6 +116,7 @@ func (s *session) note(c *outcome, line string) (limit time.Duration, ok bool) {
 	switch word {
 	case job.Ready:
 		c.ready = true
+		s.log.forget() // the boot went well
 		return s.o.Limit, true
 	case job.Exit:
 		if e, err := job.ParseEnding(rest); err == nil {

@@ -39,17 +39,24 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// forget drops what was said so far.
+func (t *tail) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = nil
+}
+
 // last is the end of the messages, ready to be put after an error.
 func (t *tail) last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	text := bytes.ReplaceAll(bytes.TrimSpace(t.buf), []byte("\r"), nil)
 	if len(text) == 0 {
-		return "; it said nothing"
+		return "; the kernel said nothing"
 	}
 	lines := bytes.Split(text, []byte("\n"))
 	if len(lines) > tailLines {
 		lines = lines[len(lines)-tailLines:]
 	}
-	return "; its last messages:\n" + string(bytes.Join(lines, []byte("\n")))
+	return "; the kernel's last messages:\n" + string(bytes.Join(lines, []byte("\n")))
 }

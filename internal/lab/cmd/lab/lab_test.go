@@ -52,7 +52,7 @@ type result struct {
 	Stdout, Stderr string
 }
 
-// start prepares the lab command with the arguments of the lab itself, in the
+// command prepares the lab command with the arguments of the lab itself, in the
 // environment of the test with the given variables.
 func command(env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command(labPath, args...)
@@ -61,7 +61,7 @@ func command(env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func run1(t *testing.T, cmd *exec.Cmd) result {
+func runLab(t *testing.T, cmd *exec.Cmd) result {
 	t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -76,7 +76,7 @@ func run1(t *testing.T, cmd *exec.Cmd) result {
 // program runs the test program in user-mode Linux.
 func program(t *testing.T, args ...string) result {
 	t.Helper()
-	return run1(t, command(nil, append([]string{programPath}, args...)...))
+	return runLab(t, command(nil, append([]string{programPath}, args...)...))
 }
 
 func TestResult(t *testing.T) {
@@ -120,7 +120,7 @@ func withoutHanging(r result) result {
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	const value = "a \"b\" 'c'\nd=\xfe $PATH"
-	got := run1(t, command([]string{"LAB_TEST=" + value}, programPath, "env", "LAB_TEST"))
+	got := runLab(t, command([]string{"LAB_TEST=" + value}, programPath, "env", "LAB_TEST"))
 	want := result{Stdout: fmt.Sprintf("%q\n", value)}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -139,7 +139,7 @@ func TestMachine(t *testing.T) {
 	for modules, want := range map[string]string{"": facts(true), "none": facts(false)} {
 		cmd := command([]string{"LAB_MODULES=" + modules}, programPath, "show")
 		cmd.Dir = dir
-		if diff := cmp.Diff(result{Stdout: want}, run1(t, cmd)); diff != "" {
+		if diff := cmp.Diff(result{Stdout: want}, runLab(t, cmd)); diff != "" {
 			t.Errorf("LAB_MODULES=%q: %s", modules, diff)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -47,15 +48,47 @@ func options(args []string) ([]string, *boot.Options, error) {
 	argv := fs.Args()
 	if *shell {
 		o.TTY = true
-		argv = append([]string{env("SHELL", "/bin/sh")}, argv...)
+		argv = append(shellCommand(env("SHELL", "/bin/sh")), argv...)
 	}
-	if o.TTY && os.Getenv("LAB_TIMEOUT") == "" {
-		o.Limit = 0 // people think
+	if !isSet(fs, "timeout") && os.Getenv("LAB_TIMEOUT") == "" {
+		o.Limit = ownLimit(argv, o)
 	}
 	if len(argv) == 0 {
 		return nil, nil, errors.New("no program to run (see lab -h)")
 	}
 	return argv, o, nil
+}
+
+// shellCommand leaves out bash's start-up files: they tend to start many
+// programs, each of which takes its time in user-mode Linux.
+func shellCommand(shell string) []string {
+	if filepath.Base(shell) == "bash" {
+		return []string{shell, "--norc"}
+	}
+	return []string{shell}
+}
+
+func isSet(fs *flag.FlagSet, name string) (set bool) {
+	fs.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+	return set
+}
+
+// ownLimit is the limit when nobody said one. People at a terminal have none.
+// A test binary has its own, and says more when it is the one that ends it.
+func ownLimit(argv []string, o *boot.Options) time.Duration {
+	if o.TTY {
+		return 0
+	}
+	for _, arg := range argv {
+		value, ok := strings.CutPrefix(arg, "-test.timeout=")
+		if d, err := time.ParseDuration(value); ok && err == nil {
+			if d > 0 {
+				d += time.Minute
+			}
+			return d
+		}
+	}
+	return o.Limit
 }
 
 func number(key string, value int) (int, error) {
