@@ -84,8 +84,9 @@ func (k *Kernel) Apply(changes iter.Seq[ipvs.Change]) error {
 	var failed []*ipvs.OpError
 	i := 0
 	for c := range changes {
-		switch e, _ := k.change(c, i).(*ipvs.OpError); {
-		case e == nil:
+		var e *ipvs.OpError
+		switch err := k.change(c, i); {
+		case !errors.As(err, &e): // made
 		case errors.Is(e, ipvs.ErrNoIPVS), errors.Is(e, ipvs.ErrPermission):
 			return stopped(e, failed)
 		default:
@@ -103,7 +104,8 @@ func (k *Kernel) Apply(changes iter.Seq[ipvs.Change]) error {
 func stopped(last *ipvs.OpError, failed []*ipvs.OpError) error {
 	why := last.Err
 	if failed != nil {
-		why = fmt.Errorf("%w; before that: %v", why, &ipvs.BatchError{Failed: failed})
+		before := &ipvs.BatchError{Failed: failed}
+		why = fmt.Errorf("%w; before that: %s", why, before.Error())
 	}
 	return &ipvs.OpError{Op: opApply, Index: last.Index, Err: why}
 }

@@ -249,7 +249,9 @@ func send(t *testing.T, client, server *net.UDPConn, vip netip.AddrPort, n int) 
 		if _, err := client.WriteToUDPAddrPort([]byte("hello"), vip); err != nil {
 			t.Fatal(err)
 		}
-		server.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if err := server.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		if _, _, err := server.ReadFromUDPAddrPort(buf); err != nil {
 			t.Fatal(err)
 		}

@@ -104,7 +104,7 @@ func (k *Kernel) hit(c Call) Fault {
 }
 
 func (f Fault) failure(c Call) error {
-	if errno, ok := f.Err.(unix.Errno); ok {
+	if errno, ok := f.Err.(unix.Errno); ok { //nolint:errorlint // one that is wrapped is somebody's own error
 		return failure(c, reason(c, errno))
 	}
 	return failure(c, f.Err)
