@@ -157,6 +157,21 @@ func TestListingFaults(t *testing.T) {
 	}
 }
 
+// An acknowledgement is no answer to a question.
+func TestAnswerWithoutContents(t *testing.T) {
+	s, c := newScript(t)
+	s.on = func(_ *script, m wire.Message) (unix.Errno, [][]byte) {
+		s.push(m, unix.NLMSG_ERROR, make([]byte, 20))
+		return silent, nil
+	}
+	if got, err := c.Service(testKey); !errors.Is(err, ErrReply) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := c.Info(); !errors.Is(err, ErrReply) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // onNoop calls f when a message that does nothing is sent.
 type onNoop struct {
 	*script
