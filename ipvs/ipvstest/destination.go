@@ -10,8 +10,22 @@ import (
 
 type destination struct {
 	ipvs.DestinationInfo
-	owner *service        // the service it is or was last in
-	of    ipvs.ServiceKey // that service's identity, as the trash compares it
+	owner *service // the service it is or was last in
+}
+
+// trashKey is what the trash finds a destination by. Of a mark it does not look
+// at the service's family.
+type trashKey struct {
+	of   ipvs.ServiceKey
+	addr netip.AddrPort
+}
+
+func trashed(svc *service, a netip.AddrPort) trashKey {
+	of := svc.ServiceKey
+	if of.FWMark != 0 {
+		of.Family = 0
+	}
+	return trashKey{of, a}
 }
 
 func (svc *service) lookup(a netip.AddrPort) (at int) {
@@ -35,7 +49,7 @@ func (s *state) addDestination(k ipvs.ServiceKey, want ipvs.Destination) unix.Er
 		if !reachable(want.Addr.Addr()) {
 			return unix.EINVAL
 		}
-		d = &destination{owner: svc, of: trashKey(svc)}
+		d = &destination{owner: svc}
 	}
 	if d.owner != svc {
 		d.Stats, d.owner = ipvs.Stats{}, svc
@@ -119,31 +133,21 @@ func (s *state) bin(svc *service, d *destination) {
 	if mixed(svc, d.Destination) {
 		s.mixed--
 	}
-	s.trash = append(s.trash, d)
+	id := trashed(svc, d.Addr)
+	s.trash[id] = append(s.trash[id], d)
 }
 
 // recover takes a destination back out of the trash (ip_vs_trash_get_dest).
 // Its connections come back with it, and its counters when it was this very
 // service's and not those of one that was deleted meanwhile.
 func (s *state) recover(svc *service, a netip.AddrPort) *destination {
-	of := trashKey(svc)
-	for i, d := range slices.Backward(s.trash) {
-		if d.Addr == a && d.of == of {
-			s.trash = slices.Delete(s.trash, i, i+1)
-			return d
-		}
+	id := trashed(svc, a)
+	in := s.trash[id]
+	if len(in) == 0 {
+		return nil
 	}
-	return nil
-}
-
-// trashKey is the service's identity as the trash compares it: of a mark it
-// does not look at the family.
-func trashKey(svc *service) ipvs.ServiceKey {
-	k := svc.ServiceKey
-	if k.FWMark != 0 {
-		k.Family = 0
-	}
-	return k
+	s.trash[id] = in[:len(in)-1]
+	return in[len(in)-1]
 }
 
 // EmptyTrash forgets all removed destinations, as the kernel does when nothing
@@ -151,7 +155,7 @@ func trashKey(svc *service) ipvs.ServiceKey {
 func (k *Kernel) EmptyTrash() {
 	k.state.mu.Lock()
 	defer k.state.mu.Unlock()
-	k.state.trash = nil
+	clear(k.state.trash)
 }
 
 // listed is the kernel's order: the newest first.

@@ -91,7 +91,7 @@ type state struct {
 	absent   bool
 	services map[ipvs.ServiceKey]*service
 	order    []*service // in the order they were added
-	trash    []*destination
+	trash    map[trashKey][]*destination // the newest last
 	mixed    int // destinations of another family than their service's
 	timeouts ipvs.Timeouts
 	daemons  map[ipvs.DaemonState]ipvs.Daemon
@@ -99,7 +99,8 @@ type state struct {
 
 func (s *state) reset() {
 	s.services = make(map[ipvs.ServiceKey]*service)
-	s.order, s.trash, s.mixed = nil, nil, 0
+	s.order, s.mixed = nil, 0
+	s.trash = make(map[trashKey][]*destination)
 	s.timeouts = ipvs.Timeouts{TCP: 15 * time.Minute, TCPFin: 2 * time.Minute, UDP: 5 * time.Minute}
 	s.daemons = make(map[ipvs.DaemonState]ipvs.Daemon)
 }
