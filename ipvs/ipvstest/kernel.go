@@ -90,9 +90,9 @@ type state struct {
 	mu       sync.Mutex
 	absent   bool
 	services map[ipvs.ServiceKey]*service
-	order    []*service // in the order they were added
+	order    []*service                  // in the order they were added
 	trash    map[trashKey][]*destination // the newest last
-	mixed    int // destinations of another family than their service's
+	mixed    int                         // destinations of another family than their service's
 	timeouts ipvs.Timeouts
 	daemons  map[ipvs.DaemonState]ipvs.Daemon
 }

@@ -46,7 +46,7 @@ func do(t testing.TB, k *Kernel, c ipvs.Change) {
 	}
 }
 
-func TestKernelPrintsItselfSorted(t *testing.T) {
+func TestStringIsSorted(t *testing.T) {
 	k := withWeb(t, "10.0.0.2:80", "10.0.0.3:80", "10.0.0.1:80")
 	want := `tcp 192.0.2.1:80 wlc
   10.0.0.1:80 nat weight 1
