@@ -33,7 +33,7 @@ type Client struct {
 	sent    []*pending // by sequence number, the changes of one transmission
 	maxOps  int        // changes in one transmission; 0 before the first
 	wide    bool       // the receive buffer has been widened
-	seen    seen
+	hashes  []uint64   // see unique
 }
 
 // Close ends the connection; later requests fail with fs.ErrClosed. Closing

@@ -2,7 +2,6 @@ package ipvs
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/goipvs/goipvs/ipvs/internal/wire"
 	"golang.org/x/sys/unix"
@@ -13,17 +12,14 @@ import (
 func (c *Client) Services() ([]ServiceInfo, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var list []ServiceInfo
+	var list blocks[ServiceInfo]
 	err := c.request(cmdGetService, unix.NLM_F_DUMP,
-		func(*wire.Encoder) { list = list[:0] },
-		func(b []byte) error {
-			list = append(list, ServiceInfo{})
-			return decodeService(b, &list[len(list)-1], c.names)
-		})
+		func(*wire.Encoder) { list = blocks[ServiceInfo]{} },
+		func(b []byte) error { return decodeService(b, list.next(), c.names) })
 	if err != nil {
 		return nil, opError("list services", "", cmdGetService, err)
 	}
-	return c.seen.services(list), nil
+	return unique(list.join(), &c.hashes, func(s *ServiceInfo) ServiceKey { return s.ServiceKey }), nil
 }
 
 // Service reads one service. A missing one is [ErrNoService].
@@ -80,7 +76,8 @@ func (c *Client) destinations(k *ServiceKey, buf []DestinationInfo) ([]Destinati
 	if err != nil {
 		return nil, err
 	}
-	return c.seen.destinations(list, len(buf)), nil
+	once := unique(list[len(buf):], &c.hashes, func(d *DestinationInfo) netip.AddrPort { return d.Addr })
+	return list[:len(buf)+len(once)], nil
 }
 
 // opErrorOf is opError for a request about one service; the name is made only
@@ -90,46 +87,4 @@ func opErrorOf(op string, k *ServiceKey, cmd command, err error) error {
 		return nil
 	}
 	return opError(op, k.String(), cmd, err)
-}
-
-// seen finds the entries that a dump gave twice, as it does when others are
-// added before it is done. It keeps its memory between listings.
-type seen struct {
-	svc map[ServiceKey]struct{}
-	dst map[netip.AddrPort]struct{}
-}
-
-// onePart is the number of entries below which a dump is one datagram, made
-// under one lock, so that nothing is in it twice: an entry takes over 100 bytes.
-const onePart = 24
-
-func (s *seen) services(list []ServiceInfo) []ServiceInfo {
-	if len(list) <= onePart {
-		return list
-	}
-	if s.svc == nil {
-		s.svc = make(map[ServiceKey]struct{}, len(list))
-	}
-	clear(s.svc)
-	return slices.DeleteFunc(list, func(e ServiceInfo) bool {
-		_, twice := s.svc[e.ServiceKey]
-		s.svc[e.ServiceKey] = struct{}{}
-		return twice
-	})
-}
-
-func (s *seen) destinations(list []DestinationInfo, from int) []DestinationInfo {
-	if len(list)-from <= onePart {
-		return list
-	}
-	if s.dst == nil {
-		s.dst = make(map[netip.AddrPort]struct{}, len(list)-from)
-	}
-	clear(s.dst)
-	n := len(slices.DeleteFunc(list[from:], func(e DestinationInfo) bool {
-		_, twice := s.dst[e.Addr]
-		s.dst[e.Addr] = struct{}{}
-		return twice
-	}))
-	return list[:from+n]
 }
