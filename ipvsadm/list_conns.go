@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -99,17 +100,21 @@ func (v *connView) title(b []byte) []byte {
 // textRow prints the columns where ipvsadm does; those of engine data are not
 // below their titles there either.
 func (v *connView) textRow(c *procfs.Connection) {
-	b, start := v.out.b, len(v.out.b)
+	v.out.b = v.appendRow(v.out.b, c)
+}
+
+func (v *connView) appendRow(b []byte, c *procfs.Connection) []byte {
+	start := len(b)
 	b = append(padTo(append(b, c.ProtocolName()...), start, 3), ' ')
 	start = len(b)
 	b = append(padTo(appendExpiry(b, c.Expires), start, 6), ' ')
 	start = len(b)
 	b = append(padTo(appendVisible(b, c.State), start, 11), ' ')
 	text := textView{names: v.names}
-	start = len(b)
-	b = append(padTo(text.endpoint(b, start, c.Client, c.Protocol, maxEndpoint), start, 18), ' ')
-	start = len(b)
-	b = append(padTo(text.endpoint(b, start, c.Virtual, c.Protocol, maxEndpoint), start, 18), ' ')
+	for _, a := range [...]netip.AddrPort{c.Client, c.Virtual} {
+		start = len(b)
+		b = append(padTo(text.endpoint(b, start, a, c.Protocol, maxEndpoint), start, 18), ' ')
+	}
 	start = len(b)
 	b = text.endpoint(b, start, c.Destination, c.Protocol, maxEndpoint)
 	if v.persistent && c.PE != "" {
@@ -118,7 +123,7 @@ func (v *connView) textRow(c *procfs.Connection) {
 		b = append(padTo(appendVisible(b, c.PE), start, 18), ' ')
 		b = appendVisible(b, c.PEData)
 	}
-	v.out.b = append(b, '\n')
+	return append(b, '\n')
 }
 
 // appendExpiry appends minutes and seconds; hours are minutes, too.

@@ -42,7 +42,8 @@ type hostQuery struct {
 // the answer, so it is longer than resolv.conf's usual 5 s twice.
 const hostTimeout = 15 * time.Second
 
-// Host returns the first address of that family that a host name has.
+// Host returns the first address of that family that a host name has. When DNS
+// was asked the error holds a *net.DNSError.
 func (r *Resolver) Host(name string, f ipvs.Family) (netip.Addr, error) {
 	q := hostQuery{name, f}
 	if a, ok := r.forward[q]; ok {
@@ -50,7 +51,7 @@ func (r *Resolver) Host(name string, f ipvs.Family) (netip.Addr, error) {
 	}
 	a, err := r.host(name, f)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("no %s address for host name %q: %v", f, name, err)
+		return netip.Addr{}, fmt.Errorf("no %s address for host name %q: %w", f, name, err)
 	}
 	if r.forward == nil {
 		r.forward = make(map[hostQuery]netip.Addr)

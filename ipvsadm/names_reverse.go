@@ -2,6 +2,7 @@ package ipvsadm
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -42,9 +43,7 @@ func (r *Resolver) lookup() {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), r.deadline)
 	defer cancel()
-	for a, name := range askAll(ctx, wanted, systemName) {
-		r.reverse[a] = name
-	}
+	maps.Copy(r.reverse, askAll(ctx, wanted, systemName))
 }
 
 func (r *Resolver) timeout() time.Duration {

@@ -30,7 +30,7 @@ func Connections(r io.Reader) iter.Seq2[Connection, error] {
 		}
 		for {
 			c, err := p.next()
-			if err == io.EOF || !yield(c, err) || (err != nil && !errors.Is(err, ErrInput)) {
+			if errors.Is(err, io.EOF) || !yield(c, err) || err != nil && !errors.Is(err, ErrInput) {
 				return
 			}
 		}
@@ -49,7 +49,7 @@ type connParser struct {
 // header reads the line that tells the columns.
 func (p *connParser) header() error {
 	b, err := p.row()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: no header", ErrInput)
 	}
 	if err != nil {
@@ -67,19 +67,26 @@ func (p *connParser) header() error {
 func (p *connParser) row() ([]byte, error) {
 	p.line++
 	b, err := p.r.ReadSlice('\n')
-	if err == bufio.ErrBufferFull {
-		for err == bufio.ErrBufferFull {
-			_, err = p.r.ReadSlice('\n')
-		}
-		if err != nil && err != io.EOF {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: line %d is longer than %d bytes", ErrInput, p.line, longestRow)
-	}
-	if err == io.EOF && len(b) > 0 {
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil, p.skip()
+	case errors.Is(err, io.EOF) && len(b) > 0:
 		err = nil
 	}
 	return bytes.TrimSuffix(b, []byte("\n")), err
+}
+
+// skip reads the rest of a row that is too long.
+func (p *connParser) skip() error {
+	for {
+		switch _, err := p.r.ReadSlice('\n'); {
+		case errors.Is(err, bufio.ErrBufferFull):
+		case err != nil && !errors.Is(err, io.EOF):
+			return err
+		default:
+			return fmt.Errorf("%w: line %d is longer than %d bytes", ErrInput, p.line, longestRow)
+		}
+	}
 }
 
 func (p *connParser) next() (Connection, error) {
