@@ -2,6 +2,7 @@ package ipvsadm
 
 import (
 	"io"
+	"slices"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -16,11 +17,10 @@ type SaveOptions struct {
 // not part of the table. Names are for people: they may mean another address
 // when the rules are read.
 func Save(w io.Writer, k Reader, o SaveOptions) error {
-	services, err := k.Services()
+	services, err := allServices(k)
 	if err != nil {
 		return err
 	}
-	sortServices(services)
 	r := tableReader{k: k}
 	if err := r.names(o.Names, services); err != nil {
 		return err
@@ -34,4 +34,32 @@ func Save(w io.Writer, k Reader, o SaveOptions) error {
 		}
 		return out.spill()
 	}))
+}
+
+// maxListings bounds how often the services are listed while new ones appear.
+const maxListings = 5
+
+// allServices lists the services, sorted, until a listing has none that the ones
+// before lacked. One listing is not enough for what will be restored one day:
+// while others delete services it leaves out some that nobody touched. Services
+// that have gone since stay in: reading their destinations will tell.
+func allServices(k Reader) ([]ipvs.ServiceInfo, error) {
+	all, err := k.Services()
+	sortServices(all)
+	for n := 1; n < maxListings && err == nil; n++ {
+		var again []ipvs.ServiceInfo
+		again, err = k.Services()
+		again = slices.DeleteFunc(again, func(s ipvs.ServiceInfo) bool {
+			_, known := slices.BinarySearchFunc(all, s.ServiceKey, func(e ipvs.ServiceInfo, k ipvs.ServiceKey) int {
+				return e.ServiceKey.Compare(k)
+			})
+			return known
+		})
+		if len(again) == 0 {
+			break
+		}
+		all = append(all, again...)
+		sortServices(all)
+	}
+	return all, err
 }
