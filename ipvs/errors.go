@@ -12,7 +12,7 @@ import (
 // does not mean that something is not there.
 var (
 	ErrNoIPVS        = errors.New("the kernel has no IPVS (module ip_vs)")
-	ErrPermission    = fmt.Errorf("%w (CAP_NET_ADMIN is needed)", fs.ErrPermission)
+	ErrPermission    = error(permissionError{}) // is fs.ErrPermission, too
 	ErrNoService     = errors.New("no such service")
 	ErrNoDestination = errors.New("no such destination")
 	ErrExists        = errors.New("already exists")
@@ -34,6 +34,13 @@ var (
 	// ErrReply: the kernel's answer could not be understood.
 	ErrReply = errors.New("malformed answer from the kernel")
 )
+
+// permissionError is made without package fmt, whose first use costs a short
+// program more than all its other preparations.
+type permissionError struct{}
+
+func (permissionError) Error() string { return "permission denied (CAP_NET_ADMIN is needed)" }
+func (permissionError) Unwrap() error { return fs.ErrPermission }
 
 // OpError is the error of every operation on a kernel.
 type OpError struct {
