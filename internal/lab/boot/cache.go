@@ -51,6 +51,7 @@ func cached(name string, fill func(dir string) error) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(tmp)
+	fmt.Fprintf(os.Stderr, "lab: fetching %s into %s, only this time\n", name, cache)
 	if err := fill(tmp); err != nil {
 		return "", err
 	}

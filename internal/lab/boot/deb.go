@@ -20,6 +20,13 @@ func unpack(dir string, packages ...string) error {
 	return a.unpack(dir, packages)
 }
 
+// What apt prints: a package to install, and the kernel that a package like
+// linux-image-amd64 stands for.
+const (
+	installLine  = `(?m)^Inst (\S+)`
+	imageDepends = `(?m)^Depends:.*?(linux-image-[^\s,]+)`
+)
+
 // unpackWithNeeds also unpacks what the package needs and the machine lacks.
 func unpackWithNeeds(dir, name string) error {
 	a, err := newApt(dir)
@@ -27,11 +34,11 @@ func unpackWithNeeds(dir, name string) error {
 		return err
 	}
 	defer a.close()
-	plan, err := a.get("install", "--simulate", "--no-install-recommends", name)
+	plan, err := a.ask("apt-get", "install", "--simulate", "--no-install-recommends", name)
 	if err != nil {
 		return err
 	}
-	return a.unpack(dir, submatches(`(?m)^Inst (\S+)`, plan))
+	return a.unpack(dir, submatches(installLine, plan))
 }
 
 // apt gets packages without changing anything on the machine, and without
@@ -53,9 +60,9 @@ func newApt(in string) (*apt, error) {
 
 func (a *apt) close() { os.RemoveAll(a.dir) }
 
-// get runs apt-get, a second time with fresh lists if it must.
-func (a *apt) get(args ...string) (string, error) {
-	out, err := a.run("apt-get", args...)
+// ask runs a tool of apt, a second time with fresh lists if it must.
+func (a *apt) ask(tool string, args ...string) (string, error) {
+	out, err := a.run(tool, args...)
 	if err == nil || a.options != nil {
 		return out, err
 	}
@@ -63,15 +70,15 @@ func (a *apt) get(args ...string) (string, error) {
 	if err := os.MkdirAll(filepath.Join(lists, "partial"), 0o755); err != nil {
 		return "", err
 	}
-	a.options = []string{"-o", "Dir::State::Lists=" + lists, "-o", "Dir::Cache=" + filepath.Join(a.dir, "cache")}
+	a.options = []string{"-o", "Dir::State::Lists=" + lists, "-o", "Dir::Cache=" + a.dir}
 	if _, err := a.run("apt-get", "update"); err != nil {
 		return "", err
 	}
-	return a.run("apt-get", args...)
+	return a.run(tool, args...)
 }
 
 func (a *apt) unpack(dir string, packages []string) error {
-	if _, err := a.get(append([]string{"download"}, packages...)...); err != nil {
+	if _, err := a.ask("apt-get", append([]string{"download"}, packages...)...); err != nil {
 		return err
 	}
 	debs, err := filepath.Glob(filepath.Join(a.dir, "*.deb"))

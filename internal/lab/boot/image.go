@@ -15,11 +15,11 @@ func unpackKernel(dir, name string) error {
 		return err
 	}
 	defer a.close()
-	show, err := a.run("apt-cache", "show", "--no-all-versions", name)
+	show, err := a.ask("apt-cache", "show", "--no-all-versions", name)
 	if err != nil {
 		return err
 	}
-	image := submatches(`(?m)^Depends:.*?(linux-image-\S+?)[ ,]`, show+" ")
+	image := submatches(imageDepends, show)
 	if len(image) == 0 {
 		return fmt.Errorf("package %s names no kernel", name)
 	}

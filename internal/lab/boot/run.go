@@ -66,6 +66,15 @@ func Run(argv []string, o *Options) (int, error) {
 	return s.follow()
 }
 
+// Prepare gets what the kind of kernel needs into the cache.
+func Prepare(kind string) error {
+	if kind == "host" {
+		return nil
+	}
+	_, err := find(kind)
+	return err
+}
+
 func find(kind string) (kernel, error) {
 	switch kind {
 	case "uml":

@@ -43,9 +43,9 @@ func newSession(cmd *exec.Cmd, life *os.File, w wires, o *Options) *session {
 type outcome struct {
 	ready bool
 	end   *job.Ending
-	fault string // what the kernel's init could not do
-	why   string // why we ended the machine, if we did
-	limit bool   // that was the time limit
+	fault string      // what the kernel's init could not do
+	sig   unix.Signal // made us end the machine
+	limit bool        // the time limit made us end the program or the machine
 }
 
 // follow waits for the end.
@@ -151,7 +151,7 @@ func (s *session) handle(sig unix.Signal, c *outcome) {
 	case unix.SIGQUIT: // go test sends it on its own time limit
 		s.send(fmt.Sprintf("%s %d\n", job.Signal, sig))
 	default:
-		c.why = sig.String()
+		c.sig = sig
 		s.life.Close()
 	}
 }
@@ -173,8 +173,8 @@ func (s *session) finish(c *outcome) (int, error) {
 		stage, limit = "while the program ran", s.o.Limit
 	}
 	switch {
-	case c.why != "":
-		return StatusFault, fmt.Errorf("ended by signal: %s", c.why)
+	case c.sig != 0:
+		return 128 + int(c.sig), fmt.Errorf("ended by signal: %v", c.sig)
 	case c.limit:
 		return StatusTimeout, fmt.Errorf("time limit of %v reached %s%s", limit, stage, s.log.last())
 	case c.fault != "":

@@ -16,7 +16,7 @@ type tail struct {
 
 const (
 	tailBytes = 64 << 10
-	tailLines = 40
+	tailLines = 100
 )
 
 func (t *tail) open(path string) {

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	}
 	labPath, programPath = filepath.Join(dir, "lab"), filepath.Join(dir, "program")
 	code := 1
-	if err := errors.Join(build(labPath, "."), build(programPath, "./testdata/program")); err != nil {
+	if err := setUp(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	} else {
 		code = m.Run()
@@ -39,8 +39,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func build(out, pkg string, args ...string) error {
-	cmd := exec.Command("go", append(append([]string{"build", "-o", out}, args...), pkg)...)
+// setUp builds, and fetches the kernel now, so that nothing says so later.
+func setUp() error {
+	if err := errors.Join(build(labPath, "."), build(programPath, "./testdata/program")); err != nil {
+		return err
+	}
+	if out, err := command(nil, "-prepare").CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+func build(out, pkg string) error {
+	cmd := exec.Command("go", "build", "-o", out, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	cmd.Stderr = os.Stderr
 	return cmd.Run()

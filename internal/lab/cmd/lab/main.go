@@ -42,7 +42,21 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return 2
 	}
-	status, err := boot.Run(argv, o)
+	if argv == nil {
+		return report(prepare(o))
+	}
+	return report(boot.Run(argv, o))
+}
+
+// prepare fetches the kernel.
+func prepare(o *boot.Options) (int, error) {
+	if err := boot.Prepare(o.Kind); err != nil {
+		return boot.StatusFault, err
+	}
+	return 0, nil
+}
+
+func report(status int, err error) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 	}

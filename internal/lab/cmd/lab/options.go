@@ -14,8 +14,9 @@ import (
 	"github.com/goipvs/goipvs/internal/lab/boot"
 )
 
-// options reads the flags; every flag has a variable, because go test -exec
-// leaves no good place for flags.
+// options reads the flags; every flag that changes how a test runs has a
+// variable, because go test -exec leaves no good place for flags. No program
+// and no error means to fetch the kernel only.
 func options(args []string) ([]string, *boot.Options, error) {
 	o := &boot.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	memory, err1 := number("LAB_MEMORY", 1024)
@@ -38,6 +39,7 @@ func options(args []string) ([]string, *boot.Options, error) {
 	fs.BoolVar(&o.TTY, "tty", false, "connect the terminal")
 	fs.StringVar(&o.Log, "log", os.Getenv("LAB_LOG"), "append the kernel's messages to `file` ($LAB_LOG)")
 	modules := fs.String("modules", env("LAB_MODULES", "ip_vs"), "modules to load first, or none ($LAB_MODULES)")
+	prepare := fs.Bool("prepare", false, "only fetch the kernel into the cache")
 	shell := fs.Bool("shell", false, "run a shell")
 	if err := fs.Parse(args); err != nil {
 		return nil, nil, err
@@ -52,6 +54,9 @@ func options(args []string) ([]string, *boot.Options, error) {
 	}
 	if !isSet(fs, "timeout") && os.Getenv("LAB_TIMEOUT") == "" {
 		o.Limit = ownLimit(argv, o)
+	}
+	if *prepare {
+		return nil, o, nil
 	}
 	if len(argv) == 0 {
 		return nil, nil, errors.New("no program to run (see lab -h)")

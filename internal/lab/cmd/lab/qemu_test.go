@@ -17,6 +17,9 @@ func needQEMU(t *testing.T) []string {
 	if os.Getenv("LAB_TEST_QEMU") != "1" {
 		t.Skip("set LAB_TEST_QEMU=1 to test QEMU")
 	}
+	if out, err := command([]string{"LAB=qemu"}, "-prepare").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	return []string{"LAB=qemu"}
 }
 
@@ -31,7 +34,7 @@ func TestQEMU(t *testing.T) {
 	}{
 		{"machine", []string{"show"}, result{Stdout: show}},
 		{"streams", []string{"streams"}, result{Stdout: "to stdout\n\x03\x04\x11\x13\x1a\x7f\xff\t\r\n", Stderr: "to stderr\n"}},
-		{"signal", []string{"signal", "11"}, result{Status: 139}},
+		{"signal", []string{"signal", "9"}, result{Status: 137}},
 		{"write", []string{"write", "golden", "written inside"}, result{}},
 	}
 	for _, tt := range tests {
