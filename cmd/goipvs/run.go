@@ -3,7 +3,9 @@ package main
 import (
 	"io"
 	"path"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
@@ -14,7 +16,7 @@ import (
 func run(args []string, in io.Reader, out, errw io.Writer) int {
 	prog, words := args[0], args[1:]
 	if len(words) > 0 && !strings.HasPrefix(words[0], "-") && path.Base(prog) == "goipvs" {
-		io.WriteString(errw, "goipvs: usage: unknown command \""+words[0]+"\" (try \"goipvs --help\")\n")
+		io.WriteString(errw, "goipvs: usage: unknown command "+strconv.Quote(words[0])+" (try \"goipvs --help\")\n")
 		return 2
 	}
 	r := ipvsadm.Runner{
@@ -26,8 +28,12 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	return r.Run(words)
 }
 
+// patience is how long a kernel may take for one answer. A listing of a very
+// large table on a busy machine takes seconds.
+const patience = time.Minute
+
 func dial() (ipvsadm.Kernel, error) {
-	c, err := ipvs.Dial(ipvs.Options{})
+	c, err := ipvs.Dial(ipvs.Options{Timeout: patience})
 	if err != nil {
 		return nil, err // not c: a nil *Client would be a Kernel that is not nil
 	}
