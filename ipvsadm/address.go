@@ -91,9 +91,11 @@ func (p *parser) host(s string, six bool) (netip.Addr, error) {
 // hostName reports whether s may be a name at all. What ends in a number is a
 // botched address, which resolvers of the C library would take for one.
 func hostName(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || digit(c) || c == '-' || c == '.' || c == '_') {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', digit(c), c == '-', c == '.', c == '_':
+		default:
 			return false
 		}
 	}
@@ -108,7 +110,7 @@ func hostName(s string) bool {
 func digit(c byte) bool { return '0' <= c && c <= '9' }
 
 func digits(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if !digit(s[i]) {
 			return false
 		}

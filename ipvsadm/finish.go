@@ -76,8 +76,7 @@ func (p *parser) timeouts() error {
 		}
 		n, err := number(p.rest[0], "timeout value", 0, maxTimeout)
 		if err != nil {
-			err.(*UsageError).Word = p.rest[0]
-			return err
+			return blame(err, p.rest[0])
 		}
 		*to = time.Duration(n) * time.Second
 		p.rest = p.rest[1:]
@@ -120,12 +119,12 @@ func (p *parser) finishService() error {
 	if !c.given.has(colNetmask) {
 		return nil
 	}
-	var err error
-	if s.Netmask, err = p.netmask(s.AF()); err != nil {
-		err = illegalMask(err)
-		err.(*UsageError).Word = p.mask
+	m, err := p.netmask(s.AF())
+	if err != nil {
+		return blame(illegalMask(err), p.mask)
 	}
-	return err
+	s.Netmask = m
+	return nil
 }
 
 func (p *parser) finishServer() error {

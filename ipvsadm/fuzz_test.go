@@ -70,9 +70,7 @@ func FuzzText(f *testing.F) {
 		if err := whole.read(bytes.NewReader(input)); err != nil {
 			return
 		}
-		for _, line := range bytes.SplitAfter(input, []byte("\n")) {
-			cut.chunks = append(cut.chunks, line)
-		}
+		cut.chunks = bytes.SplitAfter(input, []byte("\n"))
 		var a, b place
 		for {
 			one, ok := whole.next(&a)

@@ -13,9 +13,11 @@ var errFullNAT = errors.New("full NAT is not in this version (it will need goipv
 // hint says what may help against err, or nothing. The first row that applies
 // counts. The table is made here since hardly a run needs it.
 func (s *session) hint(c *Command, err error) string {
-	if u, ok := err.(*UsageError); ok && u.Status == exitKernel {
-		return "\"" + s.prog + " --help\" lists the commands and their options"
-	} else if ok {
+	var u *UsageError
+	if errors.As(err, &u) {
+		if u.Status == exitKernel {
+			return "\"" + s.prog + " --help\" lists the commands and their options"
+		}
 		return ""
 	}
 	for _, h := range []struct {

@@ -125,7 +125,7 @@ var tunnelRows = [...]row{
 // the row. kind is what the row stands for: "command" or "tunnel type".
 func (r *row) check(kind string, given, consider columns) (at column, reason string) {
 	first := colNone // of those of which only one may be given
-	for c := column(0); c < columnCount; c++ {
+	for c := range columnCount {
 		switch {
 		case !consider.has(c):
 		case !given.has(c):

@@ -156,14 +156,12 @@ func (p *parser) take(o *option, w, value string, glued bool) error {
 	if o.set == nil || o.arg == argOptional && !glued {
 		return nil
 	}
-	if err := o.set(p, value); err != nil {
-		if u, ok := err.(*UsageError); ok && u.Word == "" {
-			u.Word = w
-			if o.arg != argNone {
-				u.Word = value
-			}
-		}
-		return err
+	err := o.set(p, value)
+	if err != nil && o.arg == argNone {
+		return blame(err, w)
+	}
+	if err != nil {
+		return blame(err, value)
 	}
 	return nil
 }

@@ -328,21 +328,21 @@ func TestMatrix(t *testing.T) {
 			if o.col == colNone || o.only != 0 || o.long == "udp-service" || o.long == "sctp-service" || o.long == "fwmark-service" {
 				continue
 			}
-			line := command
+			line := []string{command}
 			for _, must := range []struct {
 				col  column
 				text string
 			}{{colService, " -u 10.0.0.1:80"}, {colServer, " -r 10.0.0.2"}} {
 				if r.must.has(must.col) && o.col != must.col {
-					line += must.text
+					line = append(line, must.text)
 				}
 			}
-			line += " --" + o.long
+			line = append(line, "--"+o.long)
 			if o.arg == argRequired {
-				line += " " + values[o.col]
+				line = append(line, values[o.col])
 			}
 			p := parser{}
-			err := p.parse(words(line))
+			err := p.parse(words(strings.Join(line, " ")))
 			legal := (r.must | r.may | r.one).has(o.col)
 			tunnel := o.col >= colTunType && o.col <= colTunRemCsum || o.long == "real-server" && !r.must.has(colServer)
 			if err == nil && !legal {

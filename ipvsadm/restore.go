@@ -39,9 +39,7 @@ func (r *rules) parseLine() error {
 		return tryHelp(r.line[0], "a comment must begin in the first column")
 	}
 	if err := r.parse(r.line); err != nil {
-		// Within a file there is only one way of being wrong.
-		err.(*UsageError).Status = exitUsage
-		return err
+		return badLine(err)
 	}
 	switch r.cmd.Action {
 	case ActionRestore:
@@ -55,6 +53,16 @@ func (r *rules) parseLine() error {
 	return nil
 }
 
+// badLine gives err the status that all bad lines have: within a file there is
+// only one way of being wrong.
+func badLine(err error) error {
+	var u *UsageError
+	if errors.As(err, &u) {
+		u.Status = exitUsage
+	}
+	return err
+}
+
 // badLines is what is wrong with a rules file, a line each.
 type badLines struct {
 	text   []string
@@ -64,7 +72,8 @@ type badLines struct {
 
 func (b *badLines) add(source string, line int, err error) {
 	b.text = append(b.text, at(source, line)+err.Error())
-	if u, ok := err.(*UsageError); ok {
+	var u *UsageError
+	if errors.As(err, &u) {
 		b.status = max(b.status, u.Status)
 	}
 	b.more = len(b.text) == maxBadLines

@@ -250,7 +250,7 @@ func (s *session) explain(c *Command, err error) {
 // say prints a line on standard error. That it could not be printed cannot be
 // told to anybody.
 func (s *session) say(text string) {
-	io.WriteString(s.Stderr, s.prog+": "+text+"\n")
+	_, _ = io.WriteString(s.Stderr, s.prog+": "+text+"\n")
 }
 
 // message is an error without the name of the package it comes from.

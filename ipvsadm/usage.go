@@ -1,5 +1,7 @@
 package ipvsadm
 
+import "errors"
+
 // Exit statuses of the ipvsadm language. Verbs have their own.
 const (
 	exitOK = 0
@@ -29,6 +31,15 @@ func usage(word, reason string) error { return &UsageError{word, reason, exitUsa
 
 func tryHelp(word, reason string) error { return &UsageError{word, reason, exitKernel} }
 
+// blame says which word an error is about that does not know it.
+func blame(err error, word string) error {
+	var u *UsageError
+	if errors.As(err, &u) && u.Word == "" {
+		u.Word = word
+	}
+	return err
+}
+
 // printable is word as it may be shown on a terminal: control characters are
 // replaced and a very long word is cut.
 func printable(word string) string {
@@ -53,7 +64,7 @@ func printable(word string) string {
 
 // control reports whether a word has control characters in it.
 func control(word string) bool {
-	for i := 0; i < len(word); i++ {
+	for i := range len(word) {
 		if c := word[i]; c < ' ' || c == 0x7f {
 			return true
 		}

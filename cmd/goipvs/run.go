@@ -14,9 +14,12 @@ import (
 // run is the program but for the process around it; the first of args is its
 // own name.
 func run(args []string, in io.Reader, out, errw io.Writer) int {
-	prog, words := args[0], args[1:]
+	prog, words := "goipvs", args[min(1, len(args)):]
+	if len(args) > 0 {
+		prog = args[0]
+	}
 	if len(words) > 0 && !strings.HasPrefix(words[0], "-") && path.Base(prog) == "goipvs" {
-		io.WriteString(errw, "goipvs: usage: unknown command "+strconv.Quote(words[0])+" (try \"goipvs --help\")\n")
+		_, _ = io.WriteString(errw, "goipvs: usage: unknown command "+strconv.Quote(words[0])+" (try \"goipvs --help\")\n")
 		return 2
 	}
 	r := ipvsadm.Runner{
