@@ -68,6 +68,7 @@ func (p *Packet) ipv4(b []byte) error {
 	if err != nil || total < header {
 		return errShort
 	}
+	p.IP = b[:total]
 	src, dst := netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
 	first := binary.BigEndian.Uint16(b[6:])&0x1fff == 0
 	return p.transport(src, dst, b[8], b[9], first, b[header:total])
@@ -79,13 +80,12 @@ func (p *Packet) ipv6(b []byte) error {
 	}
 	src, dst := netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
 	ttl, next, first := b[7], b[6], true
-	length := int(binary.BigEndian.Uint16(b[4:]))
-	b = b[40:]
-	length, err := p.within(length, b)
+	length, err := p.within(int(binary.BigEndian.Uint16(b[4:])), b[40:])
 	if err != nil {
 		return err
 	}
-	b = b[:length]
+	p.IP = b[:40+length]
+	b = p.IP[40:]
 	for {
 		size := 8
 		switch next {

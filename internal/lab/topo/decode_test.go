@@ -49,6 +49,9 @@ var frames = []struct {
 	{"gue", ethernet(unix.ETH_P_IP, datagram(netip.AddrPortFrom(dip4, 5000), netip.AddrPortFrom(rip4, topo.GUEPort),
 		string(gue(segment(client4, vip4, 0x04, ""))))),
 		"gue 10.9.0.2:5000 > 10.9.0.11:6080 sum tcp 172.16.0.1:4000 > 192.0.2.10:80 R, 0 bytes"},
+	{"gue with remote checksum", ethernet(unix.ETH_P_IP, datagram(netip.AddrPortFrom(dip4, 5000), netip.AddrPortFrom(rip4, topo.GUEPort),
+		string(append([]byte{2, unix.IPPROTO_IPIP, 0, 1, 0x80, 0, 0, 0, 0, 20, 0, 36}, segment(client4, vip4, 0x04, "")...)))),
+		"gue 10.9.0.2:5000 > 10.9.0.11:6080 sum remsum tcp 172.16.0.1:4000 > 192.0.2.10:80 R, 0 bytes"},
 	{"sctp", ethernet(unix.ETH_P_IP, ip(client4.Addr(), vip4.Addr(), unix.IPPROTO_SCTP,
 		[]byte{0x0f, 0xa0, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 4})),
 		"sctp 172.16.0.1:4000 > 192.0.2.10:80 INIT, 4 bytes"},
@@ -106,10 +109,29 @@ func FuzzDecode(f *testing.F) {
 		if len(p.Payload) > len(frame) || p.String() == "" {
 			t.Errorf("decoded % x as %v", frame, p)
 		}
-		if !bytes.Contains(frame, p.Payload) {
-			t.Errorf("payload % x is not from the frame % x", p.Payload, frame)
+		if !bytes.Contains(frame, p.IP) || !bytes.Contains(frame, p.Payload) {
+			t.Errorf("packet % x, payload % x are not from the frame % x", p.IP, p.Payload, frame)
 		}
 	})
+}
+
+// IP is the inner packet of every tunnel, byte for byte, without what pads the
+// frame.
+func TestDecodeInnerPacket(t *testing.T) {
+	for _, want := range [][]byte{datagram(client4, vip4, "hello"), datagram(client6, vip6, "hello")} {
+		for name, frame := range map[string][]byte{
+			"no tunnel": ethernet(ethertype(want), want),
+			"ipip":      ethernet(unix.ETH_P_IP, ip(dip4, rip4, ipipProto(want), want)),
+			"gre":       ethernet(unix.ETH_P_IPV6, ip(dip6, rip6, unix.IPPROTO_GRE, gre(want, true))),
+			"gue": ethernet(unix.ETH_P_IP, datagram(netip.AddrPortFrom(dip4, 5000),
+				netip.AddrPortFrom(rip4, topo.GUEPort), string(gue(want)))),
+		} {
+			got := topo.Decode(append(frame, 0, 0, 0)).IP
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: -want +got\n%s", name, diff)
+			}
+		}
+	}
 }
 
 func TestWritePcap(t *testing.T) {

@@ -70,6 +70,13 @@ func (p *Packet) gue(b []byte) error {
 	if g[0]&(version|control) != 0 {
 		return nil
 	}
-	p.enter(Outer{Kind: "gue", Checksum: binary.BigEndian.Uint16(b[6:]) != 0})
+	p.enter(Outer{Kind: "gue", Checksum: binary.BigEndian.Uint16(b[6:]) != 0, Remote: remoteChecksum(g[:header])})
 	return p.inner(g[1], g[header:])
+}
+
+// remoteChecksum tells whether a GUE header has the private flag
+// GUE_PFLAG_REMCSUM of include/net/gue.h.
+func remoteChecksum(header []byte) bool {
+	const private, remcsum = 0x01, 0x80
+	return len(header) >= 8 && header[3]&private != 0 && header[4]&remcsum != 0
 }

@@ -25,6 +25,7 @@ type Packet struct {
 	Src, Dst       netip.AddrPort // innermost addresses; port 0 where there is none
 	Proto          string         // tcp, udp, sctp, icmp, icmp6, arp, or a number
 	TTL            uint8
+	IP             []byte // the innermost IP packet, header and all, as far as it was captured
 
 	// Detail is what matters most of the protocol: the TCP flags (S, SA, PA,
 	// R ...), the first chunk of SCTP (INIT ...), type/code of ICMP, who-has
@@ -39,6 +40,7 @@ type Outer struct {
 	Kind     string         // ipip, gre or gue
 	Src, Dst netip.AddrPort // with the UDP ports of gue
 	Checksum bool           // of gre, or a UDP checksum of gue
+	Remote   bool           // gue leaves the inner checksum to the receiver (remote checksum offload)
 }
 
 // String prints the packet on one line, to be read by people.
@@ -53,6 +55,9 @@ func (p Packet) String() string {
 		fmt.Fprintf(&b, "%s %s > %s ", o.Kind, endpoint(o.Src), endpoint(o.Dst))
 		if o.Checksum {
 			b.WriteString("sum ")
+		}
+		if o.Remote {
+			b.WriteString("remsum ")
 		}
 	}
 	fmt.Fprintf(&b, "%s %s > %s %s, %d bytes", p.Proto, endpoint(p.Src), endpoint(p.Dst), p.Detail, len(p.Payload))
