@@ -39,7 +39,7 @@ test-kernel: build ## the TestKernel tests, inside the lab's kernel (LAB=uml|qem
 
 lab: build ## a shell in client-director-servers namespaces inside the lab's kernel
 	$(GO) build -trimpath -o bin/labshell ./internal/lab/cmd/labshell
-	bin/lab -tty bin/labshell
+	bin/lab -tty bin/labshell -method $(or $(METHOD),nat) -goipvs bin/goipvs
 
 bench: build ## measure against ipvsadm in one run, into docs/performance.md
 	$(GO) run ./internal/bench
