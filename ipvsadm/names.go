@@ -28,7 +28,7 @@ type Resolver struct {
 	deadline time.Time
 	wanted   []netip.Addr
 	reverse  map[netip.Addr]string // "": no name, or not known yet
-	forward  map[hostQuery]netip.Addr
+	forward  map[hostQuery]hostAnswer
 	hosts    *hostsFile
 	ports    *portNames
 }
@@ -36,6 +36,13 @@ type Resolver struct {
 type hostQuery struct {
 	name   string
 	family ipvs.Family
+}
+
+// hostAnswer is kept for failures, too: a rules file names a host on many
+// lines, and waiting for each again would take forever.
+type hostAnswer struct {
+	addr netip.Addr
+	err  error
 }
 
 // hostTimeout bounds one question for an address. A rule cannot go on without
@@ -47,17 +54,17 @@ const hostTimeout = 15 * time.Second
 func (r *Resolver) Host(name string, f ipvs.Family) (netip.Addr, error) {
 	q := hostQuery{name, f}
 	if a, ok := r.forward[q]; ok {
-		return a, nil
+		return a.addr, a.err
 	}
 	a, err := r.host(name, f)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("no %s address for host name %q: %w", f, name, err)
+		a, err = netip.Addr{}, fmt.Errorf("no %s address for host name %q: %w", f, name, err)
 	}
 	if r.forward == nil {
-		r.forward = make(map[hostQuery]netip.Addr)
+		r.forward = make(map[hostQuery]hostAnswer)
 	}
-	r.forward[q] = a
-	return a, nil
+	r.forward[q] = hostAnswer{a, err}
+	return a, err
 }
 
 func (r *Resolver) host(name string, f ipvs.Family) (netip.Addr, error) {

@@ -292,6 +292,7 @@ func TestParseErrors(t *testing.T) {
 		{"--set 1 2 3 4", 2, "4: unexpected argument"},
 		{"--set 1 x 3", 2, "x: illegal timeout value specified (a number from 0 to 2678400)"},
 		{"--start-daemon foo", 2, "foo: illegal start-daemon parameter specified (master or backup)"},
+		{"--start-daemon master --mcast-group ::ffff:224.0.0.1", 2, "::ffff:224.0.0.1: invalid mcast-group (an IPv4 or IPv6 multicast address)"},
 		{"--start-daemon master --mcast-group 10.0.0.1", 2, "10.0.0.1: invalid mcast-group (an IPv4 or IPv6 multicast address)"},
 	} {
 		_, err := Parse(words(c.line), fewNames{})

@@ -145,7 +145,7 @@ func setMcastTTL(p *parser, v string) error {
 
 func setMcastGroup(p *parser, v string) error {
 	addr, ok := numeric(v)
-	if !ok || !addr.IsMulticast() {
+	if !ok || !addr.IsMulticast() || addr.Is4In6() {
 		return usage("", "invalid mcast-group (an IPv4 or IPv6 multicast address)")
 	}
 	p.cmd.Daemon.Group = addr
