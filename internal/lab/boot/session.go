@@ -2,6 +2,7 @@ package boot
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -25,27 +26,28 @@ type session struct {
 
 	log     tail
 	copying sync.WaitGroup // out, err, log
-	n       [2]int64       // bytes copied to stdout and stderr
-	copyErr [2]error
+	copies  [2]copied      // stdout and stderr
+	arrived chan struct{}  // some output has
 	started time.Time
 }
 
 func newSession(cmd *exec.Cmd, life *os.File, w wires, o *Options) *session {
-	s := &session{cmd: cmd, life: life, wires: w, o: o, started: time.Now()}
+	s := &session{cmd: cmd, life: life, wires: w, o: o, arrived: make(chan struct{}, 1), started: time.Now()}
 	s.log.open(o.Log)
-	s.copying.Go(func() { s.n[0], s.copyErr[0] = io.Copy(o.Stdout, w.out) })
-	s.copying.Go(func() { s.n[1], s.copyErr[1] = io.Copy(o.Stderr, w.err) })
+	s.copying.Go(func() { s.copies[0].copy(o.Stdout, w.out, s.arrived) })
+	s.copying.Go(func() { s.copies[1].copy(o.Stderr, w.err, s.arrived) })
 	s.copying.Go(func() { io.Copy(&s.log, w.log) })
 	return s
 }
 
 // outcome is what is known of the program so far.
 type outcome struct {
-	ready bool
-	end   *job.Ending
-	fault string      // what the kernel's init could not do
-	sig   unix.Signal // made us end the machine
-	limit bool        // the time limit made us end the program or the machine
+	ready  bool
+	end    *job.Ending
+	fault  string      // what the kernel's init could not do
+	sig    unix.Signal // made us end the machine
+	halted bool        // was told to power off
+	limit  bool        // the time limit made us end the program or the machine
 }
 
 // follow waits for the end.
@@ -71,6 +73,9 @@ func (s *session) follow() (int, error) {
 			if d, ok := s.note(&c, line); ok {
 				limit = newLimit(d)
 			}
+			s.halt(&c)
+		case <-s.arrived:
+			s.halt(&c)
 		case <-limit:
 			c.expire(s)
 			limit = newLimit(dumpGrace)
@@ -98,7 +103,7 @@ func (s *session) report(lines chan<- string) {
 }
 
 const (
-	haltGrace = 5 * time.Second  // to power off
+	haltGrace = 10 * time.Second // to deliver the rest of the output and power off
 	dumpGrace = 10 * time.Second // to say where the program hangs
 )
 
@@ -130,10 +135,22 @@ func (s *session) note(c *outcome, line string) (limit time.Duration, ok bool) {
 	return 0, false
 }
 
+// halt tells the machine to power off when there is nothing left to come.
+func (s *session) halt(c *outcome) {
+	if c.halted || c.end == nil && c.fault == "" || c.end != nil && s.lost(c.end) != nil {
+		return
+	}
+	c.halted = true
+	s.send(job.Halt + "\n")
+}
+
 // expire is called when time is up, first for the program, which a SIGQUIT
 // makes say where it is if it is a Go program, then for the machine.
 func (c *outcome) expire(s *session) {
 	done := c.end != nil || c.fault != ""
+	if done && (s.copies[0].writing.Load() || s.copies[1].writing.Load()) {
+		return // people read slowly
+	}
 	if !done && !c.limit {
 		c.limit = true
 		if c.ready {
@@ -182,18 +199,17 @@ func (s *session) finish(c *outcome) (int, error) {
 	case c.end == nil:
 		return StatusFault, fmt.Errorf("the kernel died after %v %s (%v)%s", took, stage, s.cmd.ProcessState, s.log.last())
 	}
-	if err := s.lost(c.end); err != nil {
+	if err := cmp.Or(s.lost(c.end), s.copies[0].err, s.copies[1].err); err != nil {
 		return StatusFault, err
 	}
 	return c.end.Status, nil
 }
 
-// lost tells whether output is missing. A reader of ours that went away early
-// is no loss.
+// lost tells whether output has not arrived.
 func (s *session) lost(e *job.Ending) error {
 	for i, want := range []int64{e.Out, e.Err} {
-		if s.copyErr[i] == nil && s.n[i] != want {
-			return fmt.Errorf("the program wrote %d bytes to descriptor %d, %d arrived", want, i+1, s.n[i])
+		if n := s.copies[i].n.Load(); n != want {
+			return fmt.Errorf("the program wrote %d bytes to descriptor %d, %d arrived", want, i+1, n)
 		}
 	}
 	return nil

@@ -29,7 +29,7 @@ func run(path string) error {
 	if err := mountKernel(); err != nil {
 		return err
 	}
-	ctl, err := openChannel(j.Ctl)
+	ctl, err := openControl(j.Ctl)
 	if err != nil {
 		return err
 	}
@@ -39,15 +39,15 @@ func run(path string) error {
 	if err != nil {
 		line = job.FaultLine(err)
 	}
-	if _, werr := ctl.WriteString(line); werr != nil {
-		return fmt.Errorf("report %q: %w", line, werr)
+	if err := ctl.say(line); err != nil {
+		return err
 	}
-	drain(ctl)
+	ctl.awaitHalt()
 	return nil
 }
 
 // serve prepares the machine and runs the program.
-func serve(j *job.Job, ctl *os.File) (job.Ending, error) {
+func serve(j *job.Job, ctl *control) (job.Ending, error) {
 	if err := prepare(j); err != nil {
 		return job.Ending{}, err
 	}

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -15,12 +14,12 @@ import (
 
 // runProgram runs the job's program to its end. Whatever the program left
 // running is killed, so that the output has an end.
-func runProgram(j *job.Job, ctl *os.File) (job.Ending, error) {
+func runProgram(j *job.Job, ctl *control) (job.Ending, error) {
 	p, err := newStdio(j)
 	if err != nil {
 		return job.Ending{}, err
 	}
-	if _, err := ctl.WriteString(job.Ready + "\n"); err != nil {
+	if err := ctl.say(job.Ready + "\n"); err != nil {
 		return job.Ending{}, err
 	}
 	if err := os.Chdir(j.Dir); err != nil {
@@ -33,7 +32,7 @@ func runProgram(j *job.Job, ctl *os.File) (job.Ending, error) {
 		return job.Ending{}, fmt.Errorf("start program: %w", err)
 	}
 	p.closeChild()
-	go obey(ctl, proc, p)
+	go ctl.obey(proc, p)
 	status := reap(proc.Pid)
 	_ = unix.Kill(-1, unix.SIGKILL) // everybody but us
 	reap(-1)
@@ -66,25 +65,6 @@ func reap(pid int) int {
 			return 128 + int(ws.Signal())
 		case got == pid:
 			return ws.ExitStatus()
-		}
-	}
-}
-
-// obey does what the host says on the control channel.
-func obey(ctl *os.File, proc *os.Process, p *stdio) {
-	in := bufio.NewScanner(ctl)
-	for in.Scan() {
-		word, rest, _ := strings.Cut(in.Text(), " ")
-		switch word {
-		case job.Signal:
-			var n int
-			if _, err := fmt.Sscan(rest, &n); err == nil {
-				_ = unix.Kill(proc.Pid, unix.Signal(n))
-			}
-		case job.Resize:
-			if w, err := job.ParseWindow(rest); err == nil {
-				p.resize(w)
-			}
 		}
 	}
 }

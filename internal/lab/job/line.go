@@ -16,6 +16,7 @@ const (
 const (
 	Signal = "signal" // pass a signal on to the program: its number follows
 	Resize = "resize" // the terminal changed: a Window follows
+	Halt   = "halt"   // everything has arrived: power off
 )
 
 // An Ending says how the program ended, and how many bytes it wrote, so that
