@@ -134,6 +134,19 @@ func TestKilledLabLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestQuit: go test sends SIGQUIT to what takes too long, and prints what it
+// then says.
+func TestQuit(t *testing.T) {
+	t.Parallel()
+	pid, wait := startHanging(t, t.TempDir())
+	if err := unix.Kill(pid, unix.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	if got := wait(); got != 2 { // as a Go program ends on SIGQUIT
+		t.Errorf("exit status %d, want 2", got)
+	}
+}
+
 // awaitNothing waits for the watcher of a lab that is gone already.
 func awaitNothing(t *testing.T, tmp string) {
 	t.Helper()
