@@ -17,22 +17,30 @@ const module = "github.com/goipvs/goipvs"
 // import outside its tests. A package that is not here has no right to exist
 // yet; give it a row and draw it in docs/architecture.md.
 var allowed = map[string][]string{
-	"cmd/goipvs":           {"ipvs", "ipvsadm", "ipvs/procfs"},
-	"ipvs":                 {"ipvs/internal/wire"},
-	"ipvs/internal/wire":   {},
-	"ipvs/ipvstest":        {"ipvs"},
-	"ipvs/procfs":          {"ipvs"},
-	"ipvs/mobyipvs":        {"ipvs"},
-	"ipvsadm":              {"ipvs", "ipvs/procfs"},
-	"internal/archtest":    {},
-	"internal/bench":       {"internal/lab", "internal/lab/topo", "ipvs"},
-	"internal/demo":        {"internal/lab", "internal/lab/topo"},
-	"internal/lab":         {},
-	"internal/lab/boot":    {"internal/lab", "internal/lab/guest", "internal/lab/job"},
-	"internal/lab/guest":   {"internal/lab", "internal/lab/job"},
-	"internal/lab/job":     {},
-	"internal/lab/cmd/lab": {"internal/lab", "internal/lab/boot", "internal/lab/guest", "internal/lab/job"},
-	"internal/lab/topo":    {"internal/lab"},
+	"cmd/goipvs":                 {"cmd/goipvs/verbs", "ipvs", "ipvsadm"},
+	"cmd/goipvs-verbs":           {"cmd/goipvs/verbs"},
+	"cmd/goipvs/verbs":           {"ipvs", "ipvsadm"},
+	"fullnat/sched":              {"ipvs"},
+	"ipvs":                       {"ipvs/internal/wire"},
+	"ipvs/internal/wire":         {},
+	"ipvs/ipvstest":              {"ipvs"},
+	"ipvs/procfs":                {"ipvs"},
+	"ipvs/mobyipvs":              {"ipvs"},
+	"ipvs/schedulers":            {}, // tests only
+	"ipvs/traffic":               {}, // tests only
+	"ipvsadm":                    {"ipvs", "ipvs/procfs"},
+	"internal/archtest":          {},
+	"internal/bench":             {"internal/lab/boot"},
+	"internal/demo":              {"internal/lab/topo"},
+	"internal/lab":               {"internal/lab/kmod"},
+	"internal/lab/boot":          {"internal/lab", "internal/lab/guest", "internal/lab/job", "internal/lab/kmod"},
+	"internal/lab/guest":         {"internal/lab", "internal/lab/job", "internal/lab/kmod"},
+	"internal/lab/job":           {},
+	"internal/lab/kmod":          {},
+	"internal/lab/cmd/lab":       {"internal/lab", "internal/lab/boot", "internal/lab/guest", "internal/lab/job"},
+	"internal/lab/cmd/labshell":  {"internal/lab/topo"},
+	"internal/lab/topo":          {"internal/lab"},
+	"internal/lab/topo/topotest": {"internal/lab", "internal/lab/topo"},
 }
 
 // outside are the modules that a part of the tree may use. The one-shot CLI is
@@ -51,6 +59,7 @@ var outside = []struct{ tree, module string }{
 	{"internal/lab", "golang.org/x/sys"},
 	{"internal/demo", "golang.org/x/sys"},
 	{"internal/bench", "golang.org/x/sys"},
+	{"internal/bench", "github.com/vishvananda/netlink"},
 }
 
 // never are packages that must not be linked into a program, whoever imports

@@ -3,6 +3,7 @@
 package topotest
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,9 @@ func show(t testing.TB, c *topo.Capture) {
 		text.WriteString(p.Time.Format("05.000000 ") + p.String() + "\n")
 	}
 	t.Logf("packets of %s %s:\n%s", c.Host.Name, c.Dev, text.String())
+	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" {
+		return // the directory would be gone with the test
+	}
 	name := filepath.Join(t.ArtifactDir(), c.Host.Name+"-"+c.Dev+".pcap")
 	f, err := os.Create(name)
 	if err != nil {
