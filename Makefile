@@ -18,8 +18,9 @@ help: ## list the targets
 build: bin/goipvs bin/lab ## build goipvs and the lab into bin/
 
 .PHONY: bin/goipvs bin/lab
-bin/goipvs:
-	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./cmd/goipvs
+bin/goipvs: # in two programs: one-shot commands do not pay for the verbs
+	$(GO) build -trimpath -tags $(TAGS),goipvs_split -ldflags '$(LDFLAGS)' -o $@ ./cmd/goipvs
+	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@-verbs ./cmd/goipvs-verbs
 bin/lab:
 	$(GO) build -trimpath -o $@ ./internal/lab/cmd/lab
 
@@ -56,4 +57,5 @@ lint: ## golangci-lint, at the version pinned in tools/go.mod
 
 install: bin/goipvs ## install goipvs and its ipvsadm names under PREFIX
 	install -D -m 0755 bin/goipvs $(DESTDIR)$(PREFIX)/sbin/goipvs
+	install -D -m 0755 bin/goipvs-verbs $(DESTDIR)$(PREFIX)/libexec/goipvs/goipvs-verbs
 	for name in ipvsadm ipvsadm-save ipvsadm-restore; do ln -sf goipvs $(DESTDIR)$(PREFIX)/sbin/$$name; done

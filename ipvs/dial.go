@@ -20,14 +20,14 @@ type Options struct {
 	// /proc/PID/ns/net. Empty means the calling thread's. Entering another than
 	// one's own needs CAP_SYS_ADMIN.
 	Netns string
-	// Timeout is the longest one listing may take; 0 means 5 s. Nothing else
+	// Timeout is the longest one listing may take; 0 means 30 s. Nothing else
 	// waits: the kernel answers before the system call that asks returns, and
 	// when it has not the answer is lost. That call itself lasts as long as the
 	// kernel works, or as a module that it loads takes to come up.
 	Timeout time.Duration
 }
 
-const defaultTimeout = 5 * time.Second
+const defaultTimeout = 30 * time.Second
 
 // Dial opens a connection to the kernel's IPVS and makes the kernel load the
 // module ip_vs if it is not there yet (needs no capability). The error is an

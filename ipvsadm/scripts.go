@@ -65,7 +65,9 @@ func (s *session) restoreScript() int {
 
 // rules reads and judges the rules on standard input, then dials the kernel.
 func (s *session) rules(strict bool) (*text, int) {
-	s.source = "stdin"
+	if s.source == "" {
+		s.source = "stdin"
+	}
 	t := &text{strict: strict}
 	if err := t.read(s.Stdin); err != nil {
 		s.say("read " + s.source + ": " + err.Error())

@@ -3,9 +3,7 @@ package main
 import (
 	"io"
 	"path"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
@@ -18,9 +16,8 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	if len(args) > 0 {
 		prog = args[0]
 	}
-	if len(words) > 0 && !strings.HasPrefix(words[0], "-") && path.Base(prog) == "goipvs" {
-		_, _ = io.WriteString(errw, "goipvs: usage: unknown command "+strconv.Quote(words[0])+" (try \"goipvs --help\")\n")
-		return 2
+	if len(words) > 0 && !strings.HasPrefix(words[0], "-") && !strings.HasPrefix(path.Base(prog), "ipvsadm") {
+		return runVerb(args, in, out, errw)
 	}
 	r := ipvsadm.Runner{
 		Prog: prog, Version: version,
@@ -31,12 +28,8 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	return r.Run(words)
 }
 
-// patience is how long a kernel may take for one answer. A listing of a very
-// large table on a busy machine takes seconds.
-const patience = time.Minute
-
 func dial() (ipvsadm.Kernel, error) {
-	c, err := ipvs.Dial(ipvs.Options{Timeout: patience})
+	c, err := ipvs.Dial(ipvs.Options{})
 	if err != nil {
 		return nil, err // not c: a nil *Client would be a Kernel that is not nil
 	}

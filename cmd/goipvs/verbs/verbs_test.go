@@ -1,0 +1,43 @@
+package verbs
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestUsage(t *testing.T) {
+	tests := []struct {
+		args   string
+		status int
+		errw   string
+	}{
+		{"goipvs lits", 2, `goipvs: usage: unknown command "lits" (try "goipvs --help")`},
+		{"goipvs apply", 2, "goipvs: usage: goipvs apply takes one FILE (- is standard input)"},
+		{"goipvs diff a b", 2, "goipvs: usage: goipvs diff takes one FILE (- is standard input)"},
+		{"goipvs apply --purge -", 2, "goipvs: usage: flag provided but not defined: -purge"},
+		{"goipvs apply no/such/file", 2, "goipvs: open no/such/file: no such file or directory"},
+		{"goipvs help", 0, ""},
+		{"goipvs apply --help", 0, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			var out, errw strings.Builder
+			status := Run(strings.Fields(tt.args), "test", strings.NewReader(""), &out, &errw)
+			if status != tt.status || strings.TrimSpace(errw.String()) != tt.errw {
+				t.Errorf("status %d, stderr %q; want %d, %q", status, errw.String(), tt.status, tt.errw)
+			}
+			if status == 0 && !strings.Contains(out.String(), "apply") {
+				t.Errorf("no help on standard output: %q", out.String())
+			}
+		})
+	}
+}
+
+func TestBadRulesChangeNothing(t *testing.T) {
+	var out, errw strings.Builder
+	rules := "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1 -w many\n"
+	status := Run([]string{"goipvs", "apply", "-"}, "test", strings.NewReader(rules), &out, &errw)
+	if status != 2 || !strings.Contains(errw.String(), "stdin:2: many: ") || out.Len() != 0 {
+		t.Errorf("status %d, stdout %q, stderr %q", status, out.String(), errw.String())
+	}
+}
