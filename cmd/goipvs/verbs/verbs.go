@@ -73,8 +73,8 @@ var (
 func (v *verbs) apply() *cli.Command {
 	return &cli.Command{
 		Name: "apply", ArgsUsage: "FILE",
-		Usage:       "make the kernel's table what a rules file says, by the fewest changes",
-		Description: "FILE holds -A and -a lines, as goipvs -S -n prints them; - is standard input.\nWhat does not change keeps its connections and counters.",
+		Usage:        "make the kernel's table what a rules file says, by the fewest changes",
+		Description:  "FILE holds -A and -a lines, as goipvs -S -n prints them; - is standard input.\nWhat does not change keeps its connections and counters.",
 		Flags:        []cli.Flag{prune, detailed, jsonFlag},
 		OnUsageError: asUsage,
 		Action:       v.reconcile(false),
