@@ -17,13 +17,8 @@ var _ ipvsadm.Kernel = (*ipvs.Client)(nil)
 
 // TestKernelCases runs the recorded cases on a real kernel.
 func TestKernelCases(t *testing.T) {
-	lab.Need(t)
+	k := dial(t)
 	dummy(t, "dum0")
-	k, err := ipvs.Dial(ipvs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { k.Close() })
 	for _, c := range goldenCases(t) {
 		if slices.Contains(c.Tags, "traffic") || slices.Contains(c.Tags, "no-module") || c.UID != 0 {
 			continue
@@ -34,9 +29,53 @@ func TestKernelCases(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			c.run(t, kept{k})
+			c.run(t, k)
 		})
 	}
+}
+
+// TestKernelRun: a user sees the same on a real kernel as on the one in memory.
+func TestKernelRun(t *testing.T) {
+	k := dial(t)
+	for _, c := range runCases() {
+		if c.inject.Err != nil {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			restore(t, k, c.rules)
+			c.run(t, k, k)
+		})
+	}
+}
+
+func TestKernelRestore(t *testing.T) {
+	k := dial(t)
+	for _, c := range restoreCases() {
+		t.Run(c.name, func(t *testing.T) {
+			restore(t, k, c.have)
+			c.run(t, k)
+		})
+	}
+}
+
+// restore makes the table what some rules say.
+func restore(t *testing.T, k ipvsadm.Kernel, rules string) {
+	t.Helper()
+	if a := run(k, "goipvs", "-C\n"+rules, "-R"); a != (answer{}) {
+		t.Fatalf("rules: %+v", a)
+	}
+}
+
+// dial opens the kernel of the lab.
+func dial(t *testing.T) ipvsadm.Kernel {
+	t.Helper()
+	lab.Need(t)
+	k, err := ipvs.Dial(ipvs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
+	return kept{k}
 }
 
 // kept is a kernel that outlives the commands.

@@ -16,13 +16,15 @@ import (
 	"github.com/goipvs/goipvs/ipvsadm"
 )
 
-// TestRestore shows what comes of a rules file.
-func TestRestore(t *testing.T) {
-	for _, c := range []struct {
-		name, have, rules string
-		want              answer
-		table             string
-	}{
+// restoreCase is what comes of a rules file.
+type restoreCase struct {
+	name, have, rules string
+	want              answer
+	table             string
+}
+
+func restoreCases() []restoreCase {
+	return []restoreCase{
 		{name: "nothing", have: oneServer, table: oneServer},
 		{name: "comments and blanks",
 			rules: "# one\n\n  # two\n\t-A -t 192.0.2.1:80 # three\r\n/usr/sbin/ipvsadm -A -t 192.0.2.2:80\ngoipvs -A -t 192.0.2.3:80#x\n",
@@ -60,16 +62,21 @@ goipvs: stdin:10: read service tcp 192.0.2.9:80: no such service
 			table: "-A -t 192.0.2.3:80 -s wlc\n-A -t 192.0.2.4:80 -s wlc\n"},
 		{name: "full NAT", rules: "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1 -b\n-a -t 192.0.2.1:80 -r 10.0.0.2\n",
 			want: answer{Exit: 1, Stderr: "goipvs: stdin:2: -a: full NAT is not in this version (it will need goipvsd)\ngoipvs: stdin: nothing was changed\n"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			k := table(t, c.have)
-			if diff := cmp.Diff(c.want, run(k, "goipvs", c.rules, "-R")); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff(c.table, save(t, k)); diff != "" {
-				t.Errorf("table (-want +got):\n%s", diff)
-			}
-		})
+	}
+}
+
+func TestRestore(t *testing.T) {
+	for _, c := range restoreCases() {
+		t.Run(c.name, func(t *testing.T) { c.run(t, table(t, c.have)) })
+	}
+}
+
+func (c *restoreCase) run(t *testing.T, k ipvsadm.Kernel) {
+	if diff := cmp.Diff(c.want, run(k, "goipvs", c.rules, "-R")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(c.table, save(t, k)); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
 	}
 }
 

@@ -30,16 +30,18 @@ const oneServer = `-A -t 192.0.2.1:80 -s rr
 -a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5
 `
 
-// TestRun shows what a user sees: the answer to a command line, and the table
+// runCase is what a user sees: the answer to a command line, and the table
 // afterwards when it changed.
-func TestRun(t *testing.T) {
-	for _, c := range []struct {
-		name, rules string
-		inject      ipvstest.Fault
-		argv        string
-		want        answer
-		table       string // "": unchanged
-	}{
+type runCase struct {
+	name, rules string
+	inject      ipvstest.Fault
+	argv        string
+	want        answer
+	table       string // "": unchanged
+}
+
+func runCases() []runCase {
+	return []runCase{
 		{name: "add", argv: "-A -t 192.0.2.1:80 -s rr", table: "-A -t 192.0.2.1:80 -s rr\n"},
 		{name: "add twice", rules: oneServer, argv: "-A -t 192.0.2.1:80 -s rr", want: answer{Exit: 255, Stderr: `goipvs: add service tcp 192.0.2.1:80 rr: already exists
 goipvs: hint: -E changes a service; --ensure makes it so either way
@@ -104,25 +106,33 @@ goipvs: hint: -A adds the service
 		{name: "ensure something bad", argv: "-A -t 192.0.2.1:80 -s wrrr --ensure", want: answer{Exit: 255, Stderr: `goipvs: add service tcp 192.0.2.1:80 wrrr: scheduler not available (ip_vs_wrrr)
 goipvs: hint: is it spelled right (rr wrr lc wlc sh dh sed nq lblc lblcr fo ovf mh)? If so, "modprobe ip_vs_wrrr"
 `}},
-	} {
+	}
+}
+
+func TestRun(t *testing.T) {
+	for _, c := range runCases() {
 		t.Run(c.name, func(t *testing.T) {
 			k := table(t, c.rules)
-			before := save(t, k)
 			if c.inject.Err != nil {
 				k.Inject(c.inject)
 			}
-			got := run(k, "/usr/local/sbin/goipvs", "", strings.Fields(c.argv)...)
-			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-			if c.table == "" {
-				c.table = before
-			}
-			k.Heal()
-			if diff := cmp.Diff(c.table, save(t, k)); diff != "" {
-				t.Errorf("table (-want +got):\n%s", diff)
-			}
+			c.run(t, k, k.Other())
 		})
+	}
+}
+
+// run runs a case on k; other looks at the table.
+func (c *runCase) run(t *testing.T, k, other ipvsadm.Kernel) {
+	want := c.table
+	if want == "" {
+		want = save(t, other)
+	}
+	got := run(k, "/usr/local/sbin/goipvs", "", strings.Fields(c.argv)...)
+	if diff := cmp.Diff(c.want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, save(t, other)); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
 	}
 }
 
