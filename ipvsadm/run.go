@@ -1,14 +1,12 @@
 package ipvsadm
 
 import (
-	"errors"
 	"io"
 	"iter"
 	"path"
 	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
-	"github.com/goipvs/goipvs/ipvs/procfs"
 )
 
 // Kernel is what the commands need of a kernel. An *ipvs.Client is one.
@@ -147,117 +145,9 @@ func (s *session) do(c *Command) error {
 	return s.kernel.Do(c.Change)
 }
 
-// views are the listings in the order in which one wins over the next.
-var views = [...]struct {
-	col  column
-	view View
-}{
-	{colStats, ViewStats}, {colRate, ViewRate}, {colThresholds, ViewThresholds},
-	{colPersistentConn, ViewPersistent}, {colTunInfo, ViewTunnel},
-}
-
-func (s *session) list(c *Command) error {
-	g := c.given
-	o := ListOptions{Names: s.listNames(c), Exact: g.has(colExact), NoSort: g.has(colNoSort), JSON: g.has(colJSON)}
-	for _, v := range views {
-		if g.has(v.col) {
-			o.View = v.view
-			break
-		}
-	}
-	switch {
-	case g.has(colConnection):
-		return s.listConnections(o)
-	case g.has(colTimeout):
-		t, err := s.kernel.Timeouts()
-		if err != nil {
-			return err
-		}
-		return ListTimeouts(s.Stdout, t, o.JSON)
-	case g.has(colDaemon):
-		d, err := s.kernel.Daemons()
-		if err != nil {
-			return err
-		}
-		return ListDaemons(s.Stdout, d, o.JSON)
-	case g.has(colService):
-		return ListService(s.Stdout, s.kernel, c.Change.Service.ServiceKey, o)
-	}
-	return List(s.Stdout, s.kernel, o)
-}
-
-// listConnections asks the kernel something first: anybody may read the file,
-// but a listing is for those who may use IPVS.
-func (s *session) listConnections(o ListOptions) error {
-	if _, err := s.kernel.Info(); err != nil {
-		return err
-	}
-	open := s.OpenConnections
-	if open == nil {
-		open = func() (io.ReadCloser, error) { return procfs.Open("", procfs.ConnectionFile) }
-	}
-	f, err := open()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return ListConnections(s.Stdout, procfs.Connections(f), o)
-}
-
-func (s *session) listNames(c *Command) *Resolver {
-	if c.given.has(colNumeric) {
-		return nil
-	}
-	return s.Names
-}
-
 func (s *session) print(text string) int {
 	if _, err := io.WriteString(s.Stdout, text); err != nil {
 		return s.fail(&Command{Action: ActionList}, err)
 	}
 	return exitOK
-}
-
-// fail reports err, if any, and returns the exit status.
-func (s *session) fail(c *Command, err error) int {
-	if err == nil {
-		return exitOK
-	}
-	s.explain(c, err)
-	var u *UsageError
-	switch {
-	case errors.As(err, &u):
-		return u.Status
-	case errors.Is(err, errFullNAT):
-		return exitList
-	case errors.Is(err, ipvs.ErrNoIPVS), errors.Is(err, ipvs.ErrPermission):
-		return exitUsage
-	case c.Action == ActionList, c.Action == ActionSave:
-		return exitList
-	}
-	return exitKernel
-}
-
-// explain prints what went wrong, and what may help.
-func (s *session) explain(c *Command, err error) {
-	s.say(s.where + message(err))
-	if h := s.hint(c, err); h != "" && h != s.hinted {
-		s.say("hint: " + h)
-		s.hinted = h
-	}
-}
-
-// say prints a line on standard error. That it could not be printed cannot be
-// told to anybody.
-func (s *session) say(text string) {
-	_, _ = io.WriteString(s.Stderr, s.prog+": "+text+"\n")
-}
-
-// message is an error without the name of the package it comes from.
-func message(err error) string {
-	var op *ipvs.OpError
-	if errors.As(err, &op) {
-		return strings.TrimPrefix(op.Error(), "ipvs: ")
-	}
-	return strings.TrimPrefix(err.Error(), "ipvs: ")
 }
