@@ -21,15 +21,24 @@ type method struct {
 	path    func(flow) path
 }
 
+var (
+	nat = method{"nat", topo.NAT, ipvs.NAT, ipvs.Encap{}, topo.Outer{}, natPath}
+	dr  = method{"dr", topo.DR, ipvs.DirectRoute, ipvs.Encap{}, topo.Outer{}, directPath}
+)
+
 var methods = []method{
-	{"nat", topo.NAT, ipvs.NAT, ipvs.Encap{}, topo.Outer{}, natPath},
-	{"dr", topo.DR, ipvs.DirectRoute, ipvs.Encap{}, topo.Outer{}, directPath},
+	nat,
+	dr,
 	{"ipip", topo.IPIP, ipvs.Tunnel, ipvs.Encap{}, topo.Outer{Kind: "ipip"}, tunnelPath},
 	{"gre", topo.GRE, ipvs.Tunnel, gre(0), topo.Outer{Kind: "gre"}, tunnelPath},
 	{"gre csum", topo.GRESum, ipvs.Tunnel, gre(ipvs.Csum), topo.Outer{Kind: "gre", Checksum: true}, tunnelPath},
 	{"gue", topo.GUE, ipvs.Tunnel, gue(0), topo.Outer{Kind: "gue"}, tunnelPath},
 	{"gue csum", topo.GUE, ipvs.Tunnel, gue(ipvs.Csum), topo.Outer{Kind: "gue", Checksum: true}, tunnelPath},
 	{"gue remcsum", topo.GUE, ipvs.Tunnel, gue(ipvs.RemCsum), topo.Outer{Kind: "gue", Checksum: true, Remote: true}, tunnelPath},
+}
+
+func (m method) destination(a netip.Addr, port uint16) ipvs.Destination {
+	return ipvs.Destination{Addr: netip.AddrPortFrom(a, port), Method: m.fwd, Encap: m.encap, Weight: 1}
 }
 
 func gre(flags ipvs.TunnelFlags) ipvs.Encap { return ipvs.Encap{Type: ipvs.GRE, Flags: flags} }
@@ -128,7 +137,7 @@ func (c methodCase) port(vip netip.AddrPort) uint16 {
 }
 
 func (c methodCase) destination(h *topo.Host, vip netip.AddrPort) ipvs.Destination {
-	return ipvs.Destination{Addr: netip.AddrPortFrom(c.real(h), c.port(vip)), Method: c.method.fwd, Encap: c.method.encap, Weight: 1}
+	return c.method.destination(c.real(h), c.port(vip))
 }
 
 // flows are one connection for each of the servers.
