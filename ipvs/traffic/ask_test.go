@@ -16,7 +16,7 @@ import (
 // open opens a connection of the client, which the end of the test closes at the
 // latest, and tells which real server has it: "refused" for none, when conn is
 // nil.
-func (b *balancer) open(t *testing.T, network string, from, to netip.AddrPort) (conn *topo.Conn, server string) {
+func (b *balancer) open(t *testing.T, network string, from, to netip.AddrPort) (*topo.Conn, string) {
 	t.Helper()
 	conn, err := b.Client.Dial(t.Context(), network, from, to)
 	if err == nil {

@@ -58,7 +58,7 @@ func testMarkGroup(t *testing.T, b *balancer, m method, second netip.Addr) {
 	equal(t, "server of a port without the mark", "refused", b.who(t, "tcp", b.Client.Addr4, netip.AddrPortFrom(b.VIP4, 81)))
 
 	to := map[uint16]bool{}
-	for _, p := range packets(t, atServer) {
+	for _, p := range b.packets(t, atServer) {
 		if !p.Out && p.Proto != "icmp" {
 			to[p.Dst.Port()] = true
 		}

@@ -54,12 +54,12 @@ type transport struct {
 	state         string
 }
 
-var transports = []transport{
-	{"tcp", "tcp", ipvs.TCP, 0, "ESTABLISHED"},
-	{"udp", "udp", ipvs.UDP, 0, "UDP"},
-	{"one-packet udp", "udp", ipvs.UDP, ipvs.OnePacket, ""},
-	{"sctp", "sctp", ipvs.SCTP, 0, "ESTABLISHED"},
-}
+var (
+	tcp       = transport{"tcp", "tcp", ipvs.TCP, 0, "ESTABLISHED"}
+	udp       = transport{"udp", "udp", ipvs.UDP, 0, "UDP"}
+	onePacket = transport{"one-packet udp", "udp", ipvs.UDP, ipvs.OnePacket, ""}
+	sctp      = transport{"sctp", "sctp", ipvs.SCTP, 0, "ESTABLISHED"}
+)
 
 // families are the client's and the real servers' address.
 var families = []struct {
@@ -87,7 +87,7 @@ func TestKernelMethods(t *testing.T) {
 				if m.fwd != ipvs.Tunnel && f.client(b.Client).Is4() != f.real(b.Client).Is4() {
 					continue
 				}
-				for _, tr := range transports {
+				for _, tr := range []transport{tcp, udp, onePacket, sctp} {
 					c := methodCase{m, tr, b, f.client, f.real}
 					t.Run(f.name+" "+tr.name, c.test)
 				}
@@ -122,7 +122,7 @@ func (c methodCase) test(t *testing.T) {
 		p := c.method.path(f)
 		director = append(director, p.director...)
 		equal(t, "path at "+f.server.Name, p.server, b.seen(t, atServer[i]))
-		wantIntact(t, f, atDirector, atServer[i])
+		b.wantIntact(t, f, atDirector, atServer[i])
 	}
 	equal(t, "path at the director", unique(director), b.seen(t, atDirector))
 	c.wantEntries(t, flows)

@@ -78,7 +78,7 @@ func tunnelPath(f flow) path {
 // seen is the path that a capture saw: every kind of packet once.
 func (b *balancer) seen(t *testing.T, c *topo.Capture) []string {
 	t.Helper()
-	return unique(b.lines(packets(t, c)))
+	return unique(b.lines(b.packets(t, c)))
 }
 
 func (b *balancer) lines(packets []topo.Packet) (lines []string) {
@@ -128,26 +128,26 @@ func tunnel(o *topo.Outer) string {
 	return kind + " " + o.Src.Addr().String() + " > " + to
 }
 
-// packets are those that a host's interface sent or got, without the talk of
+// packets are those that a host sent or got by an interface, without the talk of
 // neighbours about each other.
-func packets(t *testing.T, c *topo.Capture) []topo.Packet {
+func (b *balancer) packets(t *testing.T, c *topo.Capture) []topo.Packet {
 	t.Helper()
 	all, err := c.Packets()
 	must(t, err)
 	return slices.DeleteFunc(all, func(p topo.Packet) bool {
-		flooded := !p.Out && p.DstMAC != c.Host.MAC
+		flooded := !p.Out && b.name[p.DstMAC] != c.Host.Name
 		multicast := p.DstMAC[0]&1 != 0
-		discovery := p.Proto == "arp" || p.Proto == "icmp6" && (strings.HasPrefix(p.Detail, "135/") || strings.HasPrefix(p.Detail, "136/"))
+		discovery := p.Proto == "arp" || p.Proto == "icmp6" && (p.Detail == "135/0" || p.Detail == "136/0")
 		return flooded || multicast || discovery
 	})
 }
 
 // wantIntact wants the packets of a flow that came to the server to be those that
 // came to the director, in that order.
-func wantIntact(t *testing.T, f flow, atDirector, atServer *topo.Capture) {
+func (b *balancer) wantIntact(t *testing.T, f flow, atDirector, atServer *topo.Capture) {
 	t.Helper()
 	in := func(c *topo.Capture) (list [][]byte) {
-		for _, p := range packets(t, c) {
+		for _, p := range b.packets(t, c) {
 			if !p.Out && p.Src == f.client && p.Proto == f.network {
 				list = append(list, content(p, f.local != f.vip))
 			}
