@@ -1,11 +1,10 @@
 package ipvs
 
 import (
-	"runtime"
+	"encoding/binary"
+	"os"
 	"unsafe"
 
-	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,8 +29,11 @@ const maxDatagrams = 64
 
 // socket is the kernel's transport: a generic netlink socket read by recvmmsg,
 // because a dump's data and its end are two datagrams. One user at a time.
+//
+// It is opened by system calls of our own, not by netlink/nl, whose sockets are
+// files of the runtime's poller: that is a dozen system calls and package net at
+// the start of a command that makes four. Nothing here ever waits for a socket.
 type socket struct {
-	nl   *nl.NetlinkSocket // owns fd: its finalizer closes it
 	fd   int
 	msgs [maxDatagrams]mmsghdr
 	iovs [maxDatagrams]unix.Iovec
@@ -46,28 +48,47 @@ type mmsghdr struct {
 
 // open opens a socket in the namespace of the calling thread.
 func open() (transport, error) {
-	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_GENERIC)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("socket", err)
 	}
-	fd := s.GetFd()
 	// Error replies without a copy of the request (4.3), with the kernel's own
 	// words (4.12). Older kernels refuse, and lose nothing but that.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
-	return &socket{nl: s, fd: fd}, nil
+	return &socket{fd: fd}, nil
 }
 
-var toKernel = &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
-
+// send needs no address: a netlink socket that is not connected talks to the
+// kernel, and is bound when it first sends (netlink_sendmsg).
 func (s *socket) send(b []byte) error {
 	for {
-		err := unix.Sendto(s.fd, b, 0, toKernel)
+		err := s.write(b)
 		if err != unix.EINTR {
-			runtime.KeepAlive(s.nl)
 			return err
 		}
 	}
+}
+
+// write hands a request for a listing over without telling Go's scheduler, as
+// recv does: it is over in microseconds, and with a system call for each service
+// to make, the scheduler's part in them costs more than the calls. What changes
+// something may make the kernel load a module, and is an ordinary call.
+func (s *socket) write(b []byte) error {
+	if !isDump(b) {
+		_, err := unix.Write(s.fd, b)
+		return err
+	}
+	_, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+// isDump looks at the flags of the first message (struct nlmsghdr).
+func isDump(b []byte) bool {
+	return len(b) >= unix.NLMSG_HDRLEN && binary.NativeEndian.Uint16(b[6:])&unix.NLM_F_DUMP == unix.NLM_F_DUMP
 }
 
 func (s *socket) recv(buf []byte, size int, lengths []int) (int, error) {
@@ -83,9 +104,8 @@ func (s *socket) recv(buf []byte, size int, lengths []int) (int, error) {
 		h.Flags = 0
 	}
 	// MSG_TRUNC: report the whole length of what did not fit.
-	r, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.msgs[0])), uintptr(n),
+	r, _, e := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.msgs[0])), uintptr(n),
 		unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
-	runtime.KeepAlive(s.nl)
 	if e != 0 {
 		return 0, e
 	}
@@ -99,8 +119,8 @@ func (s *socket) recv(buf []byte, size int, lengths []int) (int, error) {
 }
 
 func (s *socket) widen(size int) int {
-	if s.nl.SetReceiveBufferSize(size, true) != nil { // needs CAP_NET_ADMIN in the first user namespace
-		_ = s.nl.SetReceiveBufferSize(size, false)
+	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil { // needs CAP_NET_ADMIN in the first user namespace
+		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
 	}
 	n, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
 	if err != nil {
@@ -109,4 +129,4 @@ func (s *socket) widen(size int) int {
 	return n
 }
 
-func (s *socket) close() { s.nl.Close() }
+func (s *socket) close() { _ = unix.Close(s.fd) }
