@@ -107,11 +107,14 @@ type methodCase struct {
 func (c methodCase) test(t *testing.T) {
 	b, rs1, rs2 := c.b, c.b.Servers[0], c.b.Servers[1]
 	vip := b.from(b.vip(c.client(b.Client))) // a port that no other case has
-	b.serve(t, c.transport.network, c.port(vip))
 	s := ipvs.Service{ServiceKey: ipvs.AddrService(c.transport.protocol, vip), Scheduler: "rr", Flags: c.transport.flags}
 	b.add(t, s, c.destination(rs1, vip), c.destination(rs2, vip))
-
 	flows := c.flows(vip, rs2, rs1)
+	for _, f := range flows {
+		server, err := f.server.Serve(f.network, f.local.Port(), f.local.Addr())
+		must(t, err)
+		defer server.Close()
+	}
 	atDirector := topotest.Capture(t, b.Director, "eth0")
 	atServer := []*topo.Capture{topotest.Capture(t, rs2, "eth0"), topotest.Capture(t, rs1, "eth0")}
 	for _, f := range flows {

@@ -20,7 +20,9 @@ func (h *Host) gue() error {
 		families = append(families, unix.AF_INET6)
 	}
 	return h.Do(func() error {
-		loadModule("fou")
+		if _, err := netlink.GenlFamilyGet(netlink.FOU_GENL_NAME); err != nil {
+			loadModule("fou") // starts modprobe, even in vain
+		}
 		for _, f := range families {
 			if err := fouAdd(f); err != nil && !errors.Is(err, unix.EADDRINUSE) {
 				return fmt.Errorf("%s: open GUE port %d: %w", h.Name, GUEPort, err)
