@@ -25,6 +25,10 @@ type Options struct {
 	// when it has not the answer is lost. That call itself lasts as long as the
 	// kernel works, or as a module that it loads takes to come up.
 	Timeout time.Duration
+	// Alone says that the program has nothing else to do while the kernel
+	// works, as a one-shot command has not. Otherwise the Go runtime starts
+	// threads that could take over, at a cost above that of the requests.
+	Alone bool
 }
 
 const defaultTimeout = 30 * time.Second
@@ -43,9 +47,9 @@ func Dial(o Options) (*Client, error) {
 	if c.timeout < 0 {
 		err = fmt.Errorf("%w: timeout %s", ErrRange, o.Timeout)
 	} else if o.Netns == "" {
-		c.sock, err = open()
+		c.sock, err = open(o.Alone)
 	} else {
-		c.sock, err = openAt(o.Netns)
+		c.sock, err = openAt(o.Netns, o.Alone)
 	}
 	if err != nil {
 		return nil, &OpError{Op: "open", Object: o.Netns, Err: err}
@@ -87,7 +91,7 @@ func (c *Client) resolve() error {
 // openAt opens a socket in the network namespace at path. It works on a thread
 // of its own, because a thread that cannot go back to where it came from must
 // not run anything else: it ends locked, and with that the runtime ends it.
-func openAt(path string) (transport, error) {
+func openAt(path string, alone bool) (transport, error) {
 	type result struct {
 		t   transport
 		err error
@@ -95,7 +99,7 @@ func openAt(path string) (transport, error) {
 	done := make(chan result)
 	go func() {
 		runtime.LockOSThread()
-		t, err, back := openIn(path)
+		t, err, back := openIn(path, alone)
 		if back {
 			runtime.UnlockOSThread()
 		}
@@ -106,7 +110,7 @@ func openAt(path string) (transport, error) {
 }
 
 // openIn tells, besides, whether the thread is in its own namespace.
-func openIn(path string) (t transport, err error, back bool) {
+func openIn(path string, alone bool) (t transport, err error, back bool) {
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
 		return nil, err, true
@@ -118,13 +122,13 @@ func openIn(path string) (t transport, err error, back bool) {
 	}
 	defer here.Close()
 	if here.Equal(ns) { // entering would need a capability for nothing
-		t, err = open()
+		t, err = open(alone)
 		return t, err, true
 	}
 	if err := netns.Set(ns); err != nil {
 		return nil, enterError(err), true
 	}
-	t, err = open()
+	t, err = open(alone)
 	return t, err, netns.Set(here) == nil
 }
 

@@ -35,6 +35,7 @@ const maxDatagrams = 64
 // the start of a command that makes four. Nothing here ever waits for a socket.
 type socket struct {
 	fd   int
+	solo bool // Options.Alone
 	msgs [maxDatagrams]mmsghdr
 	iovs [maxDatagrams]unix.Iovec
 	from [maxDatagrams]unix.RawSockaddrNetlink
@@ -47,7 +48,7 @@ type mmsghdr struct {
 }
 
 // open opens a socket in the namespace of the calling thread.
-func open() (transport, error) {
+func open(alone bool) (transport, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
@@ -56,7 +57,7 @@ func open() (transport, error) {
 	// words (4.12). Older kernels refuse, and lose nothing but that.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
-	return &socket{fd: fd}, nil
+	return &socket{fd: fd, solo: alone}, nil
 }
 
 // send needs no address: a netlink socket that is not connected talks to the
@@ -73,9 +74,10 @@ func (s *socket) send(b []byte) error {
 // write hands a request for a listing over without telling Go's scheduler, as
 // recv does: it is over in microseconds, and with a system call for each service
 // to make, the scheduler's part in them costs more than the calls. What changes
-// something may make the kernel load a module, and is an ordinary call.
+// something may make the kernel load a module, and is an ordinary call unless
+// nobody is there to be kept waiting.
 func (s *socket) write(b []byte) error {
-	if !isDump(b) {
+	if !s.solo && !isDump(b) {
 		_, err := unix.Write(s.fd, b)
 		return err
 	}

@@ -29,7 +29,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 }
 
 func dial() (ipvsadm.Kernel, error) {
-	c, err := ipvs.Dial(ipvs.Options{})
+	c, err := ipvs.Dial(ipvs.Options{Alone: true})
 	if err != nil {
 		return nil, err // not c: a nil *Client would be a Kernel that is not nil
 	}
