@@ -96,7 +96,7 @@ func (b *balancer) serve(t *testing.T, network string, port uint16) {
 }
 
 // connections are the director's entries that keep wants, by client, without the
-// time that they have left.
+// time that they have left. One may be missing when others end meanwhile.
 func (b *balancer) connections(t *testing.T, keep func(procfs.Connection) bool) (list []procfs.Connection) {
 	t.Helper()
 	must(t, b.Director.Do(func() error {
@@ -152,8 +152,8 @@ func compare(want, got any) string {
 	return cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }))
 }
 
-// soon waits until get returns what is wanted: for what the kernel does later,
-// by its own clock, and tells nobody.
+// soon waits until get returns what is wanted: for what the kernel does by its
+// own clock and tells nobody.
 func soon[T any](t *testing.T, what string, want T, get func() T) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)

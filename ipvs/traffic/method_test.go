@@ -175,6 +175,7 @@ func (c methodCase) wantEntries(t *testing.T, flows []flow) {
 				Client: f.client, Virtual: f.vip, Destination: f.real, State: c.transport.state})
 		}
 	}
-	got := c.b.connections(t, func(p procfs.Connection) bool { return p.Virtual == flows[0].vip })
-	equal(t, "connections", want, got)
+	soon(t, "connections", want, func() []procfs.Connection {
+		return c.b.connections(t, func(p procfs.Connection) bool { return p.Virtual == flows[0].vip })
+	})
 }

@@ -3,6 +3,7 @@ package traffic_test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,21 +183,24 @@ func (b *balancer) serveAll(t *testing.T, mark uint32, list []asked) {
 
 func (b *balancer) wantTemplates(t *testing.T, s ipvs.Service, want []string) {
 	t.Helper()
-	var got []string
-	count := map[netip.AddrPort]uint32{}
-	for _, c := range b.connections(t, func(c procfs.Connection) bool { return isTemplate(c, s.ServiceKey) }) {
-		to := fmt.Sprintf("%s %s > %s", c.ProtocolName(), c.Client, c.Virtual)
-		if mark, ok := c.FWMark(); ok {
-			to = fmt.Sprintf("mark %d %s", mark, c.Client)
+	soon(t, "templates", want, func() (got []string) {
+		for _, c := range b.connections(t, func(c procfs.Connection) bool { return isTemplate(c, s.ServiceKey) }) {
+			to := fmt.Sprintf("%s %s > %s", c.ProtocolName(), c.Client, c.Virtual)
+			if mark, ok := c.FWMark(); ok {
+				to = fmt.Sprintf("mark %d %s", mark, c.Client)
+			}
+			got = append(got, to+" > "+c.Destination.String())
 		}
-		got = append(got, to+" > "+c.Destination.String())
-		count[c.Destination]++
-	}
-	equal(t, "templates", want, got)
-	dests, err := b.ipvs.Destinations(s.ServiceKey, nil)
-	must(t, err)
-	for _, d := range dests {
-		equal(t, "templates counted at "+d.Addr.String(), count[d.Addr], d.Persistent)
+		return got
+	})
+	for _, d := range b.all(dr, s) {
+		var n uint32
+		for _, line := range want {
+			if strings.HasSuffix(line, "> "+d.Addr.String()) {
+				n++
+			}
+		}
+		equal(t, "templates counted at "+d.Addr.String(), n, b.destination(t, s, d.Addr).Persistent)
 	}
 }
 
