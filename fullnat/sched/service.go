@@ -24,7 +24,8 @@ type Settings struct {
 // Service is one virtual service as its scheduler sees it. [New] makes one.
 //
 // Times are durations since any one instant, the same for all calls; when they
-// go backwards, time stands still. Names in errors are ipvs' sentinels
+// go backwards, time stands still. A long pause is caught up in steps of a
+// minute. Names in errors are ipvs' sentinels
 // (ErrExists, ErrNoDestination, ErrNoScheduler, ErrRange, ErrInvalid).
 //
 // A Service is not safe for concurrent use. Choose and Bind belong together: who

@@ -77,7 +77,7 @@ func (n *network) random(t *testing.T, k kind, rnd *rand.Rand) {
 	for range 4 {
 		r.add()
 	}
-	for r.choices < 100 {
+	for r.choices < 80 {
 		r.step()
 	}
 	r.settle()
