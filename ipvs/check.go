@@ -28,16 +28,20 @@ func (ch *Change) check() error {
 	return nil
 }
 
+// check also holds a key to the one form that compares equal to what a kernel
+// lists: of a key in another form Plan would believe that it is not there.
 func (k *ServiceKey) check() error {
 	switch {
-	case k.FWMark == 0 && k.Family != 0 && k.Family != k.AF():
-		return fmt.Errorf("%w: %s for an %s address", ErrFamily, k.Family, k.AF())
+	case k.FWMark == 0 && k.Family != 0:
+		return fmt.Errorf("%w: family %s beside an address, which tells its own", ErrFamily, k.Family)
 	case k.FWMark == 0 && k.Addr.Addr().Is4In6() && k.Addr.Addr().Zone() == "":
 		return nil // to the kernel a virtual address like any other of IPv6
 	case k.FWMark == 0:
 		return checkAddr(k.Addr.Addr())
 	case k.Addr != netip.AddrPort{} || k.Protocol != 0:
 		return fmt.Errorf("%w: a firewall mark and an address or protocol", ErrInvalid)
+	case k.Family != IPv4 && k.Family != IPv6:
+		return fmt.Errorf("%w: a firewall mark of family %d", ErrFamily, uint16(k.Family))
 	}
 	return nil
 }
@@ -66,6 +70,8 @@ func (d *Destination) check(service Family) error {
 		return fmt.Errorf("%w: no kernel forwards by %s", ErrUnsupported, d.Method)
 	case d.Method > methodMask:
 		return fmt.Errorf("%w: forwarding method %d", ErrRange, uint32(d.Method))
+	case max(d.Upper, d.Lower) > maxThreshold: // connections are counted in an int; kernels of 2026 refuse them, too
+		return fmt.Errorf("%w: connection threshold %d, the largest is %d", ErrRange, max(d.Upper, d.Lower), maxThreshold)
 	case d.Method != Tunnel && familyOf(d.Addr.Addr()) != service:
 		return fmt.Errorf("%w: an %s real server of an %s service needs a tunnel", ErrFamily, familyOf(d.Addr.Addr()), service)
 	}

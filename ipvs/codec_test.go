@@ -276,9 +276,11 @@ func TestCheck(t *testing.T) {
 		{"zone", of(func(s *Service) { s.Addr = addrPort("[fe80::1%eth0]:80") }), ErrInvalid},
 		{"mapped", of(func(s *Service) { s.Addr = addrPort("[::ffff:192.0.2.1]:80") }), nil}, // an IPv6 address like any other
 		{"family of another", of(func(s *Service) { s.Family = IPv6 }), ErrFamily},
-		{"family of its own", of(func(s *Service) { s.Family = IPv4 }), nil},
+		{"family of its own", of(func(s *Service) { s.Family = IPv4 }), ErrFamily}, // compares unequal to the one that is listed
 		{"mark and address", of(func(s *Service) { s.FWMark = 7 }), ErrInvalid},
 		{"mark and protocol", of(func(s *Service) { s.ServiceKey = ServiceKey{FWMark: 7, Family: IPv4, Protocol: TCP} }), ErrInvalid},
+		{"mark of no family", of(func(s *Service) { s.ServiceKey = ServiceKey{FWMark: 7} }), ErrFamily},
+		{"mark of another family", of(func(s *Service) { s.ServiceKey = MarkService(7, 1) }), ErrFamily},
 		{"scheduler of 16", of(func(s *Service) { s.Scheduler = strings.Repeat("x", 16) }), ErrRange},
 		{"scheduler with NUL", of(func(s *Service) { s.Scheduler = "rr\x00" }), ErrInvalid},
 		{"engine of 16", of(func(s *Service) { s.PE = strings.Repeat("x", 16) }), ErrRange},
@@ -289,6 +291,9 @@ func TestCheck(t *testing.T) {
 		{"wraps at 1000 Hz", of(func(s *Service) { s.Timeout = 4294968 * time.Second }), ErrRange},
 		{"delete reads the key only", Change{Op: DeleteService, Service: Service{ServiceKey: testKey, Timeout: 1}}, nil},
 		{"destination", rs(Destination{Addr: good, Weight: -5, Lower: 2}), nil}, // the kernel says
+		{"largest threshold", rs(Destination{Addr: good, Upper: 1<<31 - 1, Lower: 1<<31 - 1}), nil},
+		{"upper threshold past int", rs(Destination{Addr: good, Upper: 1 << 31}), ErrRange},
+		{"lower threshold past int", rs(Destination{Addr: good, Lower: 1<<32 - 1}), ErrRange},
 		{"destination nowhere", rs(Destination{}), ErrInvalid},
 		{"destination with zone", rs(Destination{Addr: addrPort("[fe80::1%eth0]:80"), Method: Tunnel}), ErrInvalid},
 		{"destination mapped", rs(Destination{Addr: addrPort("[::ffff:10.0.0.1]:80")}), ErrFamily},

@@ -17,7 +17,12 @@ import (
 // since the kernel remembers it and some schedulers choose by it. Where a table
 // names something twice, the last one counts.
 func Plan(have, want Table) []Change {
-	p := planner{have: index(have)}
+	p := newPlan(have, want)
+	return slices.Concat(p.raises, p.lowers, p.removals)
+}
+
+func newPlan(have, want Table) *planner {
+	p := &planner{have: index(have)}
 	for _, i := range sorted(want) {
 		p.service(&want[i])
 	}
@@ -27,7 +32,7 @@ func Plan(have, want Table) []Change {
 			p.remove(DeleteService, &have[i], Destination{})
 		}
 	}
-	return slices.Concat(p.raises, p.lowers, p.removals)
+	return p
 }
 
 // AddsOnly keeps the changes of a plan that are safe when have may lack

@@ -28,10 +28,14 @@ type Snapshot struct {
 // at most. A dump resumes by position while others insert and delete, so one
 // alone can miss entries that were there throughout, and the kernel does not
 // mark it (ip_vs_genl_dump_services, ip_vs_genl_dump_dests).
-func Read(l Lister) (Snapshot, error) {
+func Read(l Lister) (Snapshot, error) { return read(l, nil) }
+
+// read is Read for the services in only, or for all when that is nil. What
+// others do to services that nobody asked for then disturbs nothing.
+func read(l Lister, only map[ServiceKey]bool) (Snapshot, error) {
 	var seen, last Table
 	for n := range maxListings {
-		t, whole, err := list(l)
+		t, whole, err := list(l, only)
 		if err != nil {
 			return Snapshot{}, err
 		}
@@ -44,10 +48,13 @@ func Read(l Lister) (Snapshot, error) {
 }
 
 // list makes one listing; whole is false when a service went away during it.
-func list(l Lister) (t Table, whole bool, err error) {
+func list(l Lister, only map[ServiceKey]bool) (t Table, whole bool, err error) {
 	services, err := l.Services()
 	if err != nil {
 		return nil, false, err
+	}
+	if only != nil {
+		services = slices.DeleteFunc(services, func(s ServiceInfo) bool { return !only[s.ServiceKey] })
 	}
 	t, whole = make(Table, 0, len(services)), true
 	var buf []DestinationInfo

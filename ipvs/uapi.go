@@ -115,4 +115,6 @@ const (
 	maxHZ      = 1000      // the fastest clock a kernel is built with
 	maxTimeout = 1<<32 - 1 // seconds in an attribute
 	maxPersist = maxTimeout / maxHZ
+
+	maxThreshold = 1<<31 - 1 // connections
 )

@@ -71,7 +71,7 @@ func (s *session) makeSo(o ApplyOptions) (changed, status int) {
 		return len(result.Made), verbStatus(s.fail(&Command{Action: ActionList}, werr))
 	}
 	if err != nil {
-		return len(result.Made), verbStatus(s.failReconcile(t, err))
+		return len(result.Made), verbStatus(s.failReconcile(t, result, err))
 	}
 	return len(result.Made), verbDone
 }

@@ -39,6 +39,10 @@ func TestApply(t *testing.T) {
 		{"a refusal names its line, the rest is done", "-A -f 8 -s nosuch\n-A -f 9 -s rr\n", ApplyOptions{},
 			"-A -f 9 -s rr\n# 1 change\ngoipvs: stdin:1: add service fwmark 8 nosuch: scheduler not available (ip_vs_nosuch)\n" +
 				"goipvs: hint: is it spelled right (rr wrr lc wlc sh dh sed nq lblc lblcr fo ovf mh)? If so, \"modprobe ip_vs_nosuch\"\nstatus 1\n"},
+		{"a service keeps what it has when all it should have is refused", "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 224.0.0.1:80 -m -w 1\n", ApplyOptions{},
+			"# 0 changes\ngoipvs: stdin:2: add destination 224.0.0.1:80 of tcp 192.0.2.1:80: invalid argument\n" +
+				"goipvs: hint: a real server has a unicast address: not multicast, broadcast, 0.0.0.0 or IPv6 link-local\n" +
+				"goipvs: not done, so that no service is left without what it had: 1 change\nstatus 1\n"},
 		{"bad rules", "-A -f 8 -s rr\n-A -f many\n", ApplyOptions{Source: "web.rules"},
 			"goipvs: web.rules:2: many: illegal fwmark value specified (a number from 1 to 4294967295)\ngoipvs: web.rules: nothing was changed\nstatus 2\n"},
 		{"bad rules with changes as a status", "-A -f many\n", ApplyOptions{DetailedExit: true},

@@ -42,6 +42,7 @@ func (s *session) hint(c *Command, err error) string {
 		{ipvs.ErrInvalid, mixedFamilies, "not while a sync daemon runs, for a server of another family than the service"},
 		{ipvs.ErrInvalid, is(ActionAddServer), `is the loopback interface up? IPVS needs it: "ip link set lo up"`},
 		{ipvs.ErrNoDevice, is(ActionStartDaemon), "--mcast-interface names the interface; it is eth0 when not given"},
+		{ipvs.ErrUnsettled, nil, "run it again: what is done stays done"},
 		{ipvs.ErrNoDaemon, nil, `"-L --daemon" shows which run`},
 	} {
 		if errors.Is(err, h.err) && (h.when == nil || h.when(c)) {

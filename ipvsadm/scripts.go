@@ -59,8 +59,8 @@ func (s *session) restoreScript() int {
 		s.say(line)
 		status = exitKernel
 	}
-	_, err := ipvs.Reconcile(s.kernel, want, ipvs.ReconcileOptions{})
-	return max(status, s.failReconcile(t, err))
+	result, err := ipvs.Reconcile(s.kernel, want, ipvs.ReconcileOptions{})
+	return max(status, s.failReconcile(t, result, err))
 }
 
 // rules reads and judges the rules on standard input, then dials the kernel.
@@ -142,11 +142,22 @@ func (t *text) table(source string, names Names) (want ipvs.Table, plain bool, b
 
 // failReconcile reports what the kernel refused, with the line where the rule
 // stands if it comes from one.
-func (s *session) failReconcile(t *text, err error) int {
+func (s *session) failReconcile(t *text, result ipvs.Result, err error) int {
 	var batch *ipvs.BatchError
 	if !errors.As(err, &batch) {
 		return s.fail(&Command{}, err)
 	}
+	s.explainRefused(t, batch)
+	if errors.Is(err, ipvs.ErrUnsettled) {
+		s.say(ipvs.ErrUnsettled.Error())
+	}
+	if n := len(result.Withheld); n > 0 {
+		s.say("not done, so that no service is left without what it had: " + summary(n, false, false))
+	}
+	return exitKernel
+}
+
+func (s *session) explainRefused(t *text, batch *ipvs.BatchError) {
 	type place struct {
 		line    int
 		command Command
@@ -174,5 +185,5 @@ func (s *session) failReconcile(t *text, err error) int {
 		}
 		s.explain(&p.command, e)
 	}
-	return exitKernel
+	s.where = ""
 }

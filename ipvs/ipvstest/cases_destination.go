@@ -73,13 +73,13 @@ func weightCases(web ipvs.Service, line string) (cases []changeCase) {
 			changeCase{name: fmt.Sprint("weight ", w), setup: setup[:1], change: addTo(web, rs(addr, weight(w))), want: ipvs.ErrRange, table: line},
 			changeCase{name: fmt.Sprint("edit to weight ", w), setup: setup, change: editIn(web, rs(addr, weight(w))), want: ipvs.ErrRange, table: old})
 	}
-	for _, l := range []struct{ upper, lower uint32 }{{1, 0}, {100, 50}, {100, 100}, {1<<32 - 1, 1<<32 - 1}} {
+	for _, l := range []struct{ upper, lower uint32 }{{1, 0}, {100, 50}, {100, 100}, {1<<31 - 1, 1<<31 - 1}} {
 		table := fmt.Sprintf("%s  10.0.0.1:80 nat weight 1 thresholds %d %d\n", line, l.upper, l.lower)
 		cases = append(cases,
 			changeCase{name: fmt.Sprint("thresholds ", l), setup: setup[:1], change: addTo(web, rs(addr, limits(l.upper, l.lower))), table: table},
 			changeCase{name: fmt.Sprint("edit to thresholds ", l), setup: setup, change: editIn(web, rs(addr, limits(l.upper, l.lower))), table: table})
 	}
-	for _, l := range []struct{ upper, lower uint32 }{{0, 1}, {50, 51}, {1<<31 - 1, 1 << 31}} {
+	for _, l := range []struct{ upper, lower uint32 }{{0, 1}, {50, 51}, {1<<31 - 1, 1 << 31}, {1 << 31, 0}, {1<<32 - 1, 1<<32 - 1}} {
 		cases = append(cases,
 			changeCase{name: fmt.Sprint("thresholds ", l), setup: setup[:1], change: addTo(web, rs(addr, limits(l.upper, l.lower))), want: ipvs.ErrRange, table: line},
 			changeCase{name: fmt.Sprint("edit to thresholds ", l), setup: setup, change: editIn(web, rs(addr, limits(l.upper, l.lower))), want: ipvs.ErrRange, table: old})

@@ -89,7 +89,7 @@ func serviceCases() []changeCase {
 		{name: "an address with another's family", change: add(ipvs.Service{Scheduler: "rr", ServiceKey: ipvs.ServiceKey{
 			Protocol: ipvs.TCP, Family: ipvs.IPv6, Addr: web.Addr}}), want: ipvs.ErrFamily},
 		{name: "a key with more than it needs", change: add(ipvs.Service{Scheduler: "rr", ServiceKey: ipvs.ServiceKey{
-			Protocol: ipvs.TCP, Family: ipvs.IPv4, Addr: netip.MustParseAddrPort("192.0.2.1:80")}}), table: "tcp 192.0.2.1:80 rr\n"},
+			Protocol: ipvs.TCP, Family: ipvs.IPv4, Addr: netip.MustParseAddrPort("192.0.2.1:80")}}), want: ipvs.ErrFamily},
 	}
 }
 

@@ -168,7 +168,7 @@ func (g generator) destination() ipvs.Destination {
 		"[2001:db8::10]:80", "[2001:db8::11]:80", "[2001:db8::12]:0", "[fe80::1]:80", "[::1]:80"))
 	d.Method = one(g, ipvs.NAT, ipvs.NAT, ipvs.DirectRoute, ipvs.Tunnel, ipvs.Tunnel, ipvs.Tunnel, ipvs.Local, ipvs.FullNAT)
 	d.Weight = one[int32](g, 0, 1, 1, 1, 100, 70000, 1<<31-1, -1)
-	d.Upper = one[uint32](g, 0, 0, 5, 1<<32-1)
+	d.Upper = one[uint32](g, 0, 0, 5, 1<<31-1, 1<<32-1)
 	d.Lower = one[uint32](g, 0, 0, 0, 5, 6)
 	if d.Method == ipvs.Tunnel {
 		d.Encap = one(g, ipvs.Encap{}, ipvs.Encap{}, ipvs.Encap{Type: ipvs.GUE, Port: 6080, Flags: ipvs.Csum},
