@@ -29,7 +29,7 @@ func TestKernelReconcileUnderChurn(t *testing.T) {
 
 	k := &hasty{Client: c, rude: newRude(t, lasting)}
 	stop := k.rude.everywhere(t)
-	for round := range 10 {
+	for round := range 6 {
 		moving := ipvs.Service{ServiceKey: web, Scheduler: []string{"rr", "wlc"}[round%2]}
 		want := ipvs.Table{
 			{Service: stable, Destinations: []ipvs.Destination{keeps}},
