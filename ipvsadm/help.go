@@ -1,57 +1,91 @@
 package ipvsadm
 
-// helpText is for people; PROG stands for the program's name.
-const helpText = `Usage: PROG COMMAND [OPTION]...
+import "strings"
 
-Services: -t|--tcp-service, -u|--udp-service or --sctp-service HOST:PORT
-          ([IPV6]:PORT), or -f|--fwmark-service MARK [-6|--ipv6]
-  -A, --add-service     SERVICE   add a virtual service
-  -E, --edit-service    SERVICE   replace its properties by those given
-  -D, --delete-service  SERVICE   delete it and its real servers
-    -s, --scheduler NAME          rr wrr lc wlc sh dh sed nq lblc lblcr fo ovf mh (wlc)
-    -p, --persistent [SECONDS]    keep clients with their server (360)
-    -M, --netmask MASK            clients of one network together: mask or prefix length
-    -o, --ops                     one-packet scheduling, for UDP
-        --pe ENGINE               persistence engine: sip
-    -b, --sched-flags FLAG,...    sh-fallback sh-port mh-fallback mh-port flag-1 flag-2 flag-3
+// PROG stands for the program's name.
+const (
+	helpUsage = `Usage: PROG COMMAND [OPTION]...
+       goipvs VERB [OPTION]... FILE
 
-Real servers
-  -a, --add-server      SERVICE -r HOST[:PORT]   add a real server
-  -e, --edit-server     SERVICE -r HOST[:PORT]   replace its properties by those given
-  -d, --delete-server   SERVICE -r HOST[:PORT]   delete it
-    -g, --gatewaying              direct routing (this when none is given)
-    -i, --ipip                    tunneling
-    -m, --masquerading            NAT
-    -w, --weight N                share of new connections, 0 for none (1)
-    -x, --u-threshold N           at N connections no new ones ...
-    -y, --l-threshold N           ... until there are fewer than this
-        --tun-type ipip|gue|gre   with --tun-port PORT for gue, and
-        --tun-nocsum, --tun-csum, --tun-remcsum
-
-The table
-  -L, --list [SERVICE]            list (also without any command)
-    -n, --numeric                 no names
-    -c, --connection              connections; --timeout timeouts; --daemon sync daemons
-        --stats, --rate, --thresholds, --persistent-conn, --tun-info
-        --exact                   numbers in full
-        --nosort                  in the kernel's order
-        --json                    one JSON document
-  -S, --save [-n]                 print the rules that restore the table
-  -R, --restore                   carry out rules from standard input: all or, on a typing error, none
-  -C, --clear                     delete everything
-  -Z, --zero [SERVICE]            zero the counters
-      --set TCP TCPFIN UDP        timeouts in seconds, 0 leaves one as it is
-
-Connection synchronization
-      --start-daemon, --stop-daemon master|backup
-        --mcast-interface IF (eth0), --syncid N, --sync-maxlen BYTES,
-        --mcast-group ADDRESS, --mcast-port PORT, --mcast-ttl N
-
-With -A -E -D -a -e -d: --ensure does what is needed to make it so, and prints that.
-  -h, --help    -v, --version
-
-Examples
-  PROG -A -t 192.0.2.10:80 -s wlc
-  PROG -a -t 192.0.2.10:80 -r 10.0.0.11:8080 -m -w 2
-  PROG -Ln --stats
+Verbs
+  goipvs apply FILE                   make the table what a rules file says
+  goipvs diff FILE                    print the changes that apply would make
+  goipvs help [TOPIC|VERB]            TOPIC: schedulers, forwarding,
+                                      persistence, restore
 `
+	helpExamples = `
+Examples
+  A service by NAT, with one real server on another port:
+    PROG -A -t 192.0.2.10:80 -s wlc
+    PROG -a -t 192.0.2.10:80 -r 10.0.0.11:8080 -m -w 2
+  Give that server no new connections, and see how many it still has:
+    PROG -e -t 192.0.2.10:80 -r 10.0.0.11:8080 -m -w 0
+    PROG -L -n -t 192.0.2.10:80
+  Save the table, and later make it what was saved, by the fewest changes:
+    PROG -S -n > web.rules
+    goipvs apply --prune web.rules
+`
+)
+
+const (
+	helpColumn = 38 // where the texts begin
+	helpWidth  = 80
+)
+
+// help is the text of --help.
+func help(prog string) string {
+	var b strings.Builder
+	b.WriteString(helpUsage)
+	for i := range manual {
+		helpGroup(&b, &manual[i])
+	}
+	b.WriteString(helpExamples)
+	return strings.ReplaceAll(b.String(), "PROG", prog)
+}
+
+// helpGroup writes a line for each option, those of a command deeper than the
+// command, and those that are folded in one paragraph.
+func helpGroup(b *strings.Builder, g *Group) {
+	b.WriteString("\n" + g.Title + "\n")
+	indent := "  "
+	var folded []string
+	for i := range g.Options {
+		o := &g.Options[i]
+		if o.fold {
+			folded = append(folded, strings.TrimSpace(o.spelling("|")))
+			continue
+		}
+		if o.Command() {
+			indent = "  "
+		}
+		line := indent + o.spelling(", ")
+		b.WriteString(line + blanks(helpColumn-len(line)) + o.Brief + "\n")
+		if o.list {
+			helpWords(b, blanks(helpColumn), " ", strings.Fields(o.Words))
+		}
+		if o.Command() {
+			indent += "  "
+		}
+	}
+	helpWords(b, indent, ", ", folded)
+}
+
+// helpWords writes as many words on a line as it holds.
+func helpWords(b *strings.Builder, indent, between string, words []string) {
+	var line string
+	for i, w := range words {
+		if i < len(words)-1 {
+			w += between
+		}
+		if len(indent+line+strings.TrimRight(w, " ")) > helpWidth {
+			b.WriteString(indent + strings.TrimRight(line, " ") + "\n")
+			line = ""
+		}
+		line += w
+	}
+	if line != "" {
+		b.WriteString(indent + line + "\n")
+	}
+}
+
+func blanks(n int) string { return strings.Repeat(" ", n) }

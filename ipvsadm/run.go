@@ -4,7 +4,6 @@ import (
 	"io"
 	"iter"
 	"path"
-	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -101,7 +100,7 @@ func (s *session) close() {
 func (s *session) one(c *Command) int {
 	switch {
 	case c.Action == ActionHelp:
-		return s.print(strings.ReplaceAll(helpText, "PROG", s.prog))
+		return s.print(help(s.prog))
 	case c.Action == ActionVersion:
 		return s.print("goipvs " + s.Version + "\n")
 	case c.fullNAT():

@@ -28,14 +28,13 @@ const (
 func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
 	v := &verbs{in: in, out: out, errw: errw}
 	app := &cli.App{
-		Name: "goipvs", Usage: "the kernel's load balancer", Version: version, HideVersion: true,
+		Name: "goipvs", Version: version, HideVersion: true,
 		Writer: out, ErrWriter: errw, Reader: in,
-		Commands:       []*cli.Command{v.apply(), v.diff()},
-		ExitErrHandler: func(*cli.Context, error) {}, // or the library ends the process
-		OnUsageError:   asUsage,
-		CommandNotFound: func(_ *cli.Context, word string) {
-			v.fail(usage, fmt.Errorf("usage: unknown command %q (try \"goipvs --help\")", word))
-		},
+		Commands:              v.commands(),
+		ExitErrHandler:        func(*cli.Context, error) {}, // or the library ends the process
+		OnUsageError:          asUsage,
+		CustomAppHelpTemplate: contents(),
+		CommandNotFound:       v.unknown,
 	}
 	if err := app.Run(args); err != nil {
 		var u usageError
@@ -46,6 +45,26 @@ func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
 		}
 	}
 	return v.status
+}
+
+// commands are the verbs, and help, which is the list of them.
+func (v *verbs) commands() []*cli.Command {
+	all := []*cli.Command{v.apply(), v.diff(), v.help()}
+	for _, c := range all {
+		c.OnUsageError = asUsage
+		c.CustomHelpTemplate = describe(c).Page()
+	}
+	return all
+}
+
+// unknown is called for a word that is no verb, and for what stands behind
+// --help, which to the library is the verb to be explained.
+func (v *verbs) unknown(c *cli.Context, word string) {
+	if text, ok := page(c.Command.Name); ok && c.Command.Name != "" {
+		fmt.Fprint(v.out, text)
+		return
+	}
+	v.fail(usage, fmt.Errorf("usage: unknown command %q (try \"goipvs help\")", word))
 }
 
 // usageError is a command line that was wrong.
@@ -65,36 +84,36 @@ func (v *verbs) fail(status int, err error) {
 }
 
 var (
-	prune    = &cli.BoolFlag{Name: "prune", Usage: "remove the services that FILE does not name"}
-	detailed = &cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit 0: nothing to change, 2: changes, 1: error"}
+	prune    = &cli.BoolFlag{Name: "prune", Usage: "remove also the services that FILE does not name"}
+	detailed = &cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit status 0: nothing to change, 2: changes, 1: error"}
 	jsonFlag = &cli.BoolFlag{Name: "json", Usage: "print one JSON document"}
 )
 
 func (v *verbs) apply() *cli.Command {
 	return &cli.Command{
 		Name: "apply", ArgsUsage: "FILE",
-		Usage:        "make the kernel's table what a rules file says, by the fewest changes",
-		Description:  "FILE holds -A and -a lines, as goipvs -S -n prints them; - is standard input.\nWhat does not change keeps its connections and counters.",
-		Flags:        []cli.Flag{prune, detailed, jsonFlag},
-		OnUsageError: asUsage,
-		Action:       v.reconcile(false),
+		Usage: "make the table what a rules file says",
+		Description: "FILE holds -A and -a lines, as goipvs -S -n prints them; - is standard input. " +
+			"Each change is printed as a rule; what does not change keeps its connections and counters.",
+		Flags:  []cli.Flag{prune, detailed, jsonFlag},
+		Action: v.reconcile(false),
 	}
 }
 
 func (v *verbs) diff() *cli.Command {
 	return &cli.Command{
 		Name: "diff", ArgsUsage: "FILE",
-		Usage:        "print the changes that apply would make",
-		Flags:        []cli.Flag{prune, detailed, jsonFlag},
-		OnUsageError: asUsage,
-		Action:       v.reconcile(true),
+		Usage:       "print the changes that apply would make",
+		Description: "FILE and options are those of apply. Nothing is changed.",
+		Flags:       []cli.Flag{prune, detailed, jsonFlag},
+		Action:      v.reconcile(true),
 	}
 }
 
 func (v *verbs) reconcile(dry bool) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.NArg() != 1 {
-			return usageError{fmt.Errorf("goipvs %s takes one FILE (- is standard input)", c.Command.Name)}
+			return usageError{fmt.Errorf("goipvs %s takes one FILE, after the options (- is standard input)", c.Command.Name)}
 		}
 		o := ipvsadm.ApplyOptions{Prune: c.Bool("prune"), DryRun: dry, DetailedExit: c.Bool("detailed-exitcode"), JSON: c.Bool("json")}
 		in := v.in

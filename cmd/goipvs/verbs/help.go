@@ -1,0 +1,120 @@
+package verbs
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Verb is what help, manual page and completions say about a verb.
+type Verb struct {
+	Name, Args  string // "apply", "FILE"
+	Brief, More string // a few words; sentences
+	Flags       []Flag
+}
+
+// Flag is an option of a verb; none takes a value.
+type Flag struct{ Name, Brief string }
+
+// Verbs describes all verbs, in the order of their list.
+func Verbs() (all []Verb) {
+	for _, c := range (&verbs{}).commands() {
+		all = append(all, describe(c))
+	}
+	return all
+}
+
+func describe(c *cli.Command) Verb {
+	v := Verb{Name: c.Name, Args: c.ArgsUsage, Brief: c.Usage, More: c.Description}
+	for _, f := range c.Flags {
+		v.Flags = append(v.Flags, Flag{f.Names()[0], f.(cli.DocGenerationFlag).GetUsage()})
+	}
+	return v
+}
+
+// Page is the verb's help as text for a terminal.
+func (v Verb) Page() string {
+	var b strings.Builder
+	b.WriteString("Usage: goipvs " + v.Name)
+	if len(v.Flags) > 0 {
+		b.WriteString(" [OPTION]...")
+	}
+	b.WriteString(" " + v.Args + "\n\n")
+	blocks := []Block{{Text: strings.ToUpper(v.Brief[:1]) + v.Brief[1:] + ". " + v.More}}
+	if len(v.Flags) > 0 {
+		var terms [][2]string
+		for _, f := range v.Flags {
+			terms = append(terms, [2]string{"--" + f.Name, f.Brief})
+		}
+		blocks = append(blocks, Block{Terms: terms})
+	}
+	for i := range blocks {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		blocks[i].write(&b)
+	}
+	return b.String()
+}
+
+func (v *verbs) help() *cli.Command {
+	var names []string
+	for _, t := range Topics() {
+		names = append(names, t.Name)
+	}
+	return &cli.Command{
+		Name: "help", ArgsUsage: "[TOPIC|VERB]",
+		Usage:       "explain a topic or a verb",
+		Description: "The topics are " + strings.Join(names, ", ") + ". Without one, all topics and verbs are listed.",
+		Action:      v.explain,
+	}
+}
+
+func (v *verbs) explain(c *cli.Context) error {
+	if c.NArg() > 1 {
+		return usageError{fmt.Errorf("goipvs help takes one TOPIC or VERB")}
+	}
+	text, ok := page(c.Args().First())
+	if !ok {
+		return usageError{fmt.Errorf("no help on %q (try \"goipvs help\")", c.Args().First())}
+	}
+	_, err := io.WriteString(v.out, text)
+	return err
+}
+
+// page finds a page of help; that without a name is the list of all.
+func page(name string) (text string, ok bool) {
+	if name == "" {
+		return contents(), true
+	}
+	for _, t := range Topics() {
+		if t.Name == name {
+			return t.Page(), true
+		}
+	}
+	for _, v := range Verbs() {
+		if v.Name == name {
+			return v.Page(), true
+		}
+	}
+	return "", false
+}
+
+func contents() string {
+	var verbs, topics [][2]string
+	for _, v := range Verbs() {
+		verbs = append(verbs, [2]string{v.Name + " " + v.Args, v.Brief})
+	}
+	for _, t := range Topics() {
+		topics = append(topics, [2]string{t.Name, t.Brief})
+	}
+	var b strings.Builder
+	b.WriteString("Usage: goipvs help [TOPIC|VERB]\n\nVerbs\n")
+	writeTerms(&b, verbs)
+	b.WriteString("\nTopics\n")
+	writeTerms(&b, topics)
+	b.WriteString("\ngoipvs --help lists the options, which are those of ipvsadm and some more.\n")
+	return b.String()
+}
