@@ -1,7 +1,6 @@
 package ipvsadm
 
 import (
-	"path"
 	"strconv"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -32,7 +31,7 @@ const (
 // the output is a rules text itself. It returns the exit status: 0 done, 1 when
 // the kernel refused something, 2 when the rules are wrong and nothing was done.
 func (r *Runner) Apply(o ApplyOptions) int {
-	s := &session{Runner: r, prog: path.Base(r.Prog), source: o.Source}
+	s := &session{Runner: r, prog: programOf(r.Prog), source: o.Source}
 	defer s.close()
 	return o.status(s.makeSo(o))
 }

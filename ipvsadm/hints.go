@@ -27,8 +27,8 @@ func (s *session) hint(c *Command, err error) string {
 	}{
 		{ipvs.ErrNoIPVS, nil, `load it with "modprobe ip_vs"; for a container, on its host`},
 		{ipvs.ErrPermission, nil, "run it as root or with the capability CAP_NET_ADMIN; a container gets that by --cap-add NET_ADMIN"},
+		{ipvs.ErrNoEngine, unknownEngine, `is it spelled right (sip)? If so, "modprobe ip_vs_pe_ENGINE"`},
 		{ipvs.ErrNoScheduler, nil, `is it spelled right (rr wrr lc wlc sh dh sed nq lblc lblcr fo ovf mh)? If so, "modprobe ip_vs_SCHEDULER"`},
-		{ipvs.ErrNoEngine, nil, `is it spelled right (sip)? If so, "modprobe ip_vs_pe_ENGINE"`},
 		{ipvs.ErrExists, is(ActionAddService), "-E changes a service; --ensure makes it so either way"},
 		{ipvs.ErrExists, is(ActionAddServer), "-e changes a real server; --ensure makes it so either way"},
 		{ipvs.ErrExists, is(ActionStartDaemon), "--stop-daemon stops the one that runs"},
@@ -56,6 +56,10 @@ func (s *session) hint(c *Command, err error) string {
 func is(a Action) func(*Command) bool {
 	return func(c *Command) bool { return c.Action == a }
 }
+
+// unknownEngine: of a scheduler and an engine that the kernel does not tell
+// apart, the engine is the likelier to be missing.
+func unknownEngine(c *Command) bool { return c.Change.Service.PE != "sip" }
 
 // portForced: the port typed behind -r was not used.
 func portForced(c *Command) bool {

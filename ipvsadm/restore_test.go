@@ -127,7 +127,7 @@ func TestRestoreInput(t *testing.T) {
 	}{
 		{"read error", io.MultiReader(strings.NewReader(rule), iotest.ErrReader(broken)), "goipvs: read stdin: broken pipe\n"},
 		{"endless line", io.MultiReader(strings.NewReader(rule), strings.NewReader(strings.Repeat("x", 1<<20))), "goipvs: read stdin: line too long\n"},
-		{"binary", strings.NewReader("\x00\x01\x02\xff\n"), "goipvs: stdin:1: ???\xff: a command must come first\ngoipvs: stdin: nothing was changed\n"},
+		{"binary", strings.NewReader("\x00\x01\x02\xff\n"), "goipvs: stdin:1: ????: a command must come first\ngoipvs: stdin: nothing was changed\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var errs bytes.Buffer

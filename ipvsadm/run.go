@@ -47,7 +47,7 @@ type Runner struct {
 // Run carries out one command line, the program's name not among args, and
 // returns its exit status. No words at all are the command -L.
 func (r *Runner) Run(args []string) int {
-	s := &session{Runner: r, prog: path.Base(r.Prog)}
+	s := &session{Runner: r, prog: programOf(r.Prog)}
 	defer s.close()
 	switch s.prog {
 	case "ipvsadm-save":
@@ -63,6 +63,14 @@ func (r *Runner) Run(args []string) int {
 		return s.fail(&c, err)
 	}
 	return s.one(&c)
+}
+
+// programOf is the name for messages; a program may be started without any.
+func programOf(p string) string {
+	if name := path.Base(p); name != "." && name != "/" {
+		return name
+	}
+	return "goipvs"
 }
 
 // session is the run of one command line.

@@ -2,6 +2,7 @@ package ipvsadm
 
 import (
 	"errors"
+	"io/fs"
 	"net/netip"
 	"strings"
 
@@ -70,6 +71,10 @@ func (s *session) rules(strict bool) (*text, int) {
 	}
 	t := &text{strict: strict}
 	if err := t.read(s.Stdin); err != nil {
+		var perr *fs.PathError // the path is "/dev/stdin", or said already
+		if errors.As(err, &perr) {
+			err = perr.Err
+		}
 		s.say("read " + s.source + ": " + err.Error())
 		return nil, exitUsage
 	}

@@ -20,9 +20,13 @@ type text struct {
 const (
 	chunkSize = 256 << 10
 	maxLine   = chunkSize / 4
+	maxChunks = 1 << 10 // 256 MiB: no table is that long, but a pipe may have no end
 )
 
-var errLongLine = errors.New("line too long")
+var (
+	errLongLine = errors.New("line too long")
+	errLongText = errors.New("more than 256 MiB")
+)
 
 // read takes in all of r.
 func (t *text) read(r io.Reader) error {
@@ -41,8 +45,11 @@ func (t *text) read(r io.Reader) error {
 			return nil
 		}
 		cut := bytes.LastIndexByte(chunk, '\n') + 1
-		if len(chunk)-cut > maxLine {
+		switch {
+		case len(chunk)-cut > maxLine:
 			return errLongLine
+		case len(t.chunks) == maxChunks:
+			return errLongText
 		}
 		t.chunks, tail = append(t.chunks, chunk[:cut]), chunk[cut:]
 	}

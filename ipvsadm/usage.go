@@ -1,6 +1,11 @@
 package ipvsadm
 
-import "errors"
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
 
 // Exit statuses of the ipvsadm language. Verbs have their own.
 const (
@@ -50,24 +55,20 @@ func printable(word string) string {
 	if len(word) <= limit && !control(word) {
 		return word
 	}
-	b := []byte(word)
-	if len(b) > limit {
-		b = append(b[:limit], "..."...)
+	if len(word) > limit {
+		word = word[:limit] + "..."
 	}
-	for i, c := range b {
-		if c < ' ' || c == 0x7f {
-			b[i] = '?'
+	return strings.Map(func(r rune) rune {
+		if unprintable(r) {
+			return '?'
 		}
-	}
-	return string(b)
+		return r
+	}, word)
 }
 
-// control reports whether a word has control characters in it.
-func control(word string) bool {
-	for i := range len(word) {
-		if c := word[i]; c < ' ' || c == 0x7f {
-			return true
-		}
-	}
-	return false
-}
+// control reports whether a word has something in it that is not to be seen on
+// a terminal, or that a terminal would obey: control characters, those that are
+// not ASCII included, and bytes that are no UTF-8.
+func control(word string) bool { return strings.IndexFunc(word, unprintable) >= 0 }
+
+func unprintable(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }

@@ -16,7 +16,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	if len(args) > 0 {
 		prog = args[0]
 	}
-	if len(words) > 0 && !strings.HasPrefix(words[0], "-") && !strings.HasPrefix(path.Base(prog), "ipvsadm") {
+	if len(words) > 0 && words[0] != "" && !strings.HasPrefix(words[0], "-") && !strings.HasPrefix(path.Base(prog), "ipvsadm") {
 		return runVerb(args, in, out, errw)
 	}
 	r := ipvsadm.Runner{
