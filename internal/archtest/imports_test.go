@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"ipvs/schedulers":            {}, // tests only
 	"ipvs/traffic":               {}, // tests only
 	"ipvsadm":                    {"ipvs", "ipvs/procfs"},
+	"ipvsadm/oracle":             {}, // tests only
 	"internal/archtest":          {},
 	"internal/bench":             {"internal/lab/boot"},
 	"internal/demo":              {"internal/lab/topo"},

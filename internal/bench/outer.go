@@ -24,7 +24,7 @@ type figure struct {
 
 func outerMain(lab, goipvs, ipvsadm, doc string, rounds, large int) (err error) {
 	if ipvsadm == "" {
-		if ipvsadm, err = boot.Packages("ipvsadm", "ipvsadm", "libnl-3-200", "libnl-genl-3-200", "libpopt0"); err != nil {
+		if ipvsadm, err = boot.Ipvsadm(); err != nil {
 			return err
 		}
 	}

@@ -48,9 +48,9 @@ func run(args []string) int {
 	return report(boot.Run(argv, o))
 }
 
-// prepare fetches the kernel.
+// prepare fetches the kernel, and the programs that kernel tests work with.
 func prepare(o *boot.Options) (int, error) {
-	if err := boot.Prepare(o.Kind); err != nil {
+	if err := errors.Join(boot.Prepare(o.Kind), boot.PreparePackages()); err != nil {
 		return boot.StatusFault, err
 	}
 	return 0, nil

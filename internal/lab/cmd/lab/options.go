@@ -39,7 +39,7 @@ func options(args []string) ([]string, *boot.Options, error) {
 	fs.BoolVar(&o.TTY, "tty", false, "connect the terminal")
 	fs.StringVar(&o.Log, "log", os.Getenv("LAB_LOG"), "append the kernel's messages to `file` ($LAB_LOG)")
 	modules := fs.String("modules", env("LAB_MODULES", "ip_vs"), "modules to load first, or none ($LAB_MODULES)")
-	prepare := fs.Bool("prepare", false, "only fetch the kernel into the cache")
+	prepare := fs.Bool("prepare", false, "only fetch the kernel, and the programs that kernel tests work with, into the cache")
 	shell := fs.Bool("shell", false, "run a shell")
 	if err := fs.Parse(args); err != nil {
 		return nil, nil, err
