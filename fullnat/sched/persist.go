@@ -56,7 +56,7 @@ func (s *Service) choosePersistent(client, virtual netip.AddrPort) (Choice, bool
 
 // valid is ip_vs_check_template.
 func (s *Service) valid(d *Server) bool {
-	return d.available && !(s.settings.ExpireQuiescentTemplate && d.weight == 0)
+	return d.available && (d.weight != 0 || !s.settings.ExpireQuiescentTemplate)
 }
 
 func mask(a netip.Addr, f ipvs.Family, m ipvs.Netmask) network {

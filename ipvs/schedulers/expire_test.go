@@ -47,8 +47,8 @@ func finish(ctx context.Context, c *topo.Conn) error {
 	if _, err := c.Say(ctx, "fin"); err != nil {
 		return err
 	}
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("wait for the end of the server's half: %v", err)
+	if err := awaitEnd(c); err != nil {
+		return err
 	}
 	raw, err := c.Conn.(syscall.Conn).SyscallConn()
 	if err != nil {
@@ -59,6 +59,16 @@ func finish(ctx context.Context, c *topo.Conn) error {
 		refused = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
 	})
 	return errors.Join(err, refused)
+}
+
+func awaitEnd(c *topo.Conn) error {
+	if err := c.SetDeadline(time.Now().Add(topo.Patience)); err != nil {
+		return err
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		return errors.Join(errors.New("the server did not end its half"), err)
+	}
+	return nil
 }
 
 // entries is how many connections the servers of a service have.

@@ -22,13 +22,18 @@ func (n *network) own(t *testing.T, list []netip.Addr) {
 	}
 }
 
+func TestKernelSchedulerLiteralHash(t *testing.T) {
+	n := newNetwork(t, 3)
+	n.own(t, parse("192.0.2.1", "192.168.1.10", "192.0.2.7", "2001:db8::1", "2001:db8:1:2:3:4:5:6"))
+	t.Run("sh", n.testSH)
+	t.Run("mh", n.testMH)
+}
+
 // The list C B A with weights 0, 2, 1 makes a table C B B A C B B A ... of 256.
 // Without ports the four addresses have buckets 50, 248, 63 and 124, and with
 // port 40000 214, 156, 226 and 32. The fallback begins at twice the bucket.
-func TestKernelSchedulerLiteralSH(t *testing.T) {
-	n := newNetwork(t, 3)
+func (n *network) testSH(t *testing.T) {
 	clients := parse("192.0.2.1", "192.168.1.10", "2001:db8::1", "2001:db8:1:2:3:4:5:6")
-	n.own(t, clients)
 	for _, tc := range []struct {
 		name  string
 		flags ipvs.Flags
@@ -55,10 +60,8 @@ func TestKernelSchedulerLiteralSH(t *testing.T) {
 
 // Servers 10.0.0.1:80 to 10.0.0.3:80 with weights 1, 2, 1: the clients' slots
 // are 2891, 3323 and 1589, and with port 40000 3651, 1622 and 3607.
-func TestKernelSchedulerLiteralMH(t *testing.T) {
-	n := newNetwork(t, 3)
+func (n *network) testMH(t *testing.T) {
 	clients := parse("192.0.2.1", "192.168.1.10", "192.0.2.7")
-	n.own(t, clients)
 	must(t, n.Director.AddAddr("eth0", netip.MustParsePrefix("10.0.0.254/24")))
 	servers := parse("10.0.0.1", "10.0.0.2", "10.0.0.3")
 	for i, h := range n.Servers {
@@ -150,10 +153,15 @@ func (l *literal) to(t *testing.T, virtual ...netip.Addr) (list []string) {
 	return list
 }
 
+func TestKernelSchedulerLiteralMark(t *testing.T) {
+	n := newNetwork(t, 4)
+	t.Run("dh", n.testDH)
+	t.Run("lblc", n.testLBLC)
+}
+
 // The table is the list D C B A over and over, whatever the weights. The virtual
 // addresses have buckets 50, 248, 63 and 124.
-func TestKernelSchedulerLiteralDH(t *testing.T) {
-	n := newNetwork(t, 4)
+func (n *network) testDH(t *testing.T) {
 	v4 := parse("192.0.2.1", "192.168.1.10")
 	v6 := parse("2001:db8:77::77:1", "2001:db8:1:2:3:4:5:6") // the first is 2001:db8::1 to the hash
 	l := n.marked(t, "dh", v4, 1, 1, 1, 1)
@@ -167,8 +175,7 @@ func TestKernelSchedulerLiteralDH(t *testing.T) {
 }
 
 // Every virtual address keeps to its server.
-func TestKernelSchedulerLiteralLBLC(t *testing.T) {
-	n := newNetwork(t, 2)
+func (n *network) testLBLC(t *testing.T) {
 	v := parse("192.0.2.21", "192.0.2.22")
 	l := n.marked(t, "lblc", v, 1, 1)
 	// wlc would take B A B A B. B has more than its weight in the end, but A is

@@ -17,7 +17,8 @@ type kind struct {
 	protocol        string
 	family          ipvs.Family
 	marked          bool   // a firewall mark for several virtual addresses
-	thresholds      bool   // servers get thresholds, connections expire
+	thresholds      bool   // servers get thresholds
+	expires         int    // how often connections expire, which takes a second or two
 	switches        string // another scheduler to switch to and back from
 	persistent      int    // prefix length of the netmask
 	expireQuiescent bool

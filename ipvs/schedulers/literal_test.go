@@ -44,6 +44,14 @@ var literals = []struct {
 
 func TestKernelSchedulerLiteral(t *testing.T) {
 	n := newNetwork(t, len(letters))
+	t.Run("sequences", n.testSequences)
+	t.Run("changes", n.testChanges)
+	t.Run("udp", n.testUDP)
+	t.Run("one packet", n.testOnePacket)
+	t.Run("thresholds", n.testThresholds)
+}
+
+func (n *network) testSequences(t *testing.T) {
 	for _, tc := range literals {
 		t.Run(tc.name, func(t *testing.T) {
 			l := n.literal(t, "tcp", ipvs.Service{Scheduler: tc.scheduler}, tc.weights...)
@@ -109,8 +117,7 @@ func letter(server string) string {
 }
 
 // A change of servers leaves rr where it is, and a new one is first in the list.
-func TestKernelSchedulerLiteralChanges(t *testing.T) {
-	n := newNetwork(t, len(letters))
+func (n *network) testChanges(t *testing.T) {
 	t.Run("rr, server deleted", func(t *testing.T) {
 		l := n.literal(t, "tcp", ipvs.Service{Scheduler: "rr"}, 1, 1, 1)
 		equal(t, []string{"C", "B"}, l.next(t, 2))
@@ -129,12 +136,15 @@ func TestKernelSchedulerLiteralChanges(t *testing.T) {
 		must(t, n.kernel.Do(ipvs.Change{Op: ipvs.UpdateService, Service: l.service}))
 		equal(t, strings.Fields("A B A C B A C B A A B A"), l.next(t, 12))
 	})
-	// UDP is never active: sed sees no load, nq nobody busy, ovf nobody full.
+}
+
+// UDP is never active: sed sees no load, nq nobody busy, ovf nobody full.
+func (n *network) testUDP(t *testing.T) {
 	for _, tc := range []struct{ scheduler, want string }{
 		{"rr", "C B A C B A"}, {"lc", "C B A C B A"}, {"wlc", "C B A C C B C"}, {"sed", "C C C C C C"},
 		{"nq", "C C C C C C"}, {"ovf", "C C C C C C"}, {"lblc", "C C C C C C"},
 	} {
-		t.Run(tc.scheduler+" with UDP", func(t *testing.T) {
+		t.Run(tc.scheduler, func(t *testing.T) {
 			l := n.literal(t, "udp", ipvs.Service{Scheduler: tc.scheduler}, 1, 2, 4)
 			want := strings.Fields(tc.want)
 			equal(t, want, l.next(t, len(want)))
@@ -144,8 +154,7 @@ func TestKernelSchedulerLiteralChanges(t *testing.T) {
 
 // An upper threshold of 4 and no lower one: full at 4, and usable again below
 // three quarters of it, which is at 2.
-func TestKernelSchedulerThreshold(t *testing.T) {
-	n := newNetwork(t, 1)
+func (n *network) testThresholds(t *testing.T) {
 	for _, tc := range []struct {
 		name         string
 		upper, lower uint32
@@ -179,8 +188,7 @@ func TestKernelSchedulerThreshold(t *testing.T) {
 
 // With one-packet scheduling nothing is ever counted: lc and wlc take the first
 // server of the list, sed the highest weight, and no threshold is reached.
-func TestKernelSchedulerOnePacket(t *testing.T) {
-	n := newNetwork(t, len(letters))
+func (n *network) testOnePacket(t *testing.T) {
 	for _, tc := range []struct{ scheduler, want string }{
 		{"rr", "C B A C B A"}, {"lc", "C C C C"}, {"wlc", "C C C C"}, {"sed", "B B B B"}, {"wrr", "C B A B B C B C B A"},
 	} {

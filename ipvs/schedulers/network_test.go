@@ -84,7 +84,7 @@ func (n *network) open(t *testing.T, protocol string, from, to netip.AddrPort) (
 	if err == nil {
 		var a topo.Answer
 		if a, err = c.Ask(t.Context()); err == nil {
-			t.Cleanup(func() { c.Reset() }) // if it is still open
+			t.Cleanup(func() { _ = c.Reset() }) // it may be closed already
 			return c, a.Server
 		}
 		c.Close()

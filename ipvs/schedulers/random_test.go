@@ -13,27 +13,27 @@ import (
 
 var kinds = []kind{
 	{name: "rr", scheduler: "rr"},
-	{name: "rr thresholds", scheduler: "rr", thresholds: true},
+	{name: "rr thresholds", scheduler: "rr", thresholds: true, expires: 1},
 	{name: "wrr", scheduler: "wrr"},
-	{name: "wrr thresholds", scheduler: "wrr", thresholds: true},
+	{name: "wrr thresholds", scheduler: "wrr", thresholds: true, expires: 1},
 	{name: "wrr switched", scheduler: "wrr", switches: "wlc"},
 	{name: "lc", scheduler: "lc"},
 	{name: "lc udp", scheduler: "lc", protocol: "udp"},
 	{name: "wlc", scheduler: "wlc"},
-	{name: "wlc udp thresholds", scheduler: "wlc", protocol: "udp", thresholds: true},
-	{name: "wlc thresholds ipv6", scheduler: "wlc", family: ipvs.IPv6, thresholds: true},
+	{name: "wlc udp thresholds", scheduler: "wlc", protocol: "udp", thresholds: true, expires: 1},
+	{name: "wlc thresholds ipv6", scheduler: "wlc", family: ipvs.IPv6, thresholds: true, expires: 1},
 	{name: "wlc persistent", scheduler: "wlc", persistent: 28},
-	{name: "wlc persistent quiescent", scheduler: "wlc", persistent: 30, expireQuiescent: true, thresholds: true},
+	{name: "wlc persistent quiescent", scheduler: "wlc", persistent: 30, expireQuiescent: true, thresholds: true, expires: 1},
 	{name: "sed", scheduler: "sed"},
 	{name: "sed udp", scheduler: "sed", protocol: "udp"},
 	{name: "nq", scheduler: "nq", thresholds: true},
 	{name: "nq udp", scheduler: "nq", protocol: "udp"},
 	{name: "fo", scheduler: "fo", thresholds: true},
-	{name: "ovf", scheduler: "ovf", thresholds: true},
+	{name: "ovf", scheduler: "ovf", thresholds: true, expires: 1},
 	{name: "ovf udp", scheduler: "ovf", protocol: "udp"},
 	{name: "sh", scheduler: "sh", switches: "mh"},
 	{name: "sh-port", scheduler: "sh", flags: ipvs.Sched2},
-	{name: "sh-fallback", scheduler: "sh", flags: ipvs.Sched1, thresholds: true},
+	{name: "sh-fallback", scheduler: "sh", flags: ipvs.Sched1, thresholds: true, expires: 1},
 	{name: "sh-port sh-fallback ipv6", scheduler: "sh", flags: ipvs.Sched1 | ipvs.Sched2, family: ipvs.IPv6},
 	{name: "mh", scheduler: "mh"},
 	{name: "mh-port", scheduler: "mh", flags: ipvs.Sched2, protocol: "udp"},
@@ -42,7 +42,7 @@ var kinds = []kind{
 	{name: "dh", scheduler: "dh", marked: true, thresholds: true},
 	{name: "dh ipv6", scheduler: "dh", marked: true, family: ipvs.IPv6},
 	{name: "lblc", scheduler: "lblc", marked: true},
-	{name: "lblc thresholds", scheduler: "lblc", marked: true, thresholds: true},
+	{name: "lblc thresholds", scheduler: "lblc", marked: true, thresholds: true, expires: 1},
 	{name: "lblc udp", scheduler: "lblc", marked: true, protocol: "udp"},
 	{name: "lblcr", scheduler: "lblcr", marked: true},
 	{name: "lblcr thresholds ipv6", scheduler: "lblcr", marked: true, family: ipvs.IPv6, thresholds: true},
@@ -73,11 +73,11 @@ func (n *network) random(t *testing.T, k kind, rnd *rand.Rand) {
 		must(t, n.Director.Sysctl("net.ipv4.vs.expire_quiescent_template", "1"))
 		t.Cleanup(func() { must(t, n.Director.Sysctl("net.ipv4.vs.expire_quiescent_template", "0")) })
 	}
-	r := &run{twin: n.twin(t, k), kind: k, Rand: rnd, expires: 1}
+	r := &run{twin: n.twin(t, k), kind: k, Rand: rnd}
 	for range 4 {
 		r.add()
 	}
-	for r.choices < 80 {
+	for r.choices < 60 {
 		r.step()
 	}
 	r.settle()
@@ -89,7 +89,6 @@ type run struct {
 	*twin
 	kind kind
 	*rand.Rand
-	expires int // how often connections may still expire: it takes a second
 }
 
 func (r *run) step() {
@@ -104,11 +103,13 @@ func (r *run) step() {
 		r.add()
 	case p < 91:
 		r.remove()
-	case p < 92 && r.kind.switches != "":
+	case p < 94:
+		r.reuse()
+	case p < 95 && r.kind.switches != "":
 		s := r.service
 		s.Scheduler, r.kind.switches = r.kind.switches, s.Scheduler
 		r.edit(s)
-	case p < 94 && r.kind.thresholds:
+	case p < 98 && r.kind.expires > 0:
 		r.expireSome()
 	default:
 		r.settle()
@@ -133,11 +134,13 @@ func (r *run) end() {
 		return
 	}
 	c := live[r.IntN(len(live))]
-	switch p := r.IntN(3); {
+	switch p := r.IntN(4); {
 	case p == 0 || r.kind.protocol == "udp":
 		r.again(c)
 	case p == 1:
 		r.finish(c)
+	case p == 2 && r.kind.persistent == 0: // a connection with a template is not scheduled anew
+		r.closeFirst(c)
 	default:
 		r.close(c)
 	}
@@ -146,10 +149,10 @@ func (r *run) end() {
 
 func (r *run) expireSome() {
 	live := r.live()
-	if len(live) == 0 || r.expires == 0 {
+	if len(live) == 0 {
 		return
 	}
-	r.expires--
+	r.kind.expires--
 	r.Shuffle(len(live), func(i, j int) { live[i], live[j] = live[j], live[i] })
 	r.twin.expire(live[:1+r.IntN(len(live))]...)
 	r.settle()

@@ -26,6 +26,7 @@ type twin struct {
 	model    *sched.Service
 	start    time.Time
 	conns    []*conn // that are open
+	closed   []*conn // whose client port may be used again
 	log      []string
 	choices  int
 }
@@ -35,6 +36,8 @@ type conn struct {
 	socket *topo.Conn
 	bound  sched.Conn
 	number int
+	from   netip.AddrPort
+	to     netip.AddrPort
 }
 
 func (n *network) twin(t *testing.T, k kind) *twin {
@@ -106,16 +109,24 @@ func (w *twin) edit(s ipvs.Service) {
 // connect opens a connection and wants the kernel to choose as the model does.
 func (w *twin) connect(from, to netip.AddrPort) {
 	w.t.Helper()
+	w.reconnect(&conn{from: from, to: to})
+}
+
+// reconnect opens a connection, in the place of an earlier one of the same
+// client port if there was one: that counts until the choice is made.
+func (w *twin) reconnect(c *conn) {
+	w.t.Helper()
 	w.choices++
-	choice, ok := w.model.Choose(w.now(), from, to)
-	c := &conn{number: w.choices}
+	c.number = w.choices
+	choice, ok := w.model.Choose(w.now(), c.from, c.to)
 	var server string
-	c.socket, server = w.open(w.t, w.protocol, from, to)
-	w.note("connection %d %s > %s: %s", c.number, from, to, server)
+	c.socket, server = w.open(w.t, w.protocol, c.from, c.to)
+	w.note("connection %d %s > %s: %s", c.number, c.from, c.to, server)
 	if want := w.name(choice.Server); server != want {
 		w.fatal("the kernel chose %s, the model %s", server, want)
 	}
 	if !ok {
+		w.model.End(w.now(), &c.bound)
 		return
 	}
 	w.model.Bind(w.now(), &c.bound, choice, w.ipProtocol())
@@ -164,6 +175,31 @@ func (w *twin) close(c *conn) {
 	must(w.t, c.socket.Close())
 	w.model.SetState(&c.bound, sched.TimeWait)
 	w.conns = slices.DeleteFunc(w.conns, func(o *conn) bool { return o == c })
+}
+
+// closeFirst has the server close first, so that it keeps the TIME_WAIT and the
+// client may use its port again.
+func (w *twin) closeFirst(c *conn) {
+	w.t.Helper()
+	w.note("connection %d: closed by the server", c.number)
+	_, err := c.socket.Say(w.t.Context(), "close")
+	must(w.t, err)
+	must(w.t, awaitEnd(c.socket))
+	must(w.t, c.socket.Close())
+	w.model.SetState(&c.bound, sched.TimeWait)
+	w.conns = slices.DeleteFunc(w.conns, func(o *conn) bool { return o == c })
+	w.closed = append(w.closed, c)
+}
+
+// reuse opens a connection from a port that had one.
+func (w *twin) reuse() {
+	w.t.Helper()
+	if last := len(w.closed) - 1; last >= 0 {
+		c := w.closed[last]
+		w.closed = w.closed[:last]
+		w.reconnect(c)
+		w.settle() // the kernel ends the old one soon after
+	}
 }
 
 // expire lets connections end in earnest, and leaves their sockets open.
