@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"cmd/goipvs":                 {"cmd/goipvs/verbs", "ipvs", "ipvsadm"},
 	"cmd/goipvs-verbs":           {"cmd/goipvs/verbs"},
 	"cmd/goipvs/verbs":           {"ipvs", "ipvsadm"},
+	"examples":                   {}, // tests only
 	"fullnat/sched":              {"ipvs"},
 	"ipvs":                       {"ipvs/internal/wire"},
 	"ipvs/internal/wire":         {},
@@ -33,6 +34,7 @@ var allowed = map[string][]string{
 	"internal/archtest":          {},
 	"internal/bench":             {"internal/lab/boot"},
 	"internal/demo":              {"internal/lab/topo"},
+	"internal/docgen":            {"cmd/goipvs/verbs", "ipvsadm"},
 	"internal/lab":               {"internal/lab/kmod"},
 	"internal/lab/boot":          {"internal/lab", "internal/lab/guest", "internal/lab/job", "internal/lab/kmod"},
 	"internal/lab/guest":         {"internal/lab", "internal/lab/job", "internal/lab/kmod"},
