@@ -19,6 +19,9 @@ const asProgram = "GOIPVS_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
+		if err := cripple(os.Getenv(asCripple)); err != nil {
+			panic(err)
+		}
 		os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
