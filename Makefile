@@ -57,7 +57,23 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 lint: ## golangci-lint, at the version pinned in tools/go.mod
 	$(GO) tool -modfile=tools/go.mod golangci-lint run
 
-install: bin/goipvs ## install goipvs and its ipvsadm names under PREFIX
+.PHONY: docs lint-docs
+docs: ## write the manual page and the completions of shells
+	$(GO) run ./internal/docgen
+
+lint-docs: ## judge them by mandoc, bash, zsh and fish
+	internal/docgen/lint.sh
+
+install: bin/goipvs ## install goipvs, its ipvsadm names, manual page and completions under PREFIX
 	install -D -m 0755 bin/goipvs $(DESTDIR)$(PREFIX)/sbin/goipvs
 	install -D -m 0755 bin/goipvs-verbs $(DESTDIR)$(PREFIX)/libexec/goipvs/goipvs-verbs
-	for name in ipvsadm ipvsadm-save ipvsadm-restore; do ln -sf goipvs $(DESTDIR)$(PREFIX)/sbin/$$name; done
+	install -D -m 0644 docs/man/goipvs.8 $(DESTDIR)$(PREFIX)/share/man/man8/goipvs.8
+	install -D -m 0644 contrib/completions/goipvs.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/goipvs
+	install -D -m 0644 contrib/completions/_goipvs $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_goipvs
+	install -D -m 0644 contrib/completions/goipvs.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/goipvs.fish
+	for name in ipvsadm ipvsadm-save ipvsadm-restore; do \
+	  ln -sf goipvs $(DESTDIR)$(PREFIX)/sbin/$$name; \
+	  ln -sf goipvs.8 $(DESTDIR)$(PREFIX)/share/man/man8/$$name.8; \
+	  ln -sf goipvs $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$name; \
+	  ln -sf goipvs.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$name.fish; \
+	done

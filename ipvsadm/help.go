@@ -2,9 +2,8 @@ package ipvsadm
 
 import "strings"
 
-// PROG stands for the program's name.
-const (
-	helpUsage = `Usage: PROG COMMAND [OPTION]...
+// PROG stands for the program's name, here and in examples.
+const helpUsage = `Usage: PROG COMMAND [OPTION]...
        goipvs VERB [OPTION]... FILE
 
 Verbs
@@ -13,20 +12,6 @@ Verbs
   goipvs help [TOPIC|VERB]            TOPIC: schedulers, forwarding,
                                       persistence, restore
 `
-	helpExamples = `
-Examples
-  A service by NAT, with one real server on another port:
-    PROG -A -t 192.0.2.10:80 -s wlc
-    PROG -a -t 192.0.2.10:80 -r 10.0.0.11:8080 -m -w 2
-  Give that server no new connections, and see how many it still has:
-    PROG -e -t 192.0.2.10:80 -r 10.0.0.11:8080 -m -w 0
-    PROG -L -n -t 192.0.2.10:80
-  Save the table, and later make it what was saved, by the fewest changes:
-    PROG -S -n > web.rules
-    goipvs apply --prune web.rules
-`
-)
-
 const (
 	helpColumn = 38 // where the texts begin
 	helpWidth  = 80
@@ -39,7 +24,13 @@ func help(prog string) string {
 	for i := range manual {
 		helpGroup(&b, &manual[i])
 	}
-	b.WriteString(helpExamples)
+	b.WriteString("\nExamples\n")
+	for _, e := range examples {
+		b.WriteString("  " + e.Title + ":\n")
+		for line := range strings.Lines(e.Lines) {
+			b.WriteString("    " + line)
+		}
+	}
 	return strings.ReplaceAll(b.String(), "PROG", prog)
 }
 

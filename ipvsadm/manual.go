@@ -26,6 +26,16 @@ type Option struct {
 // are not in it.
 func Manual() []Group { return manual }
 
+// Example is something to type.
+type Example struct {
+	Title string // without a full stop
+	Lines string // PROG stands for the program's name
+}
+
+// Examples are those of the help. They are static text; callers must not change
+// them.
+func Examples() []Example { return examples }
+
 // row is the option's row in the grammar.
 func (o *Option) row() *option {
 	for i := range options {

@@ -16,10 +16,10 @@ var manual = []Group{
 			More: "A mark can have two services, one for each family."},
 	}},
 	{"Virtual services", []Option{
-		{Long: "add-service", Value: "SERVICE", Brief: "add one"},
-		{Long: "edit-service", Value: "SERVICE", Brief: "replace its properties by those given",
-			More: "Those not given return to their defaults: scheduler wlc, no flags, not persistent. Real servers and connections stay."},
-		{Long: "delete-service", Value: "SERVICE", Brief: "delete it and its real servers"},
+		{Long: "add-service", Value: "SERVICE", Brief: "add a service"},
+		{Long: "edit-service", Value: "SERVICE", Brief: "set the properties of a service anew",
+			More: "Properties that are not given return to their defaults: scheduler wlc, no flags, not persistent. Real servers and connections stay."},
+		{Long: "delete-service", Value: "SERVICE", Brief: "delete a service and its real servers"},
 		{Long: "scheduler", Value: "NAME", Brief: "which real server a connection gets (wlc)",
 			More:  "The kernel needs the module ip_vs_NAME. SCHEDULERS below says which to take when.",
 			Words: "rr wrr lc wlc sh mh dh sed nq lblc lblcr fo ovf", list: true},
@@ -39,10 +39,10 @@ var manual = []Group{
 			Words: "sh-fallback sh-port mh-fallback mh-port flag-1 flag-2 flag-3", list: true},
 	}},
 	{"Real servers", []Option{
-		{Long: "add-server", Value: "SERVICE SERVER", Brief: "add one"},
-		{Long: "edit-server", Value: "SERVICE SERVER", Brief: "replace its properties by those given",
-			More: "Those not given return to their defaults: direct routing, weight 1, no thresholds."},
-		{Long: "delete-server", Value: "SERVICE SERVER", Brief: "delete it"},
+		{Long: "add-server", Value: "SERVICE SERVER", Brief: "add a real server"},
+		{Long: "edit-server", Value: "SERVICE SERVER", Brief: "set the properties of a real server anew",
+			More: "Properties that are not given return to their defaults: direct routing, weight 1, no thresholds."},
+		{Long: "delete-server", Value: "SERVICE SERVER", Brief: "delete a real server"},
 		{Long: "real-server", Value: "HOST[:PORT]", Brief: "SERVER; the service's port if not given",
 			More: "-a and -e with -g or -i always take the service's port, since packets reach the server unchanged; firewall-mark services have none."},
 		{Long: "gatewaying", Brief: "direct routing (this if none is given)",
@@ -52,16 +52,16 @@ var manual = []Group{
 		{Long: "weight", Value: "N", Brief: "share of new connections, 0 for none (1)",
 			More: "Up to 2147483647. With weight 0 the connections that exist go on, and persistent clients may still come: see PERSISTENCE."},
 		{Long: "u-threshold", Value: "N", Brief: "at N connections no new ones (0: no limit)"},
-		{Long: "l-threshold", Value: "N", Brief: "... until there are fewer than this",
+		{Long: "l-threshold", Value: "N", Brief: "and none until there are fewer than N",
 			More: "Not above -x. With 0, the default, it is three quarters of -x."},
-		{Long: "tun-type", Value: "ipip|gue|gre", Brief: "with -i: what packets are wrapped in (ipip)", Words: "ipip gue gre", fold: true},
+		{Long: "tun-type", Value: "ipip|gue|gre", Brief: "what -i wraps packets in (ipip)", Words: "ipip gue gre", fold: true},
 		{Long: "tun-port", Value: "PORT", Brief: "UDP port of gue", More: "gue cannot be without it.", fold: true},
-		{Long: "tun-nocsum", Brief: "gue and gre without checksums (this if none is given)", fold: true},
-		{Long: "tun-csum", Brief: "gue and gre with checksums", fold: true},
-		{Long: "tun-remcsum", Brief: "gue with remote checksum offload", fold: true},
+		{Long: "tun-nocsum", Brief: "no checksums in gue and gre (this if none is given)", fold: true},
+		{Long: "tun-csum", Brief: "checksums in gue and gre", fold: true},
+		{Long: "tun-remcsum", Brief: "remote checksum offload in gue", fold: true},
 	}},
 	{"Lists", []Option{
-		{Long: "list", Value: "[SERVICE]", Brief: "list; what no command at all means",
+		{Long: "list", Value: "[SERVICE]", Brief: "list services; no command at all does too",
 			More: "-l is the same. The views --stats, --rate, --thresholds, --persistent-conn and --tun-info show one thing each, the first named here if several are given."},
 		{Long: "numeric", Brief: "numbers, not names",
 			More: "Otherwise names are asked for, all at once; what is not answered within 2 seconds is printed as a number."},
@@ -80,7 +80,7 @@ var manual = []Group{
 		{Long: "sort", Brief: "does nothing: listings are sorted", fold: true},
 	}},
 	{"The whole table", []Option{
-		{Long: "save", Brief: "print the rules that restore it; has -n",
+		{Long: "save", Brief: "print the rules that restore the table",
 			More: "Use -n for rules that will mean the same tomorrow. RESTORE below says what can be done with them."},
 		{Long: "restore", Brief: "carry out rules from standard input"},
 		{Long: "clear", Brief: "delete all services", More: "Timeouts and synchronization daemons stay as they are."},
@@ -91,7 +91,7 @@ var manual = []Group{
 	{"Connection synchronization", []Option{
 		{Long: "start-daemon", Value: "master|backup", Brief: "send connections, or receive them",
 			More: "Both may run at once.", Words: "master backup"},
-		{Long: "stop-daemon", Value: "master|backup", Brief: "stop that one", Words: "master backup"},
+		{Long: "stop-daemon", Value: "master|backup", Brief: "stop sending, or receiving", Words: "master backup"},
 		{Long: "mcast-interface", Value: "IF", Brief: "interface for the messages (eth0)", fold: true},
 		{Long: "syncid", Value: "N", Brief: "0 to 255: a backup takes only messages of its own, with 0 all (0)", fold: true},
 		{Long: "sync-maxlen", Value: "BYTES", Brief: "longest message (what the interface can carry)", More: "1 to 65507.", fold: true},
@@ -106,4 +106,16 @@ var manual = []Group{
 		{Long: "help", Brief: "print this"},
 		{Long: "version", Brief: "print the version"},
 	}},
+}
+
+var examples = []Example{
+	{"A service by NAT, with one real server on another port",
+		"PROG -A -t 192.0.2.10:80 -s wlc\n" +
+			"PROG -a -t 192.0.2.10:80 -r 10.0.0.11:8080 -m -w 2\n"},
+	{"Give that server no new connections, and see how many it still has",
+		"PROG -e -t 192.0.2.10:80 -r 10.0.0.11:8080 -m -w 0\n" +
+			"PROG -L -n -t 192.0.2.10:80\n"},
+	{"Save the table, and later make it what was saved, by the fewest changes",
+		"PROG -S -n > web.rules\n" +
+			"goipvs apply --prune web.rules\n"},
 }

@@ -44,7 +44,8 @@ var forwarding = Topic{
 			{"director needs", "ip_forward=1; IPv6: forwarding=1", "nothing", "an MTU with room for the header: ipip 20, gre 24, gue 32 bytes with IPv4"},
 		}},
 		{Text: "DR, on the real server, first the sysctls and then the address. IPv6 needs no sysctls: VIP/128 on lo is enough."},
-		{Code: "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2\n" +
+		{Code: "sysctl -w net.ipv4.conf.all.arp_ignore=1\n" +
+			"sysctl -w net.ipv4.conf.all.arp_announce=2\n" +
 			"ip address add 192.0.2.10/32 dev lo\n"},
 		{Text: "TUN, on the real server, for ipip. The packets of gue arrive at the same device once fou listens; gre has gre0 in place of tunl0."},
 		{Code: "modprobe ipip                   # gre: ip_gre; gue: ipip and fou\n" +

@@ -1,0 +1,141 @@
+# bash completion for goipvs, and for it under the name of ipvsadm
+# Made by go run ./internal/docgen (make docs): do not edit.
+
+# _goipvs_offer WORDS: those that begin with what is typed
+_goipvs_offer()
+{
+	mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
+}
+
+# _goipvs_list WORDS: the same, after a comma too
+_goipvs_list()
+{
+	local before=
+	if [[ $cur == *,* ]]; then
+		before=${cur%,*},
+	fi
+	mapfile -t COMPREPLY < <(compgen -P "$before" -W "$1" -- "${cur##*,}")
+}
+
+_goipvs_interface()
+{
+	local interfaces=(/sys/class/net/*)
+	_goipvs_offer "${interfaces[*]##*/}"
+}
+
+_goipvs()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word
+	COMPREPLY=()
+	# to bash, --scheduler=wlc is three words
+	if [[ $cur == = ]]; then
+		cur=
+	elif [[ $prev == = && $COMP_CWORD -gt 2 ]]; then
+		prev=${COMP_WORDS[COMP_CWORD-2]}
+	fi
+	if [[ ${1##*/} != ipvsadm ]]; then
+		if [[ $COMP_CWORD -eq 1 ]]; then
+			_goipvs_offer 'apply diff help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
+			return
+		fi
+		case ${COMP_WORDS[1]} in
+		apply)
+			if [[ $cur == -?* ]]; then
+				_goipvs_offer '--prune --detailed-exitcode --json --help'
+			else
+				compopt -o default
+			fi
+			return ;;
+		diff)
+			if [[ $cur == -?* ]]; then
+				_goipvs_offer '--prune --detailed-exitcode --json --help'
+			else
+				compopt -o default
+			fi
+			return ;;
+		help)
+			_goipvs_offer 'schedulers forwarding persistence restore apply diff help'
+			return ;;
+		esac
+	fi
+	case $prev in
+	--start-daemon)
+		_goipvs_offer 'master backup'
+		return ;;
+	--stop-daemon)
+		_goipvs_offer 'master backup'
+		return ;;
+	-s|--scheduler)
+		_goipvs_offer 'rr wrr lc wlc sh mh dh sed nq lblc lblcr fo ovf'
+		return ;;
+	--pe)
+		_goipvs_offer 'sip'
+		return ;;
+	-b|--sched-flags)
+		_goipvs_list 'sh-fallback sh-port mh-fallback mh-port flag-1 flag-2 flag-3'
+		return ;;
+	--tun-type)
+		_goipvs_offer 'ipip gue gre'
+		return ;;
+	--mcast-interface)
+		_goipvs_interface
+		return ;;
+	-t|--tcp-service|-u|--udp-service|--sctp-service|-f|--fwmark-service|-M|--netmask|-r|--real-server|-w|--weight|-x|--u-threshold|-y|--l-threshold|--tun-port|--syncid|--sync-maxlen|--mcast-group|--mcast-port|--mcast-ttl)
+		return ;;
+	esac
+	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+		case $word in
+		--add-service|-A*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags --ensure'
+			return ;;
+		--edit-service|-E*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags --ensure'
+			return ;;
+		--delete-service|-D*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 --ensure'
+			return ;;
+		--add-server|-a*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -r --real-server -g --gatewaying -i --ipip -m --masquerading -w --weight -x --u-threshold -y --l-threshold --tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum --ensure'
+			return ;;
+		--edit-server|-e*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -r --real-server -g --gatewaying -i --ipip -m --masquerading -w --weight -x --u-threshold -y --l-threshold --tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum --ensure'
+			return ;;
+		--delete-server|-d*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -r --real-server --ensure'
+			return ;;
+		--list|-L*|-l*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -n --numeric -c --connection --stats --rate --json --thresholds --persistent-conn --tun-info --timeout --daemon -X --exact --nosort'
+			return ;;
+		--save|-S*)
+			_goipvs_offer '-n --numeric'
+			return ;;
+		--restore|-R*)
+			_goipvs_offer ''
+			return ;;
+		--clear|-C*)
+			_goipvs_offer ''
+			return ;;
+		--zero|-Z*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6'
+			return ;;
+		--set)
+			_goipvs_offer ''
+			return ;;
+		--start-daemon)
+			_goipvs_offer '--mcast-interface --syncid --sync-maxlen --mcast-group --mcast-port --mcast-ttl'
+			return ;;
+		--stop-daemon)
+			_goipvs_offer '--syncid'
+			return ;;
+		--help|-h*)
+			_goipvs_offer ''
+			return ;;
+		--version|-v*)
+			_goipvs_offer ''
+			return ;;
+		esac
+	done
+	_goipvs_offer '-A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
+}
+complete -F _goipvs goipvs ipvsadm
+complete -W -n ipvsadm-save

@@ -1,0 +1,142 @@
+# fish completion for goipvs, and for it under the name of ipvsadm
+# Made by go run ./internal/docgen (make docs): do not edit.
+
+function __goipvs_start -d 'Nothing is typed yet'
+    test (count (commandline -opc)) -eq 1
+end
+
+function __goipvs_verb -d 'The command line is that of one of these verbs'
+    set -l words (commandline -opc)
+    set -q words[2]
+    and contains -- $words[2] $argv
+end
+
+function __goipvs_command -d 'The command line has one of these commands'
+    for word in (commandline -opc)[2..]
+        switch $word
+            case '--add-service' '-A*'
+                contains -- add-service $argv
+                return
+            case '--edit-service' '-E*'
+                contains -- edit-service $argv
+                return
+            case '--delete-service' '-D*'
+                contains -- delete-service $argv
+                return
+            case '--add-server' '-a*'
+                contains -- add-server $argv
+                return
+            case '--edit-server' '-e*'
+                contains -- edit-server $argv
+                return
+            case '--delete-server' '-d*'
+                contains -- delete-server $argv
+                return
+            case '--list' '-L*' '-l*'
+                contains -- list $argv
+                return
+            case '--save' '-S*'
+                contains -- save $argv
+                return
+            case '--restore' '-R*'
+                contains -- restore $argv
+                return
+            case '--clear' '-C*'
+                contains -- clear $argv
+                return
+            case '--zero' '-Z*'
+                contains -- zero $argv
+                return
+            case '--set'
+                contains -- set $argv
+                return
+            case '--start-daemon'
+                contains -- start-daemon $argv
+                return
+            case '--stop-daemon'
+                contains -- stop-daemon $argv
+                return
+            case '--help' '-h*'
+                contains -- help $argv
+                return
+            case '--version' '-v*'
+                contains -- version $argv
+                return
+        end
+    end
+    return 1
+end
+
+complete -c goipvs -c ipvsadm -f
+complete -c goipvs -c ipvsadm -n __goipvs_start -s A -l add-service -d 'add a service'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s E -l edit-service -d 'set the properties of a service anew'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s D -l delete-service -d 'delete a service and its real servers'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s a -l add-server -d 'add a real server'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s e -l edit-server -d 'set the properties of a real server anew'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s d -l delete-server -d 'delete a real server'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s L -l list -d 'list services; no command at all does too'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s S -l save -d 'print the rules that restore the table'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s R -l restore -d 'carry out rules from standard input'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s C -l clear -d 'delete all services'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s Z -l zero -d 'zero the counters'
+complete -c goipvs -c ipvsadm -n __goipvs_start -l set -d 'timeouts in seconds; 0 leaves one as it is'
+complete -c goipvs -c ipvsadm -n '__goipvs_start; or __goipvs_command start-daemon' -l start-daemon -x -a 'master backup' -d 'send connections, or receive them'
+complete -c goipvs -c ipvsadm -n '__goipvs_start; or __goipvs_command stop-daemon' -l stop-daemon -x -a 'master backup' -d 'stop sending, or receiving'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s h -l help -d 'print this'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s v -l version -d 'print the version'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -s t -l tcp-service -x -d 'TCP'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -s u -l udp-service -x -d 'UDP'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -l sctp-service -x -d 'SCTP'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -s f -l fwmark-service -x -d 'packets with this firewall mark'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -s 6 -l ipv6 -d 'after -f: the service is IPv6'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s s -l scheduler -x -a 'rr wrr lc wlc sh mh dh sed nq lblc lblcr fo ovf' -d 'which real server a connection gets (wlc)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s p -l persistent -d 'keep clients with their server (360)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s M -l netmask -x -d 'keep clients of one network together'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -l pe -x -a 'sip' -d 'persistence engine: sip'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s o -l ops -d 'schedule each UDP datagram by itself'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s b -l sched-flags -x -a 'sh-fallback sh-port mh-fallback mh-port flag-1 flag-2 flag-3' -d 'fine points of sh and mh'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server delete-server' -s r -l real-server -x -d 'SERVER; the service'\''s port if not given'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s g -l gatewaying -d 'direct routing (this if none is given)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s i -l ipip -d 'tunnel, also to the other IP family'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s m -l masquerading -d 'NAT, also to another port'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s w -l weight -x -d 'share of new connections, 0 for none (1)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s x -l u-threshold -x -d 'at N connections no new ones (0: no limit)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s y -l l-threshold -x -d 'and none until there are fewer than N'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tun-type -x -a 'ipip gue gre' -d 'what -i wraps packets in (ipip)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tun-port -x -d 'UDP port of gue'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tun-nocsum -d 'no checksums in gue and gre (this if none is given)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tun-csum -d 'checksums in gue and gre'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tun-remcsum -d 'remote checksum offload in gue'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list save' -s n -l numeric -d 'numbers, not names'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -s c -l connection -d 'the connections'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l stats -d 'counters of connections, packets and bytes'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l rate -d 'the same per second'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l json -d 'one JSON document, with any view'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l thresholds -d 'thresholds of the real servers'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l persistent-conn -d 'clients kept by persistence'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l tun-info -d 'tunnels of the real servers'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l timeout -d 'the timeouts of --set'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l daemon -d 'the synchronization daemons that run'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -s X -l exact -d 'counters in full, not in K, M, G, T'
+complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l nosort -d 'the kernel'\''s order, not sorted by address'
+complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon' -l mcast-interface -x -a '(__fish_print_interfaces)' -d 'interface for the messages (eth0)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon stop-daemon' -l syncid -x -d '0 to 255: a backup takes only messages of its own, with 0 all (0)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon' -l sync-maxlen -x -d 'longest message (what the interface can carry)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon' -l mcast-group -x -d 'multicast group (224.0.0.81)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon' -l mcast-port -x -d 'UDP port (8848)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon' -l mcast-ttl -x -d 'hops, 1 to 255 (1)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server' -l ensure -d 'with -A -E -D -a -e -d: make it so'
+complete -c goipvs -n __goipvs_start -a apply -d 'make the table what a rules file says'
+complete -c goipvs -n '__goipvs_verb apply' -F
+complete -c goipvs -n '__goipvs_verb apply' -l prune -d 'remove also the services that FILE does not name'
+complete -c goipvs -n '__goipvs_verb apply' -l detailed-exitcode -d 'exit status 0: nothing to change, 2: changes, 1: error'
+complete -c goipvs -n '__goipvs_verb apply' -l json -d 'print one JSON document'
+complete -c goipvs -n __goipvs_start -a diff -d 'print the changes that apply would make'
+complete -c goipvs -n '__goipvs_verb diff' -F
+complete -c goipvs -n '__goipvs_verb diff' -l prune -d 'remove also the services that FILE does not name'
+complete -c goipvs -n '__goipvs_verb diff' -l detailed-exitcode -d 'exit status 0: nothing to change, 2: changes, 1: error'
+complete -c goipvs -n '__goipvs_verb diff' -l json -d 'print one JSON document'
+complete -c goipvs -n __goipvs_start -a help -d 'explain a topic or a verb'
+complete -c goipvs -n '__goipvs_verb help' -a 'schedulers forwarding persistence restore apply diff help'
+complete -c ipvsadm-save -f -s n -d 'numbers, not names'
+complete -c ipvsadm-restore -f
