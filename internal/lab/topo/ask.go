@@ -78,11 +78,11 @@ func ParseAnswer(line string) (Answer, error) {
 	}
 	local, err := netip.ParseAddrPort(words[1])
 	if err != nil {
-		return Answer{}, fmt.Errorf("topo: parse answer %q: %v", line, err)
+		return Answer{}, fmt.Errorf("topo: parse answer %q: %w", line, err)
 	}
 	remote, err := netip.ParseAddrPort(words[2])
 	if err != nil {
-		return Answer{}, fmt.Errorf("topo: parse answer %q: %v", line, err)
+		return Answer{}, fmt.Errorf("topo: parse answer %q: %w", line, err)
 	}
 	return Answer{Server: words[0], Local: local, Remote: remote}, nil
 }

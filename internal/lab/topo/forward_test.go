@@ -1,6 +1,7 @@
 package topo_test
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -55,7 +56,9 @@ func sendThrough(t *testing.T, n *topo.Net, m topo.Method, vip, rip netip.Addr) 
 	sendIP(t, n.Director, rip, proto, payload)
 
 	buf := make([]byte, 100)
-	client.SetReadDeadline(time.Now().Add(topo.Patience))
+	if err := client.SetReadDeadline(time.Now().Add(topo.Patience)); err != nil {
+		t.Fatal(err)
+	}
 	length, peer, err := client.ReadFrom(buf)
 	if err != nil {
 		t.Fatal(err)
@@ -201,8 +204,8 @@ func markSeen(t *testing.T, n *topo.Net, to netip.AddrPort) uint32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVMARK, 1) })
-	if err != nil {
+	cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVMARK, 1) })
+	if err := errors.Join(cerr, err); err != nil {
 		t.Fatal("set SO_RCVMARK:", err)
 	}
 	c, err := n.Client.Dial(t.Context(), "udp", netip.AddrPort{}, to)
@@ -214,7 +217,9 @@ func markSeen(t *testing.T, n *topo.Net, to netip.AddrPort) uint32 {
 		t.Fatal(err)
 	}
 	oob := make([]byte, 100)
-	conn.SetReadDeadline(time.Now().Add(topo.Patience))
+	if err := conn.SetReadDeadline(time.Now().Add(topo.Patience)); err != nil {
+		t.Fatal(err)
+	}
 	_, oobn, _, _, err := conn.ReadMsgUDPAddrPort(make([]byte, 1), oob)
 	if err != nil {
 		t.Fatal(err)

@@ -120,7 +120,7 @@ func (h *Host) dial(ctx context.Context, network string, from, to netip.AddrPort
 	err = unix.Connect(fd, sockaddr(to))
 	f := os.NewFile(uintptr(fd), network)
 	defer f.Close()
-	if err == unix.EINPROGRESS {
+	if errors.Is(err, unix.EINPROGRESS) {
 		err = await(ctx, f)
 	}
 	if err != nil {
