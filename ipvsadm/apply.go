@@ -51,7 +51,11 @@ func (o ApplyOptions) status(changed int, status int) int {
 func (s *session) makeSo(o ApplyOptions) (changed, status int) {
 	t, status := s.rules(false)
 	if status != exitOK {
-		return 0, verbStatus(status)
+		return 0, verbUsage
+	}
+	if err := s.dial(); err != nil {
+		s.fail(&Command{}, err)
+		return 0, verbFailed
 	}
 	want, plain, bad := t.table(s.source, s.resolver())
 	for _, line := range bad {
@@ -67,21 +71,14 @@ func (s *session) makeSo(o ApplyOptions) (changed, status int) {
 	}
 	result, err := ipvs.Reconcile(s.kernel, want, ipvs.ReconcileOptions{KeepOthers: !o.Prune, DryRun: o.DryRun})
 	if werr := s.printResult(result, o, err == nil); werr != nil {
-		return len(result.Made), verbStatus(s.fail(&Command{Action: ActionList}, werr))
+		s.fail(&Command{}, werr)
+		return len(result.Made), verbFailed
 	}
 	if err != nil {
-		return len(result.Made), verbStatus(s.failReconcile(t, result, err))
+		s.failReconcile(t, result, err)
+		return len(result.Made), verbFailed
 	}
 	return len(result.Made), verbDone
-}
-
-// verbStatus turns ipvsadm's statuses into those of verbs.
-func verbStatus(status int) int {
-	switch status {
-	case exitOK, exitUsage:
-		return status
-	}
-	return verbFailed
 }
 
 func (s *session) printResult(r ipvs.Result, o ApplyOptions, whole bool) error {

@@ -1,6 +1,7 @@
 package ipvsadm
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -86,5 +87,21 @@ func TestApplyWhileOthersWrite(t *testing.T) {
 	got := applied(k, "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n", ApplyOptions{})
 	if !strings.HasSuffix(got, "status 0\n") || !strings.Contains(k.String(), "fwmark 7") || strings.Contains(k.String(), "10.0.0.9") {
 		t.Errorf("%stable:\n%s", got, k.String())
+	}
+}
+
+// A kernel that cannot be used is a failure, and no bad command line.
+func TestApplyWithoutKernel(t *testing.T) {
+	for _, why := range []error{ipvs.ErrNoIPVS, ipvs.ErrPermission} {
+		k := ipvstest.New(ipvstest.Options{})
+		k.Inject(ipvstest.Fault{Times: -1, Err: why})
+		if got := applied(k, "-A -f 7\n", ApplyOptions{}); !strings.HasSuffix(got, "status 1\n") {
+			t.Errorf("while reading: %s", got)
+		}
+		r := Runner{Prog: "goipvs", Stdin: strings.NewReader("-A -f 7\n"), Stdout: io.Discard, Stderr: io.Discard,
+			Dial: func() (Kernel, error) { return nil, why }}
+		if status := r.Apply(ApplyOptions{}); status != 1 {
+			t.Errorf("%v: status %d", why, status)
+		}
 	}
 }

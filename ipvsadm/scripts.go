@@ -32,7 +32,7 @@ func (s *session) saveScript(args []string) int {
 
 // restore is -R: the rules are added to what is there.
 func (s *session) restore() int {
-	t, status := s.rules(false)
+	t, status := s.rulesForKernel(false)
 	if status != exitOK {
 		return status
 	}
@@ -44,7 +44,7 @@ func (s *session) restore() int {
 // every connection loses its service for a while and its real server for good;
 // here what does not change stays as it is.
 func (s *session) restoreScript() int {
-	t, status := s.rules(true)
+	t, status := s.rulesForKernel(true)
 	if status != exitOK {
 		return status
 	}
@@ -64,7 +64,16 @@ func (s *session) restoreScript() int {
 	return max(status, s.failReconcile(t, result, err))
 }
 
-// rules reads and judges the rules on standard input, then dials the kernel.
+// rulesForKernel is rules, and dials the kernel for what they are good for.
+func (s *session) rulesForKernel(strict bool) (*text, int) {
+	t, status := s.rules(strict)
+	if status != exitOK {
+		return nil, status
+	}
+	return t, s.fail(&Command{Action: ActionRestore}, s.dial())
+}
+
+// rules reads and judges the rules on standard input.
 func (s *session) rules(strict bool) (*text, int) {
 	if s.source == "" {
 		s.source = "stdin"
@@ -88,9 +97,6 @@ func (s *session) rules(strict bool) (*text, int) {
 		}
 		s.say(s.source + ": nothing was changed")
 		return nil, bad.status
-	}
-	if err := s.dial(); err != nil {
-		return nil, s.fail(&Command{Action: ActionRestore}, err)
 	}
 	return t, exitOK
 }
