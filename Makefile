@@ -45,7 +45,8 @@ lab: build ## a shell in client-director-servers namespaces inside the lab's ker
 	bin/lab -tty bin/labshell -method $(or $(METHOD),nat) -goipvs bin/goipvs
 
 bench: build ## measure against ipvsadm in one run, into docs/performance.md
-	$(GO) run ./internal/bench
+	$(GO) build -trimpath -o bin/bench ./internal/bench
+	bin/bench
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@for pkg in $$($(GO) list ./...); do \

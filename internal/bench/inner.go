@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -69,9 +67,18 @@ func (b *inner) measure(name string, f func() (rss int64, err error)) error {
 	return nil
 }
 
-// run runs a command with the file stdin ("" for none), in the namespace of the
-// calling thread.
+// run runs a command and returns the most memory it has used, in KiB.
 func (t tool) run(stdin string, args ...string) (rss int64, err error) {
+	u, err := t.usage(stdin, args...)
+	if err != nil {
+		return 0, err
+	}
+	return u.Maxrss, nil
+}
+
+// state runs a command with the file stdin ("" for none), in the namespace of
+// the calling thread.
+func (t tool) state(stdin string, args ...string) (*os.ProcessState, error) {
 	cmd := exec.Command(t.path, args...)
 	cmd.Env = append(os.Environ(), t.env...)
 	var stderr bytes.Buffer
@@ -79,15 +86,15 @@ func (t tool) run(stdin string, args ...string) (rss int64, err error) {
 	if stdin != "" {
 		f, err := os.Open(stdin)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		defer f.Close()
 		cmd.Stdin = f
 	}
 	if err := cmd.Run(); err != nil {
-		return 0, fmt.Errorf("%s %v: %w: %s", t.name, args, err, bytes.TrimSpace(stderr.Bytes()))
+		return nil, fmt.Errorf("%s %v: %w: %s", t.name, args, err, bytes.TrimSpace(stderr.Bytes()))
 	}
-	return cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss, nil
+	return cmd.ProcessState, nil
 }
 
 // fresh runs f on a thread in a new network namespace. The thread stays, so
@@ -222,10 +229,4 @@ func (b *inner) largeTable(services int) error {
 			return ipvsadm.run(after, "-R")
 		})
 	})
-}
-
-func innerMain(b *inner, rounds, large int) error {
-	out := bufio.NewWriter(os.Stdout)
-	defer out.Flush()
-	return b.run(rounds, large)
 }

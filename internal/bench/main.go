@@ -12,16 +12,22 @@ func main() {
 	goipvs := flag.String("goipvs", "bin/goipvs", "the goipvs to measure")
 	lab := flag.String("lab", "bin/lab", "the lab to measure in")
 	ipvsadm := flag.String("ipvsadm", "", "the folder in which the real ipvsadm is unpacked; empty fetches it")
+	oneShot := flag.Bool("one-shot", false, "the inner half measures one-shot commands only")
+	stock := flag.Bool("stock", true, "measure one-shot commands in a stock kernel (QEMU), too")
 	rounds := flag.Int("rounds", 3, "rounds of the small comparisons")
 	large := flag.Int("large", 10000, "services of the large table")
 	doc := flag.String("write", "docs/performance.md", "the file whose figures to replace; empty prints them only")
 	flag.Parse()
 	var err error
 	if *inside != "" {
-		err = innerMain(&inner{dir: *inside, goipvs: *goipvs,
-			ipvsadm: filepath.Join(*ipvsadm, "sbin", "ipvsadm"), libs: libraries(*ipvsadm)}, *rounds, *large)
+		b := &inner{dir: *inside, goipvs: *goipvs, ipvsadm: filepath.Join(*ipvsadm, "sbin", "ipvsadm"), libs: libraries(*ipvsadm)}
+		if *oneShot {
+			err = b.oneShotMain(*rounds, 100)
+		} else {
+			err = b.run(*rounds, *large)
+		}
 	} else {
-		err = outerMain(*lab, *goipvs, *ipvsadm, *doc, *rounds, *large)
+		err = outerMain(options{*lab, *goipvs, *ipvsadm, *doc, *rounds, *large, *stock})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

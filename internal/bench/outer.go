@@ -22,7 +22,15 @@ type figure struct {
 	rss  int64 // KiB, the most
 }
 
-func outerMain(lab, goipvs, ipvsadm, doc string, rounds, large int) (err error) {
+// options are those of the outer half.
+type options struct {
+	lab, goipvs, ipvsadm, doc string
+	rounds, large             int
+	stock                     bool
+}
+
+func outerMain(o options) (err error) {
+	goipvs, ipvsadm := o.goipvs, o.ipvsadm
 	if ipvsadm == "" {
 		if ipvsadm, err = boot.Ipvsadm(); err != nil {
 			return err
@@ -40,26 +48,36 @@ func outerMain(lab, goipvs, ipvsadm, doc string, rounds, large int) (err error) 
 	if goipvs, err = filepath.Abs(goipvs); err != nil {
 		return err
 	}
-	cmd := exec.Command(lab, "-timeout", "80m", "-memory", "3072", self, "-inside", dir, "-goipvs", goipvs, "-ipvsadm", ipvsadm,
-		"-rounds", strconv.Itoa(rounds), "-large", strconv.Itoa(large))
+	args := []string{self, "-inside", dir, "-goipvs", goipvs, "-ipvsadm", ipvsadm, "-rounds", strconv.Itoa(o.rounds), "-large", strconv.Itoa(o.large)}
+	var figures []*figure
+	if figures, err = runInner("uml", dir, figures, o.lab, args...); err != nil {
+		return err
+	}
+	if o.stock {
+		if figures, err = runInner("qemu", dir, figures, o.lab, append(args, "-one-shot")...); err != nil {
+			return err
+		}
+	}
+	return report(figures, o.doc)
+}
+
+// runInner runs the inner half in a kernel of the kind and adds its figures.
+func runInner(kind, dir string, figures []*figure, lab string, args ...string) ([]*figure, error) {
+	cmd := exec.Command(lab, append([]string{"-kind", kind, "-timeout", "80m", "-memory", "3072"}, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	figures := follow(out, cmd.Process.Pid, dir)
-	if err := cmd.Wait(); err != nil {
-		return err
-	}
-	return report(figures, doc)
+	figures = follow(out, cmd.Process.Pid, dir, figures)
+	return figures, cmd.Wait()
 }
 
 // follow reads the inner half's marks and the CPU clock at each.
-func follow(r io.Reader, pid int, dir string) []*figure {
-	var figures []*figure
+func follow(r io.Reader, pid int, dir string, figures []*figure) []*figure {
 	var begin time.Duration
 	marks := 0
 	for in := bufio.NewScanner(r); in.Scan(); {
@@ -81,6 +99,17 @@ func follow(r io.Reader, pid int, dir string) []*figure {
 		case "rss":
 			kib, _ := strconv.ParseInt(f[2], 10, 64)
 			figures[i].rss = max(figures[i].rss, kib)
+			continue
+		case "cpu": // measured inside
+			if i < 0 {
+				figures = append(figures, &figure{name: f[1]})
+				i = len(figures) - 1
+			}
+			us, _ := strconv.ParseInt(f[2], 10, 64)
+			kib, _ := strconv.ParseInt(f[3], 10, 64)
+			figures[i].cpu = append(figures[i].cpu, time.Duration(us)*time.Microsecond)
+			figures[i].rss = max(figures[i].rss, kib)
+			fmt.Printf("%-45s %7.2f s\n", f[1], float64(us)/1e6)
 			continue
 		}
 		marks++

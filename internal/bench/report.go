@@ -30,6 +30,7 @@ func goals(large string) []goal {
 		{"goipvs -Sn " + large, "ipvsadm -Sn " + large, 0, 0},
 		{"goipvs apply, 1 % changed, " + large, "ipvsadm -C and -R, 1 % changed, " + large, 1.0 / 20, 0},
 		{"goipvs -A, 100 times", "ipvsadm -A, 100 times", 1.5, 0},
+		{"goipvs -A, 100 times, stock kernel", "ipvsadm -A, 100 times, stock kernel", 1.5, 0},
 	}
 }
 
