@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/goipvs/goipvs/ipvs"
 )
 
 func described() (all []*Option) {
@@ -59,7 +61,7 @@ func TestManualSaysDefaults(t *testing.T) {
 		{brief["persistent"], "(" + strconv.Itoa(int(defaultPersistence.Seconds())) + ")"},
 		{brief["weight"], "(" + strconv.Itoa(defaultWeight) + ")"},
 		{brief["mcast-interface"], "(" + defaultInterface + ")"},
-		{brief[defaultMethod.String()], ""},
+		{brief[map[ipvs.Method]string{ipvs.DirectRoute: "gatewaying", ipvs.NAT: "masquerading", ipvs.Tunnel: "ipip"}[defaultMethod]], "(this if none is given)"},
 		{more["persistent"], "1 to " + strconv.Itoa(maxTimeout) + " seconds"},
 		{more["set"], "0 to " + strconv.Itoa(maxTimeout) + " seconds"},
 		{more["weight"], "Up to " + strconv.Itoa(math.MaxInt32)},

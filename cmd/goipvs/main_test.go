@@ -36,7 +36,7 @@ func TestKernelWithoutRights(t *testing.T) {
 		args string
 		exit int
 	}{
-		{"-h", 0}, {"-v", 0}, {"-A -t nonsense", 2}, {"-Q", 255},
+		{"-h", 0}, {"-v", 0}, {"help forwarding", 0}, {"-A -t nonsense", 2}, {"-Q", 255},
 		{"", 2}, {"-Ln", 2}, {"-Lcn", 2}, {"-L --timeout", 2}, {"-L --daemon", 2}, {"-Ln -t 192.0.2.1:80", 2},
 		{"-S", 2}, {"-C", 2}, {"-Z", 2}, {"--set 1 2 3", 2}, {"--start-daemon master", 2}, {"--stop-daemon master", 2},
 		{"-A -t 192.0.2.1:80", 2}, {"-A -t 192.0.2.1:80 --ensure", 2}, {"-D -t 192.0.2.1:80 --ensure", 2}, {"-R", 2},
