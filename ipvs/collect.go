@@ -37,9 +37,11 @@ func (b *blocks[T]) join() []T {
 	return slices.Concat(append(b.full, b.last)...)
 }
 
-// onePart is the number of entries below which a dump is one datagram, made
-// under one lock, so that nothing is in it twice: an entry takes over 100 bytes.
-const onePart = 24
+// onePart is the number of entries that fit into one datagram, made under one
+// lock, so that nothing is in it twice. Parts of a dump are of 32 KiB, but of
+// 3776 bytes when the kernel is short of memory (netlink_dump), and an entry
+// takes up to 410.
+const onePart = 8
 
 // unique takes out the entries that a dump gave twice, as it does when others
 // are added before it is done. That is rare, so it first looks whether there

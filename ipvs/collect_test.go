@@ -27,6 +27,7 @@ func TestUnique(t *testing.T) {
 		long[i] = 999 - i
 	}
 	for name, tc := range map[string]struct{ list, want []int }{
+		"ten, one twice":  {[]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 0}, []int{0, 1, 2, 3, 4, 5, 6, 7, 8}},
 		"nothing":         {nil, nil},
 		"nothing twice":   {long, long},
 		"the first again": {append(slices.Clone(long), 1999), long},

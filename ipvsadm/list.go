@@ -101,10 +101,15 @@ func listText(out *output, k Reader, services []ipvs.ServiceInfo, o ListOptions)
 
 // tableReader reads the destinations of services one after the other.
 type tableReader struct {
-	k      Reader
-	noSort bool
-	buf    []ipvs.DestinationInfo
+	k        Reader
+	noSort   bool
+	thorough bool // see complete
+	buf      []ipvs.DestinationInfo
 }
+
+// onePart is the number of destinations that a listing has all of, as they come
+// in one piece of 32 KiB.
+const onePart = 64
 
 // each calls f with every service that is still there. f must not keep the
 // slice. A Reader that finds no destinations knows whether the service exists.
@@ -116,6 +121,15 @@ func (r *tableReader) each(services []ipvs.ServiceInfo, f func(*ipvs.ServiceInfo
 		}
 		if err != nil {
 			return err
+		}
+		if r.thorough && len(ds) > onePart {
+			ds, err = complete(ds, func() ([]ipvs.DestinationInfo, error) { return r.k.Destinations(services[i].ServiceKey, nil) }, byAddr)
+			if errors.Is(err, ipvs.ErrNoService) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
 		}
 		if !r.noSort {
 			sortDestinations(ds)
@@ -147,13 +161,16 @@ func (r *tableReader) names(names *Resolver, services []ipvs.ServiceInfo) error 
 }
 
 func sortServices(s []ipvs.ServiceInfo) {
-	slices.SortFunc(s, func(a, b ipvs.ServiceInfo) int { return a.ServiceKey.Compare(b.ServiceKey) })
+	slices.SortFunc(s, byKey)
 }
 
 // sortDestinations sorts by family, address and port, truly ascending.
 func sortDestinations(d []ipvs.DestinationInfo) {
-	slices.SortFunc(d, func(a, b ipvs.DestinationInfo) int { return a.Addr.Compare(b.Addr) })
+	slices.SortFunc(d, byAddr)
 }
+
+func byKey(a, b ipvs.ServiceInfo) int      { return a.ServiceKey.Compare(b.ServiceKey) }
+func byAddr(a, b ipvs.DestinationInfo) int { return a.Addr.Compare(b.Addr) }
 
 func appendVersion(b []byte, i ipvs.Info) []byte {
 	b = appendKernelVersion(append(b, "IP Virtual Server version "...), i.Version)

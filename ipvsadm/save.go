@@ -21,7 +21,7 @@ func Save(w io.Writer, k Reader, o SaveOptions) error {
 	if err != nil {
 		return err
 	}
-	r := tableReader{k: k}
+	r := tableReader{k: k, thorough: true}
 	if err := r.names(o.Names, services); err != nil {
 		return err
 	}
@@ -39,27 +39,35 @@ func Save(w io.Writer, k Reader, o SaveOptions) error {
 // maxListings bounds how often the services are listed while new ones appear.
 const maxListings = 5
 
-// allServices lists the services, sorted, until a listing has none that the ones
-// before lacked. One listing is not enough for what will be restored one day:
-// while others delete services it leaves out some that nobody touched. Services
-// that have gone since stay in: reading their destinations will tell.
+// allServices lists the services, sorted. Services that have gone since stay
+// in: reading their destinations will tell.
 func allServices(k Reader) ([]ipvs.ServiceInfo, error) {
 	all, err := k.Services()
-	sortServices(all)
-	for n := 1; n < maxListings && err == nil; n++ {
-		var again []ipvs.ServiceInfo
-		again, err = k.Services()
-		again = slices.DeleteFunc(again, func(s ipvs.ServiceInfo) bool {
-			_, known := slices.BinarySearchFunc(all, s.ServiceKey, func(e ipvs.ServiceInfo, k ipvs.ServiceKey) int {
-				return e.ServiceKey.Compare(k)
-			})
+	if err != nil {
+		return nil, err
+	}
+	return complete(all, k.Services, byKey)
+}
+
+// complete sorts a listing and lists again until there is nothing that the
+// listings before lacked. One is not enough for what will be restored one day:
+// while others delete entries it leaves out some that nobody touched.
+func complete[T any](all []T, list func() ([]T, error), compare func(a, b T) int) ([]T, error) {
+	slices.SortFunc(all, compare)
+	for range maxListings - 1 {
+		again, err := list()
+		if err != nil {
+			return nil, err
+		}
+		again = slices.DeleteFunc(again, func(e T) bool {
+			_, known := slices.BinarySearchFunc(all, e, compare)
 			return known
 		})
 		if len(again) == 0 {
 			break
 		}
 		all = append(all, again...)
-		sortServices(all)
+		slices.SortFunc(all, compare)
 	}
-	return all, err
+	return all, nil
 }

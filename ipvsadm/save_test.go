@@ -57,3 +57,25 @@ func TestSaveListingFails(t *testing.T) {
 		}
 	}
 }
+
+// A service with more servers than one part of a listing holds is listed until
+// nothing is new.
+func TestSaveMissesNoServer(t *testing.T) {
+	const n = 100
+	k := churned(t, 1)
+	key := ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("10.0.0.1:1"))
+	for i := range n {
+		d := ipvs.Destination{Addr: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.2"), uint16(i+1)), Weight: 1}
+		if err := k.Do(ipvs.Change{Op: ipvs.AddDestination, Service: svc(key, "rr", 0), Destination: d}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.Inject(ipvstest.Fault{Op: "list destinations", Show: ipvstest.Skip(90, 91, 92)})
+	var b bytes.Buffer
+	if err := Save(&b, k, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(b.String(), "-a "); got != n {
+		t.Errorf("%d of %d servers saved", got, n)
+	}
+}
