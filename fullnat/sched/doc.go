@@ -22,7 +22,8 @@
 // The package does no I/O and has no clock; time is an argument. It does not
 // look up known connections: packets of those never come here.
 //
-// Choices were compared with Linux 6.1 (x86-64, one CPU), and differ from the
-// kernel's where that is not deterministic: on several CPUs it may read counters
-// between another CPU's choice and its binding.
+// Choices were compared with Linux 6.1.176 and 6.1.192 (x86-64), which differ in
+// one point: see Settings.PromptThresholds. They differ from the kernel's where
+// that is not deterministic: on several CPUs it may read counters between another
+// CPU's choice and its binding.
 package sched

@@ -104,7 +104,7 @@ func (s *fuzzed) edit(a, b byte) {
 	c.Scheduler = s.name(a)
 	c.Flags = ipvs.Flags(b) & (ipvs.Persistent | ipvs.SchedFlags)
 	c.Timeout = time.Duration(b%4) * 10 * time.Second
-	s.settings.ExpireQuiescentTemplate = b&2 != 0
+	s.settings.ExpireQuiescentTemplate, s.settings.PromptThresholds = b&2 != 0, b&1 != 0
 	if err := s.Update(s.now, c); err != nil {
 		s.t.Fatal(err)
 	}

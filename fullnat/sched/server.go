@@ -25,7 +25,8 @@ type Server struct {
 	idle       bool          // seen in the trash without references at idleSince
 	idleSince  time.Duration // see collectTrash
 
-	config ipvs.Destination
+	config   ipvs.Destination
+	settings *Settings // the service's
 }
 
 // Destination is the server as it was configured last.
@@ -51,12 +52,15 @@ func (d *Server) configure(c ipvs.Destination, added bool) {
 	if added || c.Weight != 0 {
 		d.lastWeight = c.Weight
 	}
-	// A limit below the present load does not set the flag, the next
-	// connection does.
-	if c.Upper == 0 || c.Upper > d.upper {
+	changed := c.Upper != d.upper || c.Lower != d.lower
+	raised := c.Upper == 0 || c.Upper > d.upper
+	d.config, d.weight, d.upper, d.lower = c, c.Weight, c.Upper, c.Lower
+	switch {
+	case d.settings.PromptThresholds && changed:
+		d.reconsider()
+	case !d.settings.PromptThresholds && raised:
 		d.overloaded = false
 	}
-	d.config, d.weight, d.upper, d.lower = c, c.Weight, c.Upper, c.Lower
 }
 
 func (d *Server) usable() bool { return d.weight > 0 && !d.overloaded }
@@ -70,7 +74,9 @@ func (d *Server) total() uint32 { return uint32(d.active + d.inactive) }
 // bound applies the upper threshold after a connection or template was counted
 // (ip_vs_conn.c, ip_vs_bind_dest).
 func (d *Server) bound() {
-	if d.upper != 0 && d.total() >= d.upper {
+	if d.settings.PromptThresholds {
+		d.reconsider()
+	} else if d.upper != 0 && d.total() >= d.upper {
 		d.overloaded = true
 	}
 }
@@ -79,9 +85,28 @@ func (d *Server) bound() {
 // without a lower threshold it is three quarters of the upper one.
 func (d *Server) released() {
 	switch {
+	case d.settings.PromptThresholds:
+		if d.overloaded {
+			d.reconsider()
+		}
 	case d.lower != 0 && d.total() >= d.lower:
 	case d.lower == 0 && d.upper != 0 && d.total()*4 >= d.upper*3:
 	default:
+		d.overloaded = false
+	}
+}
+
+// reconsider is the rule of newer kernels for all occasions
+// (ip_vs_dest_update_overload).
+func (d *Server) reconsider() {
+	lower := d.lower
+	if lower == 0 {
+		lower = d.upper - d.upper/4
+	}
+	switch total := d.total(); {
+	case d.upper != 0 && total >= d.upper:
+		d.overloaded = true
+	case d.upper == 0 || total < lower:
 		d.overloaded = false
 	}
 }

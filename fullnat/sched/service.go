@@ -9,12 +9,19 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 )
 
-// Settings are the net.ipv4.vs variables that choices depend on. Services may
+// Settings are what choices depend on beside the service: variables of
+// net.ipv4.vs, and in one point the kernel's version. Services may
 // share one Settings, as those of a network namespace do; a change of it counts
-// from then on. The zero value is the kernel's defaults.
+// from then on. The zero value is the defaults of Linux 6.1.176.
 type Settings struct {
 	// ExpireQuiescentTemplate: a template does not lead to a server of weight 0.
 	ExpireQuiescentTemplate bool
+	// PromptThresholds: a new threshold of a server counts at once, as in
+	// Linux 6.1.192 and others of late 2026 (ip_vs_dest_update_overload). The
+	// kernels before, 6.1.176 among them, look at a lowered upper threshold
+	// with the next connection, and at a raised lower one when one ends. This
+	// is the kernel's version, not one of its variables.
+	PromptThresholds bool
 	// LBLCExpiration and LBLCRExpiration are how long lblc and lblcr remember a
 	// virtual address that is not asked for, and lblcr a set of servers that did
 	// not change. 0 is 24 hours.
@@ -99,7 +106,7 @@ func (s *Service) AddServer(now time.Duration, c ipvs.Destination) error {
 		return fmt.Errorf("sched: add server %s: %w", c.Addr, err)
 	}
 	if d == nil {
-		d = &Server{}
+		d = &Server{settings: s.settings}
 		s.servers[c.Addr] = d
 	} else {
 		s.trashed--

@@ -63,6 +63,26 @@ func TestThresholds(t *testing.T) {
 	b.want("no threshold", "A A A", b.opens(3))
 }
 
+// Newer kernels look at the connections there are when a threshold changes.
+func TestPromptThresholds(t *testing.T) {
+	b := newBench(t, ipvs.Service{Scheduler: "rr"})
+	b.settings.PromptThresholds = true
+	b.must(b.AddServer(0, limited(0, 1, 4, 0)))
+	b.want("four and one more", "A A A A -", b.opens(5))
+	b.End(0, b.conns[0])
+	b.want("three left", "-", b.opens(1))
+	b.must(b.UpdateServer(0, limited(0, 1, 5, 4)))
+	b.want("below the new lower threshold", "A", b.opens(1))
+	b.must(b.UpdateServer(0, limited(0, 1, 4, 4)))
+	b.want("lowered to what there is", "-", b.opens(1))
+	b.must(b.UpdateServer(0, limited(0, 1, 9, 2)))
+	b.want("raised, but not below the lower threshold", "-", b.opens(1))
+	b.must(b.UpdateServer(0, limited(0, 1, 9, 0)))
+	b.want("raised, and below three quarters", "A A A A A -", b.opens(6))
+	b.must(b.UpdateServer(0, server(0, 1)))
+	b.want("no threshold", "A", b.opens(1))
+}
+
 // A closed connection counts until its entry ends.
 func TestStates(t *testing.T) {
 	b := newBench(t, ipvs.Service{Scheduler: "rr"}, 1)

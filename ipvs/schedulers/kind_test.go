@@ -22,6 +22,7 @@ type kind struct {
 	switches        string // another scheduler to switch to and back from
 	persistent      int    // prefix length of the netmask
 	expireQuiescent bool
+	prompt          bool // the kernel's thresholds, see prompt
 }
 
 func (k kind) withDefaults() kind {

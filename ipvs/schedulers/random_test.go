@@ -58,7 +58,9 @@ func TestKernelSchedulerRandom(t *testing.T) {
 		must(t, err)
 	}
 	runs, _ := strconv.Atoi(os.Getenv("RUNS"))
+	prompt := n.prompt(t)
 	for number, k := range kinds {
+		k.prompt = prompt
 		for i := range uint64(max(1, runs)) {
 			t.Run(k.name, func(t *testing.T) {
 				t.Logf("SEED=%d", seed+i)
@@ -66,6 +68,19 @@ func TestKernelSchedulerRandom(t *testing.T) {
 			})
 		}
 	}
+}
+
+// prompt tells whether the kernel looks at the connections there are when a
+// threshold changes: of 6.1, 6.1.192 does and 6.1.176 does not.
+func (n *network) prompt(t *testing.T) bool {
+	l := n.literal(t, "tcp", ipvs.Service{Scheduler: "rr"}, 1)
+	l.next(t, 1)
+	d := l.server(0, 1)
+	d.Upper = 1
+	must(t, n.kernel.Do(ipvs.Change{Op: ipvs.UpdateDestination, Service: l.service, Destination: d}))
+	full := l.next(t, 1)[0] == "-"
+	t.Logf("the kernel applies thresholds at once: %v", full)
+	return full
 }
 
 func (n *network) random(t *testing.T, k kind, rnd *rand.Rand) {

@@ -47,7 +47,7 @@ func (n *network) twin(t *testing.T, k kind) *twin {
 	n.serve(t, k.protocol, k.family, n.port)
 	n.make(t, w.service)
 	var err error
-	w.model, err = sched.New(0, w.service, &sched.Settings{ExpireQuiescentTemplate: k.expireQuiescent})
+	w.model, err = sched.New(0, w.service, &sched.Settings{ExpireQuiescentTemplate: k.expireQuiescent, PromptThresholds: k.prompt})
 	must(t, err)
 	return w
 }
