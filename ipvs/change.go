@@ -5,6 +5,7 @@ import "strings"
 // Op is what a [Change] does.
 type Op uint8
 
+// The operations. The zero Op is none.
 const (
 	AddService Op = iota + 1
 	UpdateService

@@ -10,20 +10,20 @@ import (
 // What the kernel would misread, cut or wrap is refused before it is sent;
 // what it refuses by itself is left to it.
 
-func (ch *Change) check() error {
-	if ch.Op == 0 || int(ch.Op) >= len(opCommands) {
-		return fmt.Errorf("%w: %s %d", ErrInvalid, ch.Op, uint8(ch.Op))
+func (c *Change) check() error {
+	if c.Op == 0 || int(c.Op) >= len(opCommands) {
+		return fmt.Errorf("%w: %s %d", ErrInvalid, c.Op, uint8(c.Op))
 	}
-	if err := ch.Service.ServiceKey.check(); err != nil {
+	if err := c.Service.ServiceKey.check(); err != nil {
 		return err
 	}
-	switch ch.Op {
+	switch c.Op {
 	case AddService, UpdateService:
-		return ch.Service.check()
+		return c.Service.check()
 	case AddDestination, UpdateDestination:
-		return ch.Destination.check(ch.Service.AF())
+		return c.Destination.check(c.Service.AF())
 	case DeleteDestination:
-		return checkAddr(ch.Destination.Addr.Addr())
+		return checkAddr(c.Destination.Addr.Addr())
 	}
 	return nil
 }

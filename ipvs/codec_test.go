@@ -15,8 +15,8 @@ import (
 
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-func netmask(t testing.TB, f Family, n int) Netmask {
-	m, err := PrefixMask(f, n)
+func netmask6(t testing.TB, n int) Netmask {
+	m, err := PrefixMask(IPv6, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,11 +31,11 @@ func everyService(t testing.TB) []Service {
 		{ServiceKey: testKey, Scheduler: "wrr", Flags: Persistent | Sched1, Timeout: 300 * time.Second, Netmask: Netmask4([4]byte{255, 255, 255, 0})},
 		{ServiceKey: testKey, Scheduler: "wrr", Flags: Persistent, Timeout: maxPersist * time.Second, Netmask: Netmask4([4]byte{255, 0, 255, 0})},
 		{ServiceKey: v6, Scheduler: "sh", Flags: OnePacket | Sched2, PE: "sip"},
-		{ServiceKey: v6, Scheduler: "fifteen-bytes-a", Netmask: netmask(t, IPv6, 64)},
-		{ServiceKey: v6, Scheduler: "rr", Netmask: netmask(t, IPv6, 1)},
+		{ServiceKey: v6, Scheduler: "fifteen-bytes-a", Netmask: netmask6(t, 64)},
+		{ServiceKey: v6, Scheduler: "rr", Netmask: netmask6(t, 1)},
 		{ServiceKey: AddrService(SCTP, addrPort("0.0.0.0:0")), Scheduler: "none", Flags: 0x80000001},
 		{ServiceKey: MarkService(7, IPv4), Scheduler: "rr"},
-		{ServiceKey: MarkService(1<<32-1, IPv6), Scheduler: "rr", Flags: Persistent, Timeout: time.Second, Netmask: netmask(t, IPv6, 128)},
+		{ServiceKey: MarkService(1<<32-1, IPv6), Scheduler: "rr", Flags: Persistent, Timeout: time.Second, Netmask: netmask6(t, 128)},
 		{ServiceKey: AddrService(253, addrPort("192.0.2.1:65535")), Scheduler: ""},
 	}
 }
@@ -116,7 +116,7 @@ func TestGoldenBytes(t *testing.T) {
 			"50000100" + key4[8:] + "08000600776c6300" + "0c00070001000000ffffffff" + "080008002c010000" + "08000900ffffff00" + "08000b0073697000"},
 		{"delete service", func(e *wire.Encoder) { putChange(e, &Change{DeleteService, service, Destination{}}) }, key4},
 		{"IPv6 netmask", func(e *wire.Encoder) {
-			putService(e, &Service{ServiceKey: MarkService(7, IPv6), Scheduler: "rr", Netmask: netmask(t, IPv6, 64)})
+			putService(e, &Service{ServiceKey: MarkService(7, IPv6), Scheduler: "rr", Netmask: netmask6(t, 64)})
 		}, "38000100" + "060001000a000000" + "0800050007000000" + "0700060072720000" + "0c00070000000000ffffffff" + "0800080000000000" + "0800090040000000"},
 		{"destination", func(e *wire.Encoder) {
 			putChange(e, &Change{AddDestination, service, Destination{Addr: addrPort("10.0.0.1:8080"), Weight: 70000, Upper: 10, Lower: 5}})

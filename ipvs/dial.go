@@ -44,11 +44,12 @@ func Dial(o Options) (*Client, error) {
 		c.timeout = defaultTimeout
 	}
 	var err error
-	if c.timeout < 0 {
+	switch {
+	case c.timeout < 0:
 		err = fmt.Errorf("%w: timeout %s", ErrRange, o.Timeout)
-	} else if o.Netns == "" {
+	case o.Netns == "":
 		c.sock, err = open(o.Alone)
-	} else {
+	default:
 		c.sock, err = openAt(o.Netns, o.Alone)
 	}
 	if err != nil {

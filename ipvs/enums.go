@@ -100,6 +100,8 @@ const (
 // zero value is IPIP.
 type TunnelType uint8
 
+// The encapsulations: IP in IP, generic UDP encapsulation, generic routing
+// encapsulation.
 const (
 	IPIP TunnelType = 0
 	GUE  TunnelType = 1
@@ -119,6 +121,7 @@ func (t *TunnelType) UnmarshalText(b []byte) (err error) {
 // GRE carry. The zero value is none.
 type TunnelFlags uint16
 
+// Csum is a checksum, RemCsum remote checksum offload (GUE only).
 const (
 	Csum    TunnelFlags = 1
 	RemCsum TunnelFlags = 2
@@ -136,6 +139,7 @@ func (f *TunnelFlags) UnmarshalText(b []byte) (err error) {
 // DaemonState is an IP_VS_STATE_*: what a connection sync daemon does.
 type DaemonState uint32
 
+// The states: Master sends, Backup receives.
 const (
 	Master DaemonState = 1
 	Backup DaemonState = 2

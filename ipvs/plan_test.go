@@ -24,14 +24,18 @@ func table(t testing.TB, text string) (out Table) {
 			out = append(out, Entry{Service: s})
 		default:
 			d := Destination{Addr: netip.MustParseAddrPort(f[0])}
-			fmt.Sscan(f[1], &d.Weight)
+			if _, err := fmt.Sscan(f[1], &d.Weight); err != nil {
+				t.Fatal(err)
+			}
 			if len(f) > 2 {
 				if err := d.Method.UnmarshalText([]byte(f[2])); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if len(f) > 3 {
-				fmt.Sscan(f[3], &d.Upper)
+				if _, err := fmt.Sscan(f[3], &d.Upper); err != nil {
+					t.Fatal(err)
+				}
 			}
 			e := &out[len(out)-1]
 			e.Destinations = append(e.Destinations, d)

@@ -29,7 +29,7 @@ type Result struct {
 	Withheld []Change
 }
 
-// Options of [Reconcile]. The zero value makes the kernel's table equal to the
+// ReconcileOptions are those of [Reconcile]. The zero value makes the kernel's table equal to the
 // wanted one.
 type ReconcileOptions struct {
 	// KeepOthers leaves services alone that want does not name. Their

@@ -29,7 +29,6 @@ type script struct {
 	sends    int
 	replies  int
 	closed   bool
-	enc      wire.Encoder
 }
 
 // newScript gives a client of a script.

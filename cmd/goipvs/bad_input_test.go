@@ -150,13 +150,11 @@ func (c *badInput) run(t *testing.T) {
 	if in == nil {
 		in = strings.NewReader("")
 	}
-	exit := 0
-	if c.without == "" { // starting a program takes its time in the lab
-		exit = run(c.args, in, to, &errs)
-	} else {
-		exit = c.start(t, in, to, &errs)
+	start := run
+	if c.without != "" { // starting a program takes its time in the lab
+		start = c.start
 	}
-	if exit != c.exit {
+	if exit := start(c.args, in, to, &errs); exit != c.exit {
 		t.Errorf("exit %d, want %d", exit, c.exit)
 	}
 	want := c.stderr
@@ -175,11 +173,11 @@ func (c *badInput) run(t *testing.T) {
 }
 
 // start runs the program as a process.
-func (c *badInput) start(t *testing.T, in io.Reader, out, errw io.Writer) int {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+func (c *badInput) start(args []string, in io.Reader, out, errw io.Writer) int {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
-	cmd.Args = c.args
+	cmd.Args = args
 	cmd.Env = append(os.Environ(), asProgram+"=1", asCripple+"="+c.without)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, errw
 	if c.without == "proc" {

@@ -20,6 +20,7 @@ func main() {
 	flag.Parse()
 	if err := d.run(ctx, *readme); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop is all that was deferred
 	}
 }

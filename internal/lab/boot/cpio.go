@@ -40,8 +40,8 @@ func writeCPIOEntry(w io.Writer, ino, mode int, name string, data []byte) {
 	fmt.Fprintf(w, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x",
 		ino, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name)+1, 0)
 	fmt.Fprintf(w, "%s\x00%s", name, padding(110+len(name)+1))
-	w.Write(data)
-	io.WriteString(w, padding(len(data)))
+	_, _ = w.Write(data)
+	_, _ = io.WriteString(w, padding(len(data)))
 }
 
 // padding fills up to a multiple of four bytes.

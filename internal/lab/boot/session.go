@@ -36,7 +36,7 @@ func newSession(cmd *exec.Cmd, life *os.File, w wires, o *Options) *session {
 	s.log.open(o.Log)
 	s.copying.Go(func() { s.copies[0].copy(o.Stdout, w.out, s.arrived) })
 	s.copying.Go(func() { s.copies[1].copy(o.Stderr, w.err, s.arrived) })
-	s.copying.Go(func() { io.Copy(&s.log, w.log) })
+	s.copying.Go(func() { _, _ = io.Copy(&s.log, w.log) })
 	return s
 }
 
@@ -98,7 +98,7 @@ func (s *session) report(lines chan<- string) {
 	for in.Scan() {
 		lines <- in.Text()
 	}
-	s.cmd.Wait()
+	_ = s.cmd.Wait() // how the watcher ended is in ProcessState
 	close(lines)
 }
 

@@ -48,7 +48,7 @@ func Watch(args []string) int {
 	}
 	gone := make(chan struct{})
 	go func() {
-		os.NewFile(lifeline, "lifeline").Read(make([]byte, 1))
+		_, _ = os.NewFile(lifeline, "lifeline").Read(make([]byte, 1))
 		close(gone)
 	}()
 	done := make(chan error, 1)

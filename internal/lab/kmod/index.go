@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -119,8 +120,8 @@ func (ix *Index) files(module string) ([]string, bool) {
 
 func backwards(s []string) []string {
 	r := make([]string, 0, len(s))
-	for i := len(s) - 1; i >= 0; i-- {
-		r = append(r, s[i])
+	for _, file := range slices.Backward(s) {
+		r = append(r, file)
 	}
 	return r
 }

@@ -28,7 +28,8 @@ func (e *Encoder) Message(typ, flags uint16, seq uint32, cmd, version uint8) Mar
 	b = native.AppendUint16(b, flags)
 	b = native.AppendUint32(b, seq)
 	b = native.AppendUint32(b, 0) // port: the kernel knows the sender
-	e.Buf = append(b, cmd, version, 0, 0)
+	b = append(b, cmd, version, 0, 0)
+	e.Buf = b
 	return m
 }
 

@@ -9,7 +9,7 @@ func seeds(f *testing.F) {
 	f.Add(e.Buf[16:])
 	f.Add(make([]byte, 40))
 	f.Add([]byte{255, 255, 255, 255})
-	m := reply(-22, flagCapped|flagAckTLVs, 100, text("no good")...)
+	m := reply(-22, flagCapped|flagAckTLVs, 100, noGood()...)
 	f.Add(m.Payload)
 }
 

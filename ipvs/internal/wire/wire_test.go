@@ -139,7 +139,7 @@ func TestMessagesMalformed(t *testing.T) {
 			for it.Next() {
 				n++
 			}
-			if n != tc.n || it.Err() != tc.err || it.Next() {
+			if n != tc.n || !errors.Is(it.Err(), tc.err) || it.Next() {
 				t.Errorf("%d messages, %v; want %d, %v", n, it.Err(), tc.n, tc.err)
 			}
 		})
@@ -172,7 +172,7 @@ func TestAttrsMalformed(t *testing.T) {
 					t.Errorf("type %#x", it.Type())
 				}
 			}
-			if n != tc.n || it.Err() != tc.err || it.Next() {
+			if n != tc.n || !errors.Is(it.Err(), tc.err) || it.Next() {
 				t.Errorf("%d attributes, %v; want %d, %v", n, it.Err(), tc.n, tc.err)
 			}
 		})
@@ -197,7 +197,7 @@ func TestShortValue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			it := NewAttrs(append(attr(4, 1)[:4], attr(8, 2)...))
 			it.Next()
-			if v := read(&it); v != 0 || it.Err() != ErrAttribute {
+			if v := read(&it); v != 0 || !errors.Is(it.Err(), ErrAttribute) {
 				t.Errorf("%d, %v", v, it.Err())
 			}
 			if it.Next() {
@@ -215,10 +215,10 @@ func reply(errno int32, flags uint16, requestLen uint32, rest ...byte) Message {
 	return Message{Type: 2, Flags: flags, Payload: append(p, rest...)}
 }
 
-func text(s string) []byte {
+func noGood() []byte {
 	var e Encoder
 	e.U32(2, 99) // NLMSGERR_ATTR_OFFS
-	e.String(ackMessage, s)
+	e.String(ackMessage, "no good")
 	return e.Buf
 }
 
@@ -232,12 +232,12 @@ func TestErrorReply(t *testing.T) {
 	}{
 		{"ack", reply(0, flagCapped, 100), 0, nil, ""},
 		{"refused", reply(-3, flagCapped, 100), syscall.ESRCH, nil, ""},
-		{"with words", reply(-22, flagCapped|flagAckTLVs, 100, text("no good")...), syscall.EINVAL, nil, "no good"},
-		{"with words after the request", reply(-22, flagAckTLVs, 22, append(make([]byte, 8), text("no good")...)...), syscall.EINVAL, nil, "no good"},
-		{"words without the flag", reply(-22, flagCapped, 100, text("no good")...), syscall.EINVAL, nil, ""},
-		{"request longer than the reply", reply(-22, flagAckTLVs, 100, text("no good")...), syscall.EINVAL, nil, ""},
-		{"request of length 0", reply(-22, flagAckTLVs, 0, text("no good")...), syscall.EINVAL, nil, ""},
-		{"words cut", reply(-22, flagCapped|flagAckTLVs, 100, text("no good")[:13]...), syscall.EINVAL, nil, ""},
+		{"with words", reply(-22, flagCapped|flagAckTLVs, 100, noGood()...), syscall.EINVAL, nil, "no good"},
+		{"with words after the request", reply(-22, flagAckTLVs, 22, append(make([]byte, 8), noGood()...)...), syscall.EINVAL, nil, "no good"},
+		{"words without the flag", reply(-22, flagCapped, 100, noGood()...), syscall.EINVAL, nil, ""},
+		{"request longer than the reply", reply(-22, flagAckTLVs, 100, noGood()...), syscall.EINVAL, nil, ""},
+		{"request of length 0", reply(-22, flagAckTLVs, 0, noGood()...), syscall.EINVAL, nil, ""},
+		{"words cut", reply(-22, flagCapped|flagAckTLVs, 100, noGood()[:13]...), syscall.EINVAL, nil, ""},
 		{"no request", Message{Flags: flagAckTLVs, Payload: native.AppendUint32(nil, ^uint32(21))}, syscall.EINVAL, nil, ""},
 		{"positive", reply(3, flagCapped, 100), 0, ErrShort, ""},
 		{"empty", Message{}, 0, ErrShort, ""},

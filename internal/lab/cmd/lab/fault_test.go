@@ -100,14 +100,14 @@ func startHanging(t *testing.T, tmp string) (pid int, wait func() int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill() })
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || line != "hanging\n" {
 		t.Fatalf("got %q, %v", line, err)
 	}
 	return cmd.Process.Pid, func() int {
-		io.Copy(io.Discard, out)
-		cmd.Wait()
+		_, _ = io.Copy(io.Discard, out)
+		_ = cmd.Wait()
 		return cmd.ProcessState.ExitCode()
 	}
 }

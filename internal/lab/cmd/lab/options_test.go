@@ -42,7 +42,7 @@ func TestOptions(t *testing.T) {
 			for _, key := range []string{"LAB", "LAB_MEMORY", "LAB_CPUS", "LAB_TIMEOUT", "LAB_BOOT_TIMEOUT", "LAB_LOG", "LAB_MODULES"} {
 				t.Setenv(key, "")
 			}
-			for _, kv := range strings.Fields(tt.env) {
+			for kv := range strings.FieldsSeq(tt.env) {
 				key, value, _ := strings.Cut(kv, "=")
 				t.Setenv(key, value)
 			}

@@ -40,7 +40,7 @@ func enter(h *topo.Host, tools string) error {
 // on becomes a command on the named host.
 func on(args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: on HOST COMMAND...")
+		return errors.New("usage: on HOST COMMAND [ARGUMENT...]")
 	}
 	runtime.LockOSThread()
 	ns, err := netns.GetFromName(args[0])
