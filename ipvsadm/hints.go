@@ -41,6 +41,7 @@ func (s *session) hint(c *Command, err error) string {
 		{ipvs.ErrInvalid, notUnicast, "a real server has a unicast address: not multicast, broadcast, 0.0.0.0 or IPv6 link-local"},
 		{ipvs.ErrInvalid, mixedFamilies, "not while a sync daemon runs, for a server of another family than the service"},
 		{ipvs.ErrInvalid, is(ActionAddServer), `is the loopback interface up? IPVS needs it: "ip link set lo up"`},
+		{ipvs.ErrInvalid, is(ActionStartDaemon), "not while a service has a real server of another family; --mcast-group is multicast"},
 		{ipvs.ErrNoDevice, is(ActionStartDaemon), "--mcast-interface names the interface; it is eth0 when not given"},
 		{ipvs.ErrUnsettled, nil, "run it again: what is done stays done"},
 		{ipvs.ErrNoDaemon, nil, `"-L --daemon" shows which run`},
