@@ -50,8 +50,11 @@ const end, endLine = "-L --timeout\n", "Timeout "
 // ask gives the real ipvsadm rules and returns what it says.
 func (r *reader) ask(t *testing.T, rules string) string {
 	t.Helper()
-	_, err := io.WriteString(r.rules, rules+end)
-	must(t, err)
+	wrote := make(chan error, 1)
+	go func() { // it may want to be read before it has read all
+		_, err := io.WriteString(r.rules, rules+end)
+		wrote <- err
+	}()
 	var said strings.Builder
 	for {
 		line, err := r.lines.ReadString('\n')
@@ -59,6 +62,7 @@ func (r *reader) ask(t *testing.T, rules string) string {
 		case err != nil:
 			t.Fatalf("the real ipvsadm ended: %v, after %q", err, said.String()+line)
 		case strings.HasPrefix(line, endLine):
+			must(t, <-wrote)
 			return said.String()
 		}
 		said.WriteString(line)
