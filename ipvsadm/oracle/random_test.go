@@ -20,7 +20,7 @@ var seed = flag.Uint64("seed", 1, "seed of the random tables and command lines")
 // Random tables, each a service with its real servers. Starting a program takes
 // long in the lab, so a hundred go through the programs at once.
 const (
-	batches   = 8 // of each reach
+	batches   = 10 // of each reach
 	batchSize = 100
 )
 
@@ -53,8 +53,8 @@ type tables struct {
 
 // seen is what there is to see of the kernel.
 type seen struct {
-	Table             ipvs.Table // by goipvs
-	Rules, Thresholds string     // by the real ipvsadm, which needs two listings
+	Table ipvs.Table // by goipvs
+	Rules string     // by the real ipvsadm
 }
 
 func (b *tables) try(table ipvs.Table) {
@@ -62,43 +62,70 @@ func (b *tables) try(table ipvs.Table) {
 	sortTable(table)
 	must(b.t, b.k.Flush())
 	must(b.t, b.k.Apply(slices.Values(ipvs.Plan(nil, table))))
-	was, rules := b.look(), b.theirs.save(b.t)
+	was, limits := b.look(), b.thresholds()
 	b.equal("the kernel's table, read back", table, was.Table)
 	saved := b.k.run("goipvs", "", "-Sn")
 	if b.reach == near {
-		b.listings(was, saved.Stdout)
+		b.listings(was.Rules, limits, saved.Stdout)
 	}
 
 	if said := b.theirs.ask(b.t, "-C\n"+saved.Stdout); said != "" {
 		b.t.Errorf("ipvsadm -R of goipvs -S: %s", said)
 	}
-	b.equal("goipvs -S | ipvsadm -R", was, b.look())
+	b.same("goipvs -S | ipvsadm -R", was, b.look())
+	b.equal("thresholds after goipvs -S | ipvsadm -R", b.order(limits), b.order(b.thresholds()))
 	if b.reach == beyond {
 		return
 	}
-	b.k.restore(b.t, "-C\n"+rules)
-	now := b.look()
-	b.equal("ipvsadm -S | goipvs -R", unlimited(was.Table), now.Table)
-	b.equal("ipvsadm -S | goipvs -R", was.Rules, now.Rules)
+	b.k.restore(b.t, "-C\n"+was.Rules)
+	b.same("ipvsadm -S | goipvs -R", seen{unlimited(was.Table), was.Rules}, b.look())
 }
 
+func (b *tables) same(what string, want, got seen) {
+	b.t.Helper()
+	b.equal(what, want.Table, got.Table)
+	b.equal(what+", read by ipvsadm", b.order(want.Rules), b.order(got.Rules))
+}
+
+// order is a text without the order of its lines, where ipvsadm's order depends
+// on that of the rules.
+func (b *tables) order(text string) string {
+	if b.reach > near {
+		return sorted(text)
+	}
+	return text
+}
+
+// look reads once: nobody else writes.
 func (b *tables) look() seen {
 	b.t.Helper()
-	now, err := ipvs.Read(b.k)
+	services, err := b.k.Services()
 	must(b.t, err)
-	sortTable(now.Table)
-	s := seen{now.Table, b.theirs.save(b.t), b.theirs.ask(b.t, "-L -n --thresholds\n")}
-	if b.reach > near { // ipvsadm's order then depends on the order of the rules
-		s.Rules, s.Thresholds = sorted(s.Rules), sorted(s.Thresholds)
+	var t ipvs.Table
+	for _, s := range services {
+		e := ipvs.Entry{Service: s.Service}
+		list, err := b.k.Destinations(s.ServiceKey, nil)
+		must(b.t, err)
+		for _, d := range list {
+			e.Destinations = append(e.Destinations, d.Destination)
+		}
+		t = append(t, e)
 	}
-	return s
+	sortTable(t)
+	return seen{t, b.theirs.save(b.t)}
+}
+
+// thresholds are what the real ipvsadm does not save.
+func (b *tables) thresholds() string {
+	b.t.Helper()
+	return b.theirs.ask(b.t, "-L -n --thresholds\n")
 }
 
 // listings compares what both print of one table, byte for byte.
-func (b *tables) listings(was seen, saved string) {
+func (b *tables) listings(rules, limits, saved string) {
 	b.t.Helper()
-	b.equal("-Sn", was.Rules, thresholds.ReplaceAllString(saved, "$1"))
-	b.equal("-Ln --thresholds", was.Thresholds, b.k.run("ipvsadm", "", "-Ln", "--thresholds").Stdout)
+	b.equal("-Sn", rules, thresholds.ReplaceAllString(saved, "$1"))
+	b.equal("-Ln --thresholds", limits, b.k.run("ipvsadm", "", "-Ln", "--thresholds").Stdout)
 	if b.batch > 0 {
 		return
 	}
