@@ -38,7 +38,14 @@ func InitFunctions() (dir string, err error) {
 	})
 }
 
-// PreparePackages fetches all of the above.
+// Ansible returns a folder with Debian's ansible-core and what of its needs the
+// machine lacks, Python included. It runs beside a lab rather than in one, where
+// Python takes minutes, so that PreparePackages leaves it out.
+func Ansible() (dir string, err error) {
+	return fetched("ansible", func(dir string) error { return unpackWithNeeds(dir, "ansible-core") })
+}
+
+// PreparePackages fetches the packages that tests in the lab want.
 func PreparePackages() error {
 	_, err1 := Ipvsadm()
 	_, err2 := InitFunctions()
