@@ -34,6 +34,32 @@ const (
 	drifted = "-A -t 192.0.2.10:80 -s wlc\n"
 )
 
+// everything is a service for each variable, and rules what goipvs makes of it.
+const (
+	everything = `{"goipvs_services": [
+		{"fwmark": 7, "family": "ipv6", "persistent": 3600, "netmask": "64", "servers": [
+			{"address": "fd09::11", "weight": 0}, {"address": "[fd09::12]:8080", "method": "nat"}]},
+		{"fwmark": 7, "servers": [{"address": "10.9.0.11", "upper": 20, "lower": 10}]},
+		{"vip": "[2001:db8:ffff::10]:443", "scheduler": "mh", "scheduler_flags": ["mh-fallback", "mh-port"], "method": "tunnel", "servers": [
+			{"address": "fd09::11"}, {"address": "fd09::12", "tunnel": "gre", "tunnel_checksum": "none"},
+			{"address": "10.9.0.13", "tunnel": "gue", "tunnel_port": 6080, "tunnel_checksum": "remcsum"}]},
+		{"vip": "192.0.2.55:5060", "protocol": "udp", "engine": "sip", "persistent": 600},
+		{"vip": "192.0.2.56:3868", "protocol": "sctp", "state": "present", "servers": [{"address": "10.9.0.14", "state": "present"}]}]}`
+	everyRule = `-A -t [2001:db8:ffff::10]:443 -s mh -b mh-fallback,mh-port
+-a -t [2001:db8:ffff::10]:443 -r 10.9.0.13:443 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
+-a -t [2001:db8:ffff::10]:443 -r [fd09::11]:443 -i -w 1 --tun-type ipip
+-a -t [2001:db8:ffff::10]:443 -r [fd09::12]:443 -i -w 1 --tun-type gre --tun-nocsum
+-A -u 192.0.2.55:5060 -s wlc -p 600 --pe sip
+-A --sctp-service 192.0.2.56:3868 -s wlc
+-a --sctp-service 192.0.2.56:3868 -r 10.9.0.14:3868 -g -w 1
+-A -f 7 -s wlc
+-a -f 7 -r 10.9.0.11:0 -g -w 1 -x 20 -y 10
+-A -f 7 -6 -s wlc -p 3600 -M 64
+-a -f 7 -6 -r [fd09::11]:0 -g -w 0
+-a -f 7 -6 -r [fd09::12]:8080 -m -w 1
+`
+)
+
 // tables are what the directors balance: lb1 applies, lb2 ensures.
 type tables struct{ LB1, LB2 string }
 
@@ -104,15 +130,23 @@ func (s *story) rules() string {
 
 // setUp sets up directors that have nothing yet.
 func (s *story) setUp() {
-	s.play("check first", only("lb1", "changed"), tables{}, []string{
-		`"-a -t 192.0.2.10:80 -r 10.9.0.11:8080 -m -w 100"`, // what the kernel would be told
-		"+-a -t 192.0.2.10:80 -r 10.9.0.11:8080 -m -w 100",  // what the file would get
-	}, "--check", "--diff", "--limit", "lb1")
+	s.play("check of everything", both("changed"), tables{}, append(quoted(everyRule),
+		"+-A -f 7 -6 -s wlc -p 3600 -M 64", // in lb1's file
+		`"-a -f 7 -6 -r fd09::11 -g -w 0"`, // as lb2 is asked
+	), "--check", "--diff", vars(everything))
 	if exists(s.rulesFile("lb1")) {
 		s.Error("check mode wrote the rules file")
 	}
 	s.play("first run", both("changed"), tables{listed, listed}, nil)
 	s.play("second run", both("ok"), tables{listed, listed}, nil)
+}
+
+// quoted are the rules as Ansible prints a list.
+func quoted(rules string) (lines []string) {
+	for rule := range strings.Lines(rules) {
+		lines = append(lines, `"`+strings.TrimSpace(rule)+`"`)
+	}
+	return lines
 }
 
 // change takes out a server and a service, and on lb1 all that is not listed.
@@ -150,20 +184,26 @@ func (s *story) drift() {
 
 // mistakes change nothing and name what is wrong.
 func (s *story) mistakes() {
-	const service = `{"goipvs_services": [{"vip": "192.0.2.10:80", "servers": [{"address": "10.9.0.11", %s}]}]}`
+	const (
+		words = `{"goipvs_services": [{"vip": "192.0.2.10:80", "fwmark": 1, "schedular": "rr", "servers": [{"address": "10.9.0.11", "method": "natt", "weight": "much"}]}]}`
+		// The first change would be right, the last is not.
+		address = `{"goipvs_services": [{"vip": "192.0.2.10:80", "scheduler": "rr", "servers": [{"address": "10.9.0.300"}]}]}`
+		absent  = `{"goipvs_services": [{"vip": "192.0.2.10:80", "state": "absent"}]}`
+		illegal = "10.9.0.300: illegal real server address"
+	)
 	tests := []struct {
 		name, host, vars string
-		args             []string
 		text             []string
 	}{
-		{"unknown method", "lb1", `"method": "natt"`, nil, []string{"value of method must be one of: nat, dr, tunnel, got: natt"}},
-		{"apply, address", "lb1", `"address": "10.9.0.300"`, nil, []string{"illegal real server address"}},
-		{"ensure, address, checked", "lb2", `"address": "10.9.0.300"`, []string{"--check"}, []string{"illegal real server address"}},
+		{"words", "lb1", words, []string{
+			"got: natt", "schedular. Supported parameters include", "argument 'weight' is of type", "mutually exclusive: vip|fwmark"}},
+		{"apply, address", "lb1", address, []string{illegal}},
+		{"apply, absent service", "lb1", absent, []string{"apply removes services only with goipvs_prune: true"}},
+		{"ensure, address", "lb2", address, []string{illegal}},
 	}
 	before := s.rules()
 	for _, tt := range tests {
-		args := append([]string{"--limit", tt.host, vars(service, tt.vars)}, tt.args...)
-		s.play(tt.name, only(tt.host, "failed"), tables{drifted, left + foreign}, tt.text, args...)
+		s.play(tt.name, only(tt.host, "failed"), tables{drifted, left + foreign}, tt.text, "--limit", tt.host, vars(tt.vars))
 	}
 	if diff := cmp.Diff(before, s.rules()); diff != "" {
 		s.Errorf("mistakes changed the rules file:\n%s", diff)

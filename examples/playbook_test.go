@@ -3,7 +3,6 @@ package examples
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,4 +129,4 @@ func (p *playbook) run(t *testing.T, args ...string) outcome {
 }
 
 // vars is the argument that overrides variables.
-func vars(format string, args ...any) string { return fmt.Sprintf("--extra-vars="+format, args...) }
+func vars(json string) string { return "--extra-vars=" + json }

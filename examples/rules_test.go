@@ -3,6 +3,7 @@ package examples
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -80,6 +81,27 @@ func TestREADME(t *testing.T) {
 	for _, file := range rules(t) {
 		if !strings.Contains(string(text), "]("+file+")") {
 			t.Errorf("README.md does not mention %s", file)
+		}
+	}
+}
+
+// TestVariables: the README of the role explains each of its variables.
+func TestVariables(t *testing.T) {
+	spec, err := os.ReadFile("ansible/roles/goipvs/meta/argument_specs.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("ansible/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^ +(\w+):(?: \{type|\n +(?:short_)?description|\n +type)`).FindAllStringSubmatch(string(spec), -1)
+	if len(names) < 20 {
+		t.Errorf("only %d variables: this test looks for the wrong thing", len(names))
+	}
+	for _, m := range names {
+		if name := m[1]; name != "main" && !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("README.md does not explain %s", name)
 		}
 	}
 }
