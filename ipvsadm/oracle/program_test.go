@@ -72,8 +72,10 @@ func (p *program) names(t *testing.T) {
 // run runs the program in the network namespace of the lab.
 func (p *program) run(t *testing.T, stdin string, args ...string) answer {
 	t.Helper()
-	return p.in(t, func(f func() error) error { return f() }, stdin, args...)
+	return p.in(t, here, stdin, args...)
 }
+
+func here(f func() error) error { return f() }
 
 func (p *program) command(args ...string) *exec.Cmd {
 	cmd := &exec.Cmd{

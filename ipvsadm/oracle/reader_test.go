@@ -21,6 +21,7 @@ type reader struct {
 	rules io.WriteCloser
 	out   *os.File
 	lines *bufio.Reader
+	end   string // the answer to what ended the last question: the timeouts
 }
 
 func (p *program) reader(t *testing.T) *reader {
@@ -44,7 +45,7 @@ func (p *program) reader(t *testing.T) *reader {
 	return r
 }
 
-// end is a command whose answer is one line, and no other's begins like it.
+// end is a command whose answer is one line, and no other answer begins like it.
 const end, endLine = "-L --timeout\n", "Timeout "
 
 // ask gives the real ipvsadm rules and returns what it says.
@@ -63,6 +64,7 @@ func (r *reader) ask(t *testing.T, rules string) string {
 			t.Fatalf("the real ipvsadm ended: %v, after %q", err, said.String()+line)
 		case strings.HasPrefix(line, endLine):
 			must(t, <-wrote)
+			r.end = line
 			return said.String()
 		}
 		said.WriteString(line)
