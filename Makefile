@@ -37,7 +37,7 @@ test-unit: ## the tests that need no kernel of their own
 
 test-kernel: build ## the TestKernel tests, inside the lab's kernel (LAB=uml|qemu|host)
 	bin/lab -prepare
-	$(GO) test -tags $(TAGS) -count=1 -p 2 -run '^TestKernel' -exec '$(CURDIR)/bin/lab' $(LAB_PKGS)
+	$(GO) test -tags $(TAGS) -count=1 -p 2 -timeout 20m -run '^TestKernel' -exec '$(CURDIR)/bin/lab' $(LAB_PKGS)
 	LAB_MODULES=none $(GO) test -tags $(TAGS) -count=1 -run '^TestBareKernel' -exec '$(CURDIR)/bin/lab' ./ipvsadm/oracle
 
 lab: build ## a shell in client-director-servers namespaces inside the lab's kernel

@@ -20,7 +20,7 @@ var seed = flag.Uint64("seed", 1, "seed of the random tables and command lines")
 // Random tables, each a service with its real servers. Starting a program takes
 // long in the lab, so a hundred go through the programs at once.
 const (
-	batches   = 10 // of each reach
+	batches   = 7 // of each reach
 	batchSize = 100
 )
 
@@ -73,7 +73,7 @@ func (b *tables) try(table ipvs.Table) {
 		b.t.Errorf("ipvsadm -R of goipvs -S: %s", said)
 	}
 	b.same("goipvs -S | ipvsadm -R", was, b.look())
-	b.equal("thresholds after goipvs -S | ipvsadm -R", b.order(limits), b.order(b.thresholds()))
+	b.equal("thresholds after goipvs -S | ipvsadm -R", limits, b.thresholds())
 	if b.reach == beyond {
 		return
 	}
@@ -115,9 +115,13 @@ func (b *tables) look() seen {
 	return seen{t, b.theirs.save(b.t)}
 }
 
-// thresholds are what the real ipvsadm does not save.
+// thresholds are what the real ipvsadm lists and does not save. Each listing by
+// it takes its time, so it lists them once where it lists in order.
 func (b *tables) thresholds() string {
 	b.t.Helper()
+	if b.reach > near {
+		return ""
+	}
 	return b.theirs.ask(b.t, "-L -n --thresholds\n")
 }
 
