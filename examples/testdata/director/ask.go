@@ -22,12 +22,11 @@ func ask(dir string, args []string) (status int, err error) {
 	if err := put(name+".request", request{filepath.Base(dir), args, in}); err != nil {
 		return 0, err
 	}
-	defer os.Remove(name + ".request")
 	var a answer
 	if err := await(name+".answer", &a); err != nil {
 		return 0, err
 	}
 	_, err1 := os.Stdout.Write(a.Stdout)
 	_, err2 := os.Stderr.Write(a.Stderr)
-	return a.Status, errors.Join(err1, err2)
+	return a.Status, errors.Join(err1, err2, os.Remove(name+".request"))
 }
