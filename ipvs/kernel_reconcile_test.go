@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/go-cmp/cmp"
@@ -26,6 +27,7 @@ func TestKernelReconcileUnderChurn(t *testing.T) {
 	keeps := ipvs.Destination{Addr: netip.MustParseAddrPort("127.0.0.1:6000"), Weight: 1}
 	apply(t, c, ipvs.Change{Op: ipvs.AddService, Service: stable}, ipvs.Change{Op: ipvs.AddDestination, Service: stable, Destination: keeps})
 	knock(t, stable.Addr)
+	counted(t, c, stable.ServiceKey)
 
 	k := &hasty{Client: c, rude: newRude(t, lasting)}
 	stop := k.rude.everywhere(t)
@@ -56,7 +58,7 @@ func TestKernelReconcileUnderChurn(t *testing.T) {
 	}
 	list, err := c.Destinations(stable.ServiceKey, nil)
 	if err != nil || len(list) != 1 || list[0].Stats.Conns != 1 {
-		t.Errorf("%v, %v: want the one connection from before all changes", list, err)
+		t.Errorf("%+v, %v: want the one connection from before all changes", list, err)
 	}
 }
 
@@ -95,6 +97,25 @@ func knock(t *testing.T, to netip.AddrPort) {
 	defer u.Close()
 	if _, err := u.Write([]byte("knock")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// counted waits until the kernel shows that connection. It adds its counters up
+// every two seconds only (estimation_timer in ip_vs_est.c): what is read sooner
+// lacks the connection, and what is zeroed sooner may show it again.
+func counted(t *testing.T, c *ipvs.Client, k ipvs.ServiceKey) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		list, err := c.Destinations(k, nil)
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		if list[0].Stats.Conns == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("one connection was made, counted are %+v", list[0].Stats)
+		}
 	}
 }
 
