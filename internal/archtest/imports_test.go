@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/lab/cmd/labshell":  {"internal/lab/topo"},
 	"internal/lab/topo":          {"internal/lab"},
 	"internal/lab/topo/topotest": {"internal/lab", "internal/lab/topo"},
+	"sysctl":                     {},
 }
 
 // outside are the modules that a part of the tree may use. The one-shot CLI is
@@ -57,6 +58,9 @@ var outside = []struct{ tree, module string }{
 	{"ipvsadm", "golang.org/x/sys"},
 	{"cmd/goipvs", "golang.org/x/sys"},
 	{"cmd/goipvs", "github.com/urfave/cli/v2"},
+	{"sysctl", "github.com/vishvananda/netlink"},
+	{"sysctl", "github.com/vishvananda/netns"},
+	{"sysctl", "golang.org/x/sys"},
 	{"internal/lab", "github.com/vishvananda/netlink"},
 	{"internal/lab", "github.com/vishvananda/netns"},
 	{"internal/lab", "golang.org/x/sys"},
