@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"cmd/goipvs/verbs":           {"ipvs", "ipvsadm"},
 	"examples":                   {}, // tests only
 	"fullnat/sched":              {"ipvs"},
+	"healthcheck":                {},
 	"ipvs":                       {"ipvs/internal/wire"},
 	"ipvs/internal/wire":         {},
 	"ipvs/ipvstest":              {"ipvs"},
@@ -50,6 +51,7 @@ var allowed = map[string][]string{
 // outside are the modules that a part of the tree may use. The one-shot CLI is
 // started in loops, so what it links is held to the leanest.
 var outside = []struct{ tree, module string }{
+	{"healthcheck", "golang.org/x/sys"},
 	{"ipvs", "github.com/vishvananda/netlink"},
 	{"ipvs", "github.com/vishvananda/netns"},
 	{"ipvs", "golang.org/x/sys"},

@@ -1,0 +1,102 @@
+package healthcheck
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Check says what to ask a server and what to expect. The zero value of a
+// field means the type's default; a field that the type does not use must be
+// zero. docs/checks.md has the table.
+type Check struct {
+	Type        string   // a row of the registry: "connect", "http", ...; see [Types]
+	Port        uint16   // 0: the server's own port
+	Request     string   // what is asked: a path, a query, a name, bytes to send
+	Receive     string   // RE2 expression that the answer must match
+	Status      string   // HTTP: "200-299", "200,204,301-302"
+	VirtualHost string   // HTTP: Host header; also SNI and the name in the certificate unless TLS.ServerName is set
+	Method      string   // HTTP: GET, HEAD, OPTIONS, POST; DNS and others may use it for the record type
+	Login       string   // who logs in
+	Password    string   // a secret: never in transcripts or errors
+	Database    string   // SQL: database; LDAP and others as their row says
+	Secret      string   // RADIUS: shared secret
+	Command     []string // external: argv
+	Via         string   // "" or "real": the real server's address; "path": the VIP, marked with Target.Mark
+	Protocol    string   // "tcp" or "udp" where a type speaks both (dns, sip)
+	Follow      int      // HTTP: redirects to follow on the same server, at most 3; 0: none
+	TLS         TLS
+}
+
+// TLS says how a check that speaks TLS does so. The zero value verifies the
+// certificate against the system's authorities.
+type TLS struct {
+	Mode       string        // "": as the type says; "on"; "starttls"; for types that may speak either
+	ServerName string        // SNI, and the name that the certificate must have; "": VirtualHost, or the server's address
+	CAFile     string        // PEM file of authorities to trust instead of the system's
+	CertFile   string        // PEM file: client certificate
+	KeyFile    string        // PEM file: its key; "": in CertFile
+	Insecure   bool          // take any certificate
+	Warn       time.Duration // warn when the certificate expires within this time; 0: 14 days, negative: never
+}
+
+// Ways a check reaches its server.
+const (
+	ViaReal = "real"
+	ViaPath = "path"
+)
+
+// Key is equal for checks that ask the same in the same way.
+type Key [sha256.Size]byte
+
+// Key returns the check's key.
+func (c Check) Key() Key { return sha256.Sum256(fmt.Appendf(nil, "%#v", c)) }
+
+// Validate says what is wrong with the check, reading the files it names.
+func (c Check) Validate() error {
+	_, err := prepareCheck(c)
+	return err
+}
+
+// kind finds the row of the check's type and holds the check against it.
+func (c Check) kind() (kind, error) {
+	k, ok := kinds[c.Type]
+	if !ok {
+		return kind{}, fmt.Errorf("check type %q is not known (there are %s)", c.Type, strings.Join(Types(), ", "))
+	}
+	for _, field := range c.set() {
+		if !k.mayUse(field) {
+			return kind{}, c.wrong("%s is not used by this type", field)
+		}
+	}
+	switch c.Via {
+	case "", ViaReal, ViaPath:
+		return k, nil
+	}
+	return kind{}, c.wrong(`via is "real" or "path", not %q`, c.Via)
+}
+
+func (c Check) wrong(format string, args ...any) error {
+	return fmt.Errorf("check "+c.Type+": "+format, args...)
+}
+
+// set lists the fields that are not zero, in lower case.
+func (c Check) set() (names []string) {
+	v := reflect.ValueOf(c)
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() {
+			names = append(names, strings.ToLower(v.Type().Field(i).Name))
+		}
+	}
+	return names
+}
+
+// always are the fields that every type has.
+var always = []string{"type", "via"}
+
+func (k kind) mayUse(field string) bool {
+	return slices.Contains(always, field) || slices.Contains(strings.Fields(k.uses), field)
+}

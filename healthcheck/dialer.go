@@ -1,0 +1,176 @@
+package healthcheck
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxBytes is how much all connections of one check may carry, both ways
+// together. A protocol may set itself lower limits.
+const maxBytes = 256 << 10
+
+// A Dialer opens the connections of one check of one server, and is the only
+// way that a protocol reaches the network. They share one deadline, that of the
+// context they were dialed with, and one budget of bytes, and they are closed
+// when the check is over.
+type Dialer struct {
+	Check  Check
+	Target Target
+
+	transcript transcript
+	budget     budget
+	warning    string
+
+	mu    sync.Mutex
+	stage string // what we wait for, for the words of a timeout
+	open  []net.Conn
+}
+
+func newDialer(c Check, t Target) *Dialer {
+	d := &Dialer{Check: c, Target: t, stage: "starting"}
+	d.budget.left.Store(maxBytes)
+	d.transcript.secrets = c.Password != "" || c.Secret != ""
+	return d
+}
+
+// Address is where the check goes: the real server, or the VIP for Via "path".
+func (d *Dialer) Address() netip.AddrPort { return d.Target.address(d.Check) }
+
+// Dial connects to the server. The network is "tcp" or "udp".
+func (d *Dialer) Dial(ctx context.Context, network string) (net.Conn, error) {
+	return d.DialPort(ctx, network, d.Address().Port())
+}
+
+// DialPort connects to another port of the same server, as FTP needs.
+func (d *Dialer) DialPort(ctx context.Context, network string, port uint16) (net.Conn, error) {
+	to := netip.AddrPortFrom(d.Address().Addr(), port)
+	if !to.IsValid() || port == 0 {
+		return nil, ours(fmt.Errorf("no address and port to check (%v)", to))
+	}
+	d.Stage("connecting")
+	start := time.Now()
+	dialer := net.Dialer{Control: d.control, KeepAlive: -1, FallbackDelay: -1, LocalAddr: d.local(network)}
+	raw, err := dialer.DialContext(ctx, network, to.String())
+	if err != nil {
+		d.Note("%s connect to %v: %v", network, to, bare(err))
+		return nil, fmt.Errorf("%s connect to %v: %w", network, to, bare(err))
+	}
+	d.Note("%s connected to %v after %v", network, to, time.Since(start).Round(10*time.Microsecond))
+	d.Stage("waiting for an answer")
+	return d.guard(ctx, raw), nil
+}
+
+// DialContext is Dial in the form that libraries ask for. The address they
+// name is not looked at: a check talks to its own server.
+func (d *Dialer) DialContext(ctx context.Context, network, _ string) (net.Conn, error) {
+	return d.Dial(ctx, network)
+}
+
+// StartTLS begins TLS on a connection of this dialer, as config and the check
+// say; see [Dialer.tlsClient].
+func (d *Dialer) StartTLS(ctx context.Context, c net.Conn, config *tls.Config) (net.Conn, error) {
+	return d.tlsClient(ctx, c, config)
+}
+
+// Note writes a line into the check's transcript. It must hold no secret.
+func (d *Dialer) Note(format string, args ...any) { d.transcript.note(format, args...) }
+
+// Warn tells the operator of something about a server that is well.
+func (d *Dialer) Warn(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.warning = fmt.Sprintf(format, args...)
+}
+
+// Stage says what the check waits for from here on: "timed out while ...".
+func (d *Dialer) Stage(what string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stage = what
+}
+
+// explain gives a check that ran out of time words that say where.
+func (d *Dialer) explain(ctx context.Context, err error) error {
+	var timeout net.Error
+	switch {
+	case err == nil, Judge(err) == Unknown:
+		return err
+	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return ours(fmt.Errorf("check abandoned: %w", ctx.Err()))
+	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.transcript.note("timed out %s", d.stage)
+		return fmt.Errorf("%w %s", ErrTimeout, d.stage)
+	}
+	return err
+}
+
+// control sets what must be set before a socket connects.
+func (d *Dialer) control(_, _ string, c syscall.RawConn) error {
+	if d.Target.Mark == 0 {
+		return nil
+	}
+	var err error
+	if e := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(d.Target.Mark))
+	}); e != nil {
+		return e
+	}
+	if err != nil {
+		return ours(fmt.Errorf("mark the check's packets (needs CAP_NET_ADMIN): %w", err))
+	}
+	return nil
+}
+
+// local is the source address in the network's form, nil when the kernel chooses.
+func (d *Dialer) local(network string) net.Addr {
+	if !d.Target.Source.IsValid() {
+		return nil
+	}
+	from := netip.AddrPortFrom(d.Target.Source, 0)
+	if network == "udp" {
+		return net.UDPAddrFromAddrPort(from)
+	}
+	return net.TCPAddrFromAddrPort(from)
+}
+
+// guard puts a connection under the check's limits.
+func (d *Dialer) guard(ctx context.Context, raw net.Conn) net.Conn {
+	c := &conn{Conn: raw, dialer: d}
+	c.deadline, _ = ctx.Deadline()
+	raw.SetDeadline(c.deadline)
+	c.stop = context.AfterFunc(ctx, func() { raw.Close() })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open = append(d.open, c)
+	return c
+}
+
+func (d *Dialer) close() {
+	d.mu.Lock()
+	open := d.open
+	d.open = nil
+	d.mu.Unlock()
+	for _, c := range open {
+		c.Close()
+	}
+}
+
+// bare is an error of package net without the address, which we say ourselves.
+func bare(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}

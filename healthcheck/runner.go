@@ -1,0 +1,273 @@
+package healthcheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Options of a [Runner]; the zero value works.
+type Options struct {
+	InFlight int           // checks at the same time; 0: 4096, or fewer if files are few
+	Spread   time.Duration // the first checks are spread over this time; 0, or longer than the interval: over the interval
+	// Done, if not nil, is told of every result, from many goroutines at once.
+	// It must not block and not call the runner.
+	Done func(id string, r Result)
+}
+
+// A Runner makes checks again and again, each at its own time, and turns their
+// results into verdicts. Checks that are equal are made once for all of their
+// subjects. Its methods may be called from any goroutine, before, while and
+// after it runs.
+type Runner struct {
+	options Options
+	wake    chan struct{} // something may be due sooner than the timer says
+	changed chan struct{} // Take has something to give
+
+	mu       sync.Mutex
+	subjects map[string]*subject
+	jobs     map[jobKey]*job
+	queue    queue
+	news     map[string]struct{} // subjects changed since the last Take
+	stats    Stats
+	running  sync.WaitGroup
+}
+
+// NewRunner returns a runner with nothing to check.
+func NewRunner(o Options) *Runner {
+	if o.InFlight == 0 {
+		o.InFlight = defaultInFlight()
+	}
+	return &Runner{
+		options:  o,
+		wake:     make(chan struct{}, 1),
+		changed:  make(chan struct{}, 1),
+		subjects: make(map[string]*subject),
+		jobs:     make(map[jobKey]*job),
+		news:     make(map[string]struct{}),
+	}
+}
+
+// Run makes the checks until ctx ends, and returns when the last one has ended.
+func (r *Runner) Run(ctx context.Context) {
+	defer r.running.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-r.wake:
+		}
+		timer.Reset(r.start(ctx))
+	}
+}
+
+// Changed is ready when [Runner.Take] has something to give.
+func (r *Runner) Changed() <-chan struct{} { return r.changed }
+
+// Take returns what became of the subjects whose verdict or warning changed
+// since the last call. However long nobody calls, checks go on and nothing
+// piles up.
+func (r *Runner) Take() []Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]Status, 0, len(r.news))
+	for id := range r.news {
+		if s, ok := r.subjects[id]; ok {
+			out = append(out, s.job.status(id))
+		}
+	}
+	clear(r.news)
+	return out
+}
+
+// Status returns what is known of one subject.
+func (r *Runner) Status(id string) (Status, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, ok := r.subjects[id]
+	if !ok {
+		return Status{}, false
+	}
+	return s.job.status(id), true
+}
+
+// Statuses returns what is known of every subject, in no order.
+func (r *Runner) Statuses() []Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]Status, 0, len(r.subjects))
+	for id, s := range r.subjects {
+		out = append(out, s.job.status(id))
+	}
+	return out
+}
+
+// Replace makes the subjects the ones that are checked: new ones begin, others
+// end, and those whose ID stays keep what is known of them, also when their
+// check is another one now. Files that checks name are read anew. On an error
+// nothing changes.
+func (r *Runner) Replace(subjects []Subject) error { return r.update(subjects, true) }
+
+// Add adds subjects or replaces those of the same ID. On an error nothing changes.
+func (r *Runner) Add(subjects ...Subject) error { return r.update(subjects, false) }
+
+// Remove ends the checks of these subjects.
+func (r *Runner) Remove(ids ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		r.detach(id)
+	}
+}
+
+func (r *Runner) update(subjects []Subject, only bool) error {
+	jobs, err := prepareAll(subjects)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	stay := make(map[string]bool, len(subjects))
+	for i, s := range subjects {
+		stay[s.ID] = true
+		r.attach(s, jobs[i], now)
+	}
+	if only {
+		for id := range r.subjects {
+			if !stay[id] {
+				r.detach(id)
+			}
+		}
+	}
+	r.poke()
+	return nil
+}
+
+// prepareAll returns a job for each subject, or all that is wrong with them.
+func prepareAll(subjects []Subject) ([]*job, error) {
+	jobs := make([]*job, len(subjects))
+	ready := make(map[Key]*prepared)
+	seen := make(map[string]bool, len(subjects))
+	var wrong []error
+	for i, s := range subjects {
+		j, err := newJob(s, ready)
+		if err == nil && seen[s.ID] {
+			err = errors.New("twice in the list")
+		}
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", s.ID, err))
+		}
+		jobs[i], seen[s.ID] = j, true
+	}
+	return jobs, errors.Join(wrong...)
+}
+
+func newJob(s Subject, ready map[Key]*prepared) (*job, error) {
+	if err := s.Schedule.validate(); err != nil {
+		return nil, err
+	}
+	j := &job{key: jobKey{target: s.Target, schedule: s.Schedule.withDefaults()}, index: -1}
+	if s.Probe != nil {
+		j.prepared, j.key.id = foreign(s.Probe), s.ID
+		return j, nil
+	}
+	j.key.check = s.Check.Key()
+	if ready[j.key.check] == nil {
+		p, err := prepareCheck(s.Check)
+		if err != nil {
+			return nil, err
+		}
+		ready[j.key.check] = p
+	}
+	j.prepared = ready[j.key.check]
+	return j, nil
+}
+
+// attach gives a subject its job: an equal one that runs already, or the new one.
+func (r *Runner) attach(s Subject, fresh *job, now time.Time) {
+	old := r.subjects[s.ID]
+	if old != nil && old.job.key == fresh.key {
+		old.job.prepared = fresh.prepared
+		return
+	}
+	j := r.jobs[fresh.key]
+	if j == nil {
+		j = fresh
+		j.health.known, j.health.verdict, j.health.since = s.Start, s.Start, now
+		if old != nil {
+			j.health.known, j.health.verdict, j.health.since = old.job.health.known, old.job.health.verdict, old.job.health.since
+		}
+		r.begin(j, now)
+	}
+	j.prepared = fresh.prepared
+	if old != nil {
+		r.leave(old)
+	}
+	n := &subject{id: s.ID, job: j}
+	r.subjects[s.ID] = n
+	j.subjects = append(j.subjects, n)
+	if j.health.known != Unknown {
+		r.tell(s.ID)
+	}
+}
+
+// begin plans the first check of a job.
+func (r *Runner) begin(j *job, now time.Time) {
+	interval := j.key.schedule.Interval
+	spread := interval
+	if r.options.Spread > 0 {
+		spread = min(spread, r.options.Spread)
+	}
+	at := phase(j.key)
+	j.due = now.Add(time.Duration(at * float64(spread)))
+	j.grid = now.Add(time.Duration(at * float64(interval)))
+	r.jobs[j.key] = j
+	r.queue.add(j)
+}
+
+func (r *Runner) detach(id string) {
+	if s, ok := r.subjects[id]; ok {
+		r.leave(s)
+		delete(r.subjects, id)
+		delete(r.news, id)
+	}
+}
+
+// leave takes a subject from its job, which ends with its last subject.
+func (r *Runner) leave(s *subject) {
+	j := s.job
+	for i, other := range j.subjects {
+		if other == s {
+			j.subjects = append(j.subjects[:i], j.subjects[i+1:]...)
+			break
+		}
+	}
+	if len(j.subjects) > 0 {
+		return
+	}
+	j.gone = true
+	delete(r.jobs, j.key)
+	if j.index >= 0 {
+		r.queue.remove(j)
+	}
+}
+
+func (r *Runner) poke() { signal(r.wake) }
+
+func (r *Runner) tell(id string) {
+	r.news[id] = struct{}{}
+	signal(r.changed)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

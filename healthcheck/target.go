@@ -1,0 +1,26 @@
+package healthcheck
+
+import "net/netip"
+
+// A Target is the server that a check looks at, as part of a virtual service.
+// It is comparable.
+type Target struct {
+	Real     netip.AddrPort // the real server; port 0 only where the check has a port or needs none
+	Virtual  netip.AddrPort // the VIP; the zero value for a service by firewall mark
+	FWMark   uint32         // the service's firewall mark, 0 for none: external checks are told
+	Protocol string         // of the service: "tcp", "udp", "sctp"; external checks are told
+	Mark     uint32         // SO_MARK of the check's packets, 0: none. With Via "path" a service of this mark forwards them
+	Source   netip.Addr     // source address; the zero value leaves it to the kernel
+}
+
+// address is where the check's packets go.
+func (t Target) address(c Check) netip.AddrPort {
+	to := t.Real
+	if c.Via == ViaPath {
+		to = t.Virtual
+	}
+	if c.Port != 0 {
+		to = netip.AddrPortFrom(to.Addr(), c.Port)
+	}
+	return to
+}

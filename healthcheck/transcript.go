@@ -1,0 +1,78 @@
+package healthcheck
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// A transcript holds at most maxTranscript bytes, of each message maxLine.
+const (
+	maxTranscript = 2 << 10
+	maxLine       = 240
+)
+
+// transcript is what a check said and heard, for people: shortened, control
+// characters escaped. Where the check has a secret, only the size of what was
+// sent is told.
+type transcript struct {
+	mu      sync.Mutex
+	text    strings.Builder
+	cut     bool
+	secrets bool
+}
+
+func (t *transcript) note(format string, args ...any) {
+	t.line("* " + clean(fmt.Sprintf(format, args...)))
+}
+
+func (t *transcript) received(p []byte) {
+	if len(p) > 0 {
+		t.line("< " + shorten(p))
+	}
+}
+
+func (t *transcript) sent(p []byte) {
+	switch {
+	case len(p) == 0:
+	case t.secrets:
+		t.line(fmt.Sprintf("> %d bytes", len(p)))
+	default:
+		t.line("> " + shorten(p))
+	}
+}
+
+func (t *transcript) line(s string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.cut:
+	case t.text.Len()+len(s) > maxTranscript:
+		t.text.WriteString("* and so on\n")
+		t.cut = true
+	default:
+		t.text.WriteString(s + "\n")
+	}
+}
+
+// String returns the lines; it stays valid when more are written.
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
+
+func shorten(p []byte) string {
+	if len(p) <= maxLine {
+		return clean(string(p))
+	}
+	return fmt.Sprintf("%s... (%d bytes)", clean(string(p[:maxLine])), len(p))
+}
+
+// clean escapes what a terminal would act on: whoever reads this trusts us,
+// not the server.
+func clean(s string) string {
+	q := strconv.Quote(s)
+	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+}
