@@ -10,7 +10,7 @@ LAB_PKGS  := $$($(GO) list -f '{{if .TestGoFiles}}{{.Dir}} {{.ImportPath}}{{else
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-kernel lab bench fuzz lint install
+.PHONY: help build demo test test-servers test-unit test-kernel lab bench fuzz lint install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,10 @@ demo: build ## balance real connections through a real kernel's IPVS
 
 test: test-unit test-kernel ## everything: unit tests, and the kernel tests in the lab
 
-test-unit: ## the tests that need no kernel of their own
+test-servers: ## install the servers that checks are tested against (Debian's packages, needs root)
+	$(GO) run ./internal/testserver/cmd/testservers
+
+test-unit: test-servers ## the tests that need no kernel of their own
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
 	$(GO) vet -tags $(TAGS) ./...
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) ./...

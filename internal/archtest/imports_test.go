@@ -17,35 +17,37 @@ const module = "github.com/goipvs/goipvs"
 // import outside its tests. A package that is not here has no right to exist
 // yet; give it a row and draw it in docs/architecture.md.
 var allowed = map[string][]string{
-	"cmd/goipvs":                 {"cmd/goipvs/verbs", "ipvs", "ipvsadm"},
-	"cmd/goipvs-verbs":           {"cmd/goipvs/verbs"},
-	"cmd/goipvs/verbs":           {"ipvs", "ipvsadm"},
-	"examples":                   {}, // tests only
-	"fullnat/sched":              {"ipvs"},
-	"healthcheck":                {},
-	"ipvs":                       {"ipvs/internal/wire"},
-	"ipvs/internal/wire":         {},
-	"ipvs/ipvstest":              {"ipvs"},
-	"ipvs/procfs":                {"ipvs"},
-	"ipvs/mobyipvs":              {"ipvs"},
-	"ipvs/schedulers":            {}, // tests only
-	"ipvs/traffic":               {}, // tests only
-	"ipvsadm":                    {"ipvs", "ipvs/procfs"},
-	"ipvsadm/oracle":             {}, // tests only
-	"internal/archtest":          {},
-	"internal/bench":             {"internal/lab/boot"},
-	"internal/demo":              {"internal/lab/topo"},
-	"internal/docgen":            {"cmd/goipvs/verbs", "ipvsadm"},
-	"internal/lab":               {"internal/lab/kmod"},
-	"internal/lab/boot":          {"internal/lab", "internal/lab/guest", "internal/lab/job", "internal/lab/kmod"},
-	"internal/lab/guest":         {"internal/lab", "internal/lab/job", "internal/lab/kmod"},
-	"internal/lab/job":           {},
-	"internal/lab/kmod":          {},
-	"internal/lab/cmd/lab":       {"internal/lab", "internal/lab/boot", "internal/lab/guest", "internal/lab/job"},
-	"internal/lab/cmd/labshell":  {"internal/lab/topo"},
-	"internal/lab/topo":          {"internal/lab"},
-	"internal/lab/topo/topotest": {"internal/lab", "internal/lab/topo"},
-	"sysctl":                     {},
+	"cmd/goipvs":                          {"cmd/goipvs/verbs", "ipvs", "ipvsadm"},
+	"cmd/goipvs-verbs":                    {"cmd/goipvs/verbs"},
+	"cmd/goipvs/verbs":                    {"ipvs", "ipvsadm"},
+	"examples":                            {}, // tests only
+	"fullnat/sched":                       {"ipvs"},
+	"healthcheck":                         {},
+	"ipvs":                                {"ipvs/internal/wire"},
+	"ipvs/internal/wire":                  {},
+	"ipvs/ipvstest":                       {"ipvs"},
+	"ipvs/procfs":                         {"ipvs"},
+	"ipvs/mobyipvs":                       {"ipvs"},
+	"ipvs/schedulers":                     {}, // tests only
+	"ipvs/traffic":                        {}, // tests only
+	"ipvsadm":                             {"ipvs", "ipvs/procfs"},
+	"ipvsadm/oracle":                      {}, // tests only
+	"internal/archtest":                   {},
+	"internal/bench":                      {"internal/lab/boot"},
+	"internal/demo":                       {"internal/lab/topo"},
+	"internal/docgen":                     {"cmd/goipvs/verbs", "ipvsadm"},
+	"internal/lab":                        {"internal/lab/kmod"},
+	"internal/lab/boot":                   {"internal/lab", "internal/lab/guest", "internal/lab/job", "internal/lab/kmod"},
+	"internal/lab/guest":                  {"internal/lab", "internal/lab/job", "internal/lab/kmod"},
+	"internal/lab/job":                    {},
+	"internal/lab/kmod":                   {},
+	"internal/lab/cmd/lab":                {"internal/lab", "internal/lab/boot", "internal/lab/guest", "internal/lab/job"},
+	"internal/lab/cmd/labshell":           {"internal/lab/topo"},
+	"internal/lab/topo":                   {"internal/lab"},
+	"internal/lab/topo/topotest":          {"internal/lab", "internal/lab/topo"},
+	"internal/testserver":                 {},
+	"internal/testserver/cmd/testservers": {"internal/testserver"},
+	"sysctl":                              {},
 }
 
 // outside are the modules that a part of the tree may use. The one-shot CLI is

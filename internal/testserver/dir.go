@@ -1,0 +1,78 @@
+package testserver
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Dir makes a folder for a server, with these files in it, which any user may
+// read. Its path is short enough for sockets. It goes with the test.
+func Dir(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "goipvs-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		Write(t, filepath.Join(dir, name), text)
+	}
+	return dir
+}
+
+// Write writes a file, and the folders above it.
+func Write(t testing.TB, file, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Give makes a folder and all that is in it a user's, where we may.
+func Give(t testing.TB, dir, name string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return
+	}
+	uid, gid := ids(t, name)
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, gid)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Port finds a port of 127.0.0.1 that is free for TCP and UDP. Between this and
+// the server's start somebody else could take it; ports given out are not
+// repeated soon.
+func Port(t testing.TB) uint16 {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().(*net.TCPAddr)
+		u, err := net.ListenPacket("udp4", addr.String())
+		l.Close()
+		if err != nil {
+			continue
+		}
+		u.Close()
+		return uint16(addr.Port)
+	}
+	t.Fatal("testserver: no free port")
+	return 0
+}

@@ -1,0 +1,115 @@
+package testserver
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Packages are all that the tests of this repository need, for [Install].
+var Packages = []string{
+	"haproxy", "iputils-ping", "nghttp2-server", "nginx-light", "openssl", "tinyproxy-bin",
+}
+
+// Need fails the test unless the packages are installed. As root it installs
+// what is missing.
+func Need(t testing.TB, packages ...string) {
+	t.Helper()
+	for _, p := range packages {
+		if !slices.Contains(Packages, p) {
+			t.Fatalf("testserver: package %s is not in testserver.Packages", p)
+		}
+	}
+	if err := Install(packages...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Install installs the packages that are missing, without starting anything.
+// Only one process at a time does so.
+func Install(packages ...string) error {
+	lacking := missing(packages)
+	if len(lacking) == 0 {
+		return nil
+	}
+	if os.Getuid() != 0 {
+		return fmt.Errorf("testserver: %s not installed: run `make test-servers` as root, once", strings.Join(lacking, ", "))
+	}
+	release, err := lock(filepath.Join(os.TempDir(), "goipvs-testserver.lock"))
+	if err != nil {
+		return err
+	}
+	defer release()
+	if lacking = missing(packages); len(lacking) == 0 {
+		return nil
+	}
+	return install(lacking)
+}
+
+func missing(packages []string) (lacking []string) {
+	for _, p := range packages {
+		out, err := exec.Command("dpkg-query", "-W", "-f=${db:Status-Status}", p).Output()
+		if err != nil || string(out) != "installed" {
+			lacking = append(lacking, p)
+		}
+	}
+	return lacking
+}
+
+func install(packages []string) error {
+	undo, err := forbidServices("/usr/sbin/policy-rc.d")
+	if err != nil {
+		return err
+	}
+	defer undo()
+	args := append([]string{"install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}, packages...)
+	if err = apt(args...); err == nil {
+		return nil
+	}
+	if err := apt("update"); err != nil {
+		return err
+	}
+	return apt(args...)
+}
+
+func apt(args ...string) error {
+	cmd := exec.Command("apt-get", args...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("testserver: apt-get %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// forbidServices keeps the packages' scripts from starting their daemons, by
+// the file that Debian's invoke-rc.d asks. One that is there already is kept.
+func forbidServices(file string) (undo func(), err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if errors.Is(err, os.ErrExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("testserver: %w", err)
+	}
+	_, err = f.WriteString("#!/bin/sh\nexit 101\n")
+	return func() { os.Remove(file) }, errors.Join(err, f.Close())
+}
+
+// lock waits for a lock that the kernel drops when its holder dies.
+func lock(file string) (release func(), err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("testserver: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("testserver: lock %s: %w", file, err)
+	}
+	return func() { f.Close() }, nil
+}
