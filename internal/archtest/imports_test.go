@@ -19,7 +19,7 @@ const module = "github.com/goipvs/goipvs"
 var allowed = map[string][]string{
 	"cmd/goipvs":                          {"cmd/goipvs/verbs", "ipvs", "ipvsadm"},
 	"cmd/goipvs-verbs":                    {"cmd/goipvs/verbs"},
-	"cmd/goipvs/verbs":                    {"ipvs", "ipvsadm"},
+	"cmd/goipvs/verbs":                    {"ipvs", "ipvsadm", "sysctl", "sysctl/realserver", "sysctl/record", "sysctl/vip"},
 	"examples":                            {}, // tests only
 	"fullnat/sched":                       {"ipvs"},
 	"healthcheck":                         {},
@@ -48,6 +48,9 @@ var allowed = map[string][]string{
 	"internal/testserver":                 {},
 	"internal/testserver/cmd/testservers": {"internal/testserver"},
 	"sysctl":                              {},
+	"sysctl/vip":                          {},
+	"sysctl/record":                       {},
+	"sysctl/realserver":                   {"sysctl", "sysctl/record", "sysctl/vip"},
 }
 
 // outside are the modules that a part of the tree may use. The one-shot CLI is
