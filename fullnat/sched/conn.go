@@ -2,6 +2,7 @@ package sched
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -46,6 +47,28 @@ func (s *Service) Choose(now time.Duration, client, virtual netip.AddrPort) (Cho
 	}
 	d := s.scheduler.choose(client, virtual)
 	return Choice{Server: d}, d != nil
+}
+
+// ChooseOther picks a server for a connection whose choice turned out not to
+// answer: as Choose does, but neither a template nor a server of tried counts.
+// The kernel has no such thing.
+func (s *Service) ChooseOther(now time.Duration, client, virtual netip.AddrPort, tried []*Server) (Choice, bool) {
+	s.Advance(now)
+	var was uint64
+	for i, d := range tried {
+		if d.overloaded {
+			was |= 1 << i
+		}
+		d.overloaded = true
+	}
+	other := s.scheduler.choose(client, virtual)
+	for i, d := range slices.Backward(tried) { // a server that is there twice
+		d.overloaded = was&(1<<i) != 0
+	}
+	if slices.Contains(tried, other) { // of a scheduler that does not mind overload
+		other = nil
+	}
+	return Choice{Server: other}, other != nil
 }
 
 // Bind counts the connection, as inactive until a state says otherwise, and

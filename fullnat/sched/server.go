@@ -12,6 +12,9 @@ import (
 //
 // All integers have the kernel's widths, so that they wrap where its wrap.
 type Server struct {
+	// Data is the caller's.
+	Data any
+
 	weight     int32
 	active     int32
 	inactive   int32

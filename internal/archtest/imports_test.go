@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"cmd/goipvs-verbs":                    {"cmd/goipvs/verbs"},
 	"cmd/goipvs/verbs":                    {"ipvs", "ipvsadm", "sysctl", "sysctl/realserver", "sysctl/record", "sysctl/vip"},
 	"examples":                            {}, // tests only
+	"fullnat":                             {"fullnat/sched", "ipvs"},
 	"fullnat/sched":                       {"ipvs"},
 	"healthcheck":                         {},
 	"ipvs":                                {"ipvs/internal/wire"},
@@ -63,6 +64,7 @@ var outside = []struct{ tree, module string }{
 	{"ipvs/ipvstest", "github.com/google/go-cmp"}, // its suite is test code
 	{"ipvs/mobyipvs", "github.com/moby/ipvs"},
 	{"ipvsadm", "golang.org/x/sys"},
+	{"fullnat", "golang.org/x/sys"},
 	{"cmd/goipvs", "golang.org/x/sys"},
 	{"cmd/goipvs", "github.com/urfave/cli/v2"},
 	{"sysctl", "github.com/vishvananda/netlink"},

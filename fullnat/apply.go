@@ -1,0 +1,215 @@
+package fullnat
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/goipvs/goipvs/fullnat/sched"
+	"github.com/goipvs/goipvs/ipvs"
+	"golang.org/x/sys/unix"
+)
+
+// ErrClosed is what a closed engine answers.
+var ErrClosed = errors.New("engine is closed")
+
+// Apply makes the engine serve exactly the services of want. Connections of
+// what stays are not disturbed; those of removed servers and services finish,
+// or are cut if so configured. Services are taken one by one: those that fail
+// are in the error, which joins one *OpError for each, and stay as they were.
+func (e *Engine) Apply(want []Service) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return &OpError{Op: "apply", Err: ErrClosed}
+	}
+	var errs []error
+	keys := map[ipvs.ServiceKey]bool{}
+	for i := range want {
+		w := &want[i]
+		switch err := w.check(); {
+		case err != nil:
+			errs = append(errs, opError("apply service", w.ServiceKey, err))
+		case keys[w.ServiceKey]:
+			errs = append(errs, opError("apply service", w.ServiceKey, ipvs.ErrExists))
+		case e.services[w.ServiceKey] == nil:
+			errs = append(errs, opError("add service", w.ServiceKey, e.add(w)))
+		default:
+			errs = append(errs, opError("update service", w.ServiceKey, e.update(e.services[w.ServiceKey], w)))
+		}
+		keys[w.ServiceKey] = true
+	}
+	for k, svc := range e.services {
+		if !keys[k] {
+			e.remove(svc)
+		}
+	}
+	e.dropInherited()
+	return errors.Join(errs...)
+}
+
+// add makes a service, its servers first, and then listens for it.
+func (e *Engine) add(w *Service) error {
+	model, err := sched.New(e.clock(), w.Service, e.scheduling)
+	if err != nil {
+		return err
+	}
+	svc := &service{
+		key: w.ServiceKey, sched: model,
+		servers: map[netip.AddrPort]*server{}, locals: map[netip.Addr]*local{},
+	}
+	if err := e.update(svc, w); err != nil {
+		return err
+	}
+	fds, err := e.listenAll(w.ServiceKey)
+	if err != nil {
+		return err
+	}
+	e.services[w.ServiceKey] = svc
+	for i, fd := range fds {
+		e.loops[i%len(e.loops)].do(func(l *loop) { l.serve(svc, fd) })
+	}
+	return nil
+}
+
+// listenAll opens a socket for each loop, all or none. Inherited ones are all
+// used, also more than there are loops: closing one would reset the connections
+// in its queue.
+func (e *Engine) listenAll(k ipvs.ServiceKey) ([]int32, error) {
+	fds := e.inherited[k]
+	for len(fds) < len(e.loops) {
+		fd, err := openListener(k)
+		if err != nil {
+			for _, fd := range fds[len(e.inherited[k]):] {
+				sysClose(fd)
+			}
+			return nil, err
+		}
+		fds = append(fds, fd)
+	}
+	delete(e.inherited, k)
+	return fds, nil
+}
+
+func (e *Engine) dropInherited() {
+	for k, fds := range e.inherited {
+		for _, fd := range fds {
+			unix.Close(int(fd))
+		}
+		delete(e.inherited, k)
+	}
+}
+
+// update brings a service's options, scheduler and servers to what is wanted.
+func (e *Engine) update(svc *service, w *Service) error {
+	if err := e.configure(svc, w); err != nil {
+		return err
+	}
+	set := e.settingsOf(svc, w)
+	svc.settings.Store(set)
+	cut := e.updateServers(svc, w)
+	svc.want = *w
+	svc.want.Destinations = slices.Clone(w.Destinations)
+	svc.want.Options.Locals = slices.Clone(w.Options.Locals)
+	for _, d := range cut {
+		e.cut(func(c *conn) bool { return c.dst == d })
+	}
+	return nil
+}
+
+func (e *Engine) configure(svc *service, w *Service) error {
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	return svc.sched.Update(e.clock(), w.Service)
+}
+
+// settingsOf keeps the LIPs that were there, with their counts.
+func (e *Engine) settingsOf(svc *service, w *Service) *settings {
+	o := &w.Options
+	s := &settings{
+		proxy: o.ProxyProtocol, connect: o.connectSeconds(), retries: o.retries(),
+		maxConns: int64(o.MaxConns), onePacket: w.Flags&ipvs.OnePacket != 0,
+	}
+	for _, a := range o.Locals {
+		lip := svc.locals[a]
+		if lip == nil {
+			lip = newLocal(a, len(e.loops))
+			svc.locals[a] = lip
+		}
+		if a.Is4() {
+			s.locals4 = append(s.locals4, lip)
+		} else {
+			s.locals6 = append(s.locals6, lip)
+		}
+	}
+	return s
+}
+
+// updateServers adds and raises first, so that no connection finds fewer
+// servers than both ends have. It returns the servers whose connections are to
+// be cut. What was checked before cannot fail.
+func (e *Engine) updateServers(svc *service, w *Service) (cut []*server) {
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	now, wanted := e.clock(), map[netip.AddrPort]bool{}
+	for _, d := range w.Destinations {
+		wanted[d.Addr] = true
+		if svc.sched.Server(d.Addr) == nil {
+			e.addServer(svc, d)
+		}
+	}
+	for _, lower := range []bool{false, true} {
+		for _, d := range w.Destinations {
+			have := svc.sched.Server(d.Addr)
+			if have == nil || have.Destination() == d || (d.Weight < have.Destination().Weight) != lower {
+				continue
+			}
+			_ = svc.sched.UpdateServer(now, d)
+		}
+	}
+	for _, d := range svc.order {
+		if !wanted[d.addr] && !d.removed {
+			d.removed = true
+			_ = svc.sched.DeleteServer(now, d.addr)
+			if w.Options.CutRemoved {
+				cut = append(cut, d)
+			}
+		}
+	}
+	svc.order = slices.DeleteFunc(svc.order, func(d *server) bool { return d.removed })
+	return cut
+}
+
+// addServer finds a server that came back as it was, with its connections.
+func (e *Engine) addServer(svc *service, d ipvs.Destination) {
+	ours := svc.servers[d.Addr]
+	if ours == nil {
+		ours = newServer(d, svc.key.Addr, len(e.loops))
+		svc.servers[d.Addr] = ours
+	}
+	if svc.sched.AddServer(e.clock(), d) != nil {
+		return
+	}
+	ours.removed = false
+	svc.sched.Server(d.Addr).Data = ours
+	svc.order = append(svc.order, ours)
+}
+
+func (e *Engine) remove(svc *service) {
+	delete(e.services, svc.key)
+	e.all(func(l *loop) { l.unserve(svc) })
+	if svc.want.Options.CutRemoved {
+		e.cut(func(c *conn) bool { return c.svc == svc })
+	}
+}
+
+// cut resets the connections that match.
+func (e *Engine) cut(match func(*conn) bool) {
+	e.all(func(l *loop) {
+		for i := range l.conns.used {
+			if c := l.conns.at(i); c.gen%2 == 1 && match(c) {
+				l.abort(c)
+			}
+		}
+	})
+}

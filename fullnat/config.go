@@ -1,0 +1,148 @@
+package fullnat
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// Service is a full NAT service as it is wanted: what IPVS knows of it, its
+// real servers, and what only full NAT has. The engine serves TCP and UDP
+// services with an address and a port; others are errors.
+type Service struct {
+	ipvs.Service
+	Destinations []ipvs.Destination
+	Options      Options
+}
+
+// Options are what IPVS has no words for. The zero value works: source
+// addresses are the kernel's choice and no header is sent.
+type Options struct {
+	// Locals are the LIPs, the source addresses towards the real servers. Those
+	// of a server's family are used for it; with none of that family the kernel
+	// chooses one by its routes.
+	Locals []netip.Addr
+	// ProxyProtocol tells real servers the client's address in a header before
+	// the client's data.
+	ProxyProtocol ProxyProtocol
+	// ConnectTimeout is how long one server has to accept a connection, rounded
+	// up to whole seconds; 0 is 3 s.
+	ConnectTimeout time.Duration
+	// Retries is how many other servers are tried after a connect failed; -1 is
+	// none, 0 is 2.
+	Retries int
+	// CutRemoved resets the connections of a server that is removed; false lets
+	// them finish.
+	CutRemoved bool
+	// MaxConns is how many connections, or UDP sessions, the service may have
+	// at a time; more wait to be accepted. 0 is as many as there can be file
+	// descriptors.
+	MaxConns int
+}
+
+// ProxyProtocol is a version of the PROXY protocol (HAProxy's
+// proxy-protocol.txt). The zero value is none.
+type ProxyProtocol uint8
+
+// The headers there are: v1 is text and for TCP only, v2 binary.
+const (
+	NoProxy ProxyProtocol = iota
+	ProxyV1
+	ProxyV2
+)
+
+func (p ProxyProtocol) String() string {
+	switch p {
+	case ProxyV1:
+		return "v1"
+	case ProxyV2:
+		return "v2"
+	}
+	return ""
+}
+
+// MarshalText gives the configuration's words: nothing, v1, v2.
+func (p ProxyProtocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText also takes disable, the word of dpvs.
+func (p *ProxyProtocol) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "", "disable":
+		*p = NoProxy
+	case "v1":
+		*p = ProxyV1
+	case "v2":
+		*p = ProxyV2
+	default:
+		return fmt.Errorf("proxy protocol %q: want v1 or v2", b)
+	}
+	return nil
+}
+
+const (
+	defaultConnectTimeout = 3 * time.Second
+	defaultRetries        = 2
+)
+
+func (o *Options) connectSeconds() uint32 {
+	d := o.ConnectTimeout
+	if d <= 0 {
+		d = defaultConnectTimeout
+	}
+	return uint32((d + time.Second - 1) / time.Second)
+}
+
+func (o *Options) retries() int {
+	if o.Retries == 0 {
+		return defaultRetries
+	}
+	return max(o.Retries, 0)
+}
+
+// ErrUnsupported is a service that user space cannot serve.
+var ErrUnsupported = errors.New("not possible in user space")
+
+// check tells what is wrong with a service, before anything is done.
+func (s *Service) check() error {
+	switch {
+	case s.FWMark != 0:
+		return fmt.Errorf("%w: a firewall mark has no address to listen on", ErrUnsupported)
+	case s.Protocol != ipvs.TCP && s.Protocol != ipvs.UDP:
+		return fmt.Errorf("%w: protocol %s", ErrUnsupported, s.Protocol)
+	case !s.Addr.Addr().IsValid():
+		return fmt.Errorf("%w: no address", ipvs.ErrInvalid)
+	case s.Addr.Port() == 0:
+		return fmt.Errorf("%w: port 0 stands for all ports", ErrUnsupported)
+	case s.PE != "":
+		return fmt.Errorf("%w: persistence engine %s", ErrUnsupported, s.PE)
+	case s.Options.ProxyProtocol == ProxyV1 && s.Protocol == ipvs.UDP:
+		return fmt.Errorf("%w: PROXY v1 is for TCP, use v2", ipvs.ErrInvalid)
+	}
+	return s.checkAddresses()
+}
+
+func (s *Service) checkAddresses() error {
+	seen := map[netip.AddrPort]bool{}
+	for _, d := range s.Destinations {
+		switch {
+		case !d.Addr.Addr().IsValid():
+			return fmt.Errorf("server without an address: %w", ipvs.ErrInvalid)
+		case d.Method != ipvs.FullNAT && d.Method != ipvs.NAT:
+			return fmt.Errorf("server %s: %w: forwarding by %s", d.Addr, ErrUnsupported, d.Method)
+		case seen[d.Addr]:
+			return fmt.Errorf("server %s: %w", d.Addr, ipvs.ErrExists)
+		}
+		seen[d.Addr] = true
+	}
+	locals := map[netip.Addr]bool{}
+	for _, a := range s.Options.Locals {
+		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || locals[a] {
+			return fmt.Errorf("local address %s: %w", a, ipvs.ErrInvalid)
+		}
+		locals[a] = true
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package fullnat
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat/sched"
+	"github.com/goipvs/goipvs/ipvs"
+	"golang.org/x/sys/unix"
+)
+
+// Config is how an engine works as a whole. The zero value works.
+type Config struct {
+	// Loops is how many event loops there are, each a busy thread under load;
+	// 0 is one for each CPU that the process may use.
+	Loops int
+	// Unpinned lets the kernel move the loops' threads between CPUs.
+	Unpinned bool
+	// Reserve is how many file descriptors of the process's limit are not for
+	// connections; 0 is 256.
+	Reserve int
+	// Scheduling are the settings that schedulers share with the kernel's
+	// variables; nil is the kernel's defaults.
+	Scheduling *sched.Settings
+	// Inherited are listening sockets from Engine.Listeners of a process before
+	// this one, by exec or from systemd's store. The first Apply uses those of
+	// the services that it is asked for and closes the others. The engine owns
+	// the files.
+	Inherited []*os.File
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Engine is the user-space data plane. All methods may be called by several
+// goroutines; none of them stops traffic.
+type Engine struct {
+	log        *slog.Logger
+	pin        bool
+	limit      int64 // connections
+	scheduling *sched.Settings
+	began      time.Time
+	skew       atomic.Int64 // added to the clock, by tests
+	conns      atomic.Int64
+	idle       struct{ tcp, fin, udp atomic.Uint32 } // seconds
+
+	loops []*loop
+	done  sync.WaitGroup
+
+	mu        sync.Mutex
+	services  map[ipvs.ServiceKey]*service
+	inherited map[ipvs.ServiceKey][]int32
+	timeouts  ipvs.Timeouts
+	closed    bool
+	quit      chan struct{}
+}
+
+// New starts an engine without services. It raises GOMAXPROCS to one more than
+// there are loops, which the control plane needs to be heard under load. Close
+// ends it.
+func New(c Config) (*Engine, error) {
+	e := &Engine{
+		log: c.Log, pin: !c.Unpinned, scheduling: c.Scheduling, began: time.Now(),
+		services: map[ipvs.ServiceKey]*service{}, quit: make(chan struct{}),
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.scheduling == nil {
+		e.scheduling = &sched.Settings{}
+	}
+	e.setTimeouts(ipvs.Timeouts{})
+	e.limit = descriptors(c.Reserve)
+	e.inherited = inherit(c.Inherited)
+	n := c.Loops
+	if n <= 0 {
+		n = cpus()
+	}
+	if err := e.openLoops(n); err != nil {
+		return nil, &OpError{Op: "start", Err: err}
+	}
+	if runtime.GOMAXPROCS(0) < n+1 {
+		runtime.GOMAXPROCS(n + 1)
+	}
+	for _, l := range e.loops {
+		e.done.Go(l.run)
+	}
+	e.done.Go(e.estimate)
+	return e, nil
+}
+
+func (e *Engine) openLoops(n int) error {
+	for i := range n {
+		l := &loop{engine: e, id: i}
+		if err := l.open(); err != nil {
+			for _, l := range e.loops {
+				l.shut()
+			}
+			return err
+		}
+		e.loops = append(e.loops, l)
+	}
+	return nil
+}
+
+// Close ends all connections with a RST and the engine. See Drain for a kinder
+// way.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	was := e.closed
+	e.closed = true
+	e.mu.Unlock()
+	if !was {
+		close(e.quit)
+		for _, l := range e.loops {
+			l.do(func(l *loop) { l.stop = true })
+		}
+	}
+	e.done.Wait()
+}
+
+// all runs f in every loop and waits until it has run everywhere. An engine
+// that is closed runs nothing.
+func (e *Engine) all(f func(*loop)) {
+	if e.closed {
+		return
+	}
+	var wg sync.WaitGroup
+	for _, l := range e.loops {
+		wg.Add(1)
+		l.do(func(l *loop) { f(l); wg.Done() })
+	}
+	wg.Wait()
+}
+
+func (e *Engine) clock() time.Duration {
+	return time.Since(e.began) + time.Duration(e.skew.Load())
+}
+
+func (e *Engine) atLimit() bool { return e.conns.Load() >= e.limit }
+
+// Limit is how many connections there can be at a time, by the process's limit
+// of file descriptors.
+func (e *Engine) Limit() int { return int(e.limit) }
+
+// descriptors is how many connections the limit of file descriptors allows, at
+// two for each.
+func descriptors(reserve int) int64 {
+	if reserve <= 0 {
+		reserve = 256
+	}
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+		r.Cur = 1024
+	}
+	return max((int64(min(r.Cur, 1<<30))-int64(reserve))/2, 1)
+}
+
+func cpus() int {
+	var may unix.CPUSet
+	if unix.SchedGetaffinity(0, &may) != nil {
+		return runtime.NumCPU()
+	}
+	return max(may.Count(), 1)
+}
+
+// SetTimeouts sets what "ipvsadm --set" does: how long a connection may be idle
+// while it is open, after a FIN, and a UDP session. What is zero stays as it
+// is, at first the kernel's defaults. They count at once.
+func (e *Engine) SetTimeouts(t ipvs.Timeouts) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.setTimeouts(t)
+	e.all(func(l *loop) { l.rearmAll() })
+}
+
+func (e *Engine) setTimeouts(t ipvs.Timeouts) {
+	set := func(have *time.Duration, want time.Duration) {
+		if want > 0 {
+			*have = want
+		}
+	}
+	set(&e.timeouts.TCP, t.TCP)
+	set(&e.timeouts.TCPFin, t.TCPFin)
+	set(&e.timeouts.UDP, t.UDP)
+	seconds := func(p ipvs.Protocol, st sched.State) uint32 {
+		return uint32(sched.Lifetime(p, st, e.timeouts) / time.Second)
+	}
+	e.idle.tcp.Store(seconds(ipvs.TCP, sched.Established))
+	e.idle.fin.Store(seconds(ipvs.TCP, sched.FinWait))
+	e.idle.udp.Store(seconds(ipvs.UDP, sched.None))
+}
+
+// Timeouts are the idle timeouts that count now.
+func (e *Engine) Timeouts() ipvs.Timeouts {
+	sec := func(n uint32) time.Duration { return time.Duration(n) * time.Second }
+	return ipvs.Timeouts{TCP: sec(e.idle.tcp.Load()), TCPFin: sec(e.idle.fin.Load()), UDP: sec(e.idle.udp.Load())}
+}
+
+func (l *loop) rearmAll() {
+	for i := range l.conns.used {
+		if c := l.conns.at(i); c.gen%2 == 1 {
+			l.rearm(c)
+		}
+	}
+}
+
+// inherit tells what each socket listens to; what is none of ours is closed.
+func inherit(files []*os.File) map[ipvs.ServiceKey][]int32 {
+	m := map[ipvs.ServiceKey][]int32{}
+	for _, f := range files {
+		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		f.Close()
+		if err != nil {
+			continue
+		}
+		if k, ok := listensTo(int32(fd)); ok {
+			_ = unix.SetNonblock(fd, true)
+			m[k] = append(m[k], int32(fd))
+		} else {
+			unix.Close(fd)
+		}
+	}
+	return m
+}
+
+func listensTo(fd int32) (ipvs.ServiceKey, bool) {
+	var a sockaddr
+	proto, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil || sysSockname(fd, &a) != noErr || !a.addrPort().IsValid() {
+		return ipvs.ServiceKey{}, false
+	}
+	if proto == unix.IPPROTO_TCP {
+		if on, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
+			return ipvs.ServiceKey{}, false
+		}
+	}
+	return ipvs.AddrService(ipvs.Protocol(proto), a.addrPort()), true
+}
+
+var _ netip.AddrPort

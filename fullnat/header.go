@@ -1,0 +1,3 @@
+package fullnat
+
+func (l *loop) sendHeader(c *conn) bool { return true }

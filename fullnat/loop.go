@@ -1,0 +1,250 @@
+package fullnat
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// loop is one event loop: a thread of its own that waits on an epoll of its own
+// for the connections it accepted itself, with sockets, memory and timers of
+// its own. Nothing in it waits for another loop, and a connection costs it no
+// goroutine, channel, map entry or allocation.
+type loop struct {
+	engine *Engine
+	id     int
+	seed   uint32
+	epoll  int32
+	bell   int32 // eventfd
+	thread atomic.Int32
+	events [256]unix.EpollEvent
+
+	// The mailbox: how the control plane has things done in the loop.
+	mu   sync.Mutex
+	mail []func(*loop)
+
+	now  time.Duration // since the engine began
+	sec  uint32        // the same in whole seconds
+	stop bool
+
+	conns     connSlab
+	wheel     wheel
+	expire    func(int32)
+	ghosts    [2]ghostQueue
+	scratch   *buffer
+	buffers   []*buffer
+	pipes     []*pipe
+	again     []ref // sides with more to do than a budget allows
+	doing     []ref
+	aborting  []ref // connections to reset when what was sent is on the wire
+	listeners []*listener
+	parked    []parked
+	parkedAt  time.Duration
+	paused    bool // no listener is listened to, for want of descriptors
+	pausedAt  time.Duration
+	quiet     int // listeners that are not listened to
+	listenGen uint32
+	released  bool // a connection has ended in this round
+	errs      localErrors
+}
+
+// token is what epoll gives back with an event: what it is about and which use
+// of it, so that an event of a closed socket finds nobody.
+type token uint64
+
+const (
+	kindClient = client
+	kindOrigin = origin
+	kindListen = 2
+	kindOther  = 3
+)
+
+func newToken(kind int, index int32, gen uint32) token {
+	return token(uint32(index)<<2|uint32(kind)) | token(gen)<<32
+}
+
+// ref is a side of a connection, if it is still that one.
+type ref struct {
+	index int32
+	gen   uint32
+	side  int8
+}
+
+func (l *loop) open() error {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(ep)
+		return err
+	}
+	l.epoll, l.bell = int32(ep), int32(bell)
+	l.seed = uint32(time.Now().UnixNano())<<1 | 1
+	l.scratch = new(buffer)
+	l.expire = l.expired
+	if e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, l.bell, unix.EPOLLIN, newToken(kindOther, 0, 0)); e != noErr {
+		l.shut()
+		return e
+	}
+	return nil
+}
+
+func (l *loop) shut() {
+	unix.Close(int(l.epoll))
+	unix.Close(int(l.bell))
+}
+
+// do has f run in the loop, soon. Whoever needs to know when, tells f to say so.
+func (l *loop) do(f func(*loop)) {
+	l.mu.Lock()
+	l.mail = append(l.mail, f)
+	l.mu.Unlock()
+	one := [8]byte{7: 1}
+	if littleEndian {
+		one = [8]byte{1}
+	}
+	unix.Write(int(l.bell), one[:])
+}
+
+var littleEndian = bigEndian(1) != 1
+
+func (l *loop) run() {
+	runtime.LockOSThread() // and never unlocked: the thread ends with the loop
+	if l.engine.pin {
+		pin(l.id)
+	}
+	l.thread.Store(int32(unix.Gettid()))
+	for !l.stop {
+		n := l.wait()
+		l.now = l.engine.clock()
+		l.sec = uint32(l.now / time.Second)
+		for i := range l.events[:n] {
+			l.dispatch(&l.events[i])
+		}
+		l.carryOn()
+		l.settle()
+		l.tick()
+	}
+	l.release()
+}
+
+func (l *loop) dispatch(ev *unix.EpollEvent) {
+	low := uint32(ev.Fd)
+	index := int32(low >> 2)
+	switch kind := int(low & 3); kind {
+	case kindListen:
+		if int(index) < len(l.listeners) {
+			if ln := l.listeners[index]; ln != nil && ln.gen == uint32(ev.Pad) {
+				l.accept(ln)
+			}
+		}
+	case kindOther:
+		l.readMail()
+	default:
+		if c := l.conns.at(index); c.gen == uint32(ev.Pad) {
+			l.event(c, kind, ev.Events)
+		}
+	}
+}
+
+func (l *loop) readMail() {
+	var b [8]byte
+	unix.Read(int(l.bell), b[:])
+	l.mu.Lock()
+	mail := l.mail
+	l.mail = nil
+	l.mu.Unlock()
+	for _, f := range mail {
+		f(l)
+	}
+}
+
+// carryOn continues where a budget ended, once for each side.
+func (l *loop) carryOn() {
+	l.doing, l.again = l.again, l.doing[:0]
+	for _, r := range l.doing {
+		if c := l.conns.at(r.index); c.gen == r.gen {
+			c.half[r.side].clear(queued)
+			l.pump(c, int(r.side))
+		}
+	}
+}
+
+// patience is how long the loop may sleep, in milliseconds; -1 for good.
+func (l *loop) patience() int {
+	switch {
+	case len(l.again) > 0:
+		return 0
+	case len(l.aborting) > 0:
+		return 5
+	case l.quiet > 0 || len(l.parked) > 0:
+		return 100
+	case l.wheel.armed > 0 || l.ghosts[0].n+l.ghosts[1].n > 0:
+		return int((time.Second - l.now%time.Second + time.Millisecond - 1) / time.Millisecond)
+	}
+	return -1
+}
+
+// rawWait is the longest that a loop waits behind the back of Go's scheduler.
+const rawWait = 10
+
+// wait fills events. A wait that Go's scheduler is not told of saves a third of
+// a proxied request's cost. But such a thread cannot be stopped for the garbage
+// collector: its signal interrupts the wait, and the loop would wait again for
+// ever. So a raw wait is short, and after an interrupted or fruitless one comes
+// an ordinary wait, where the collector gets what it wants.
+func (l *loop) wait() int {
+	timeout := l.patience()
+	short := rawWait
+	if timeout >= 0 {
+		short = min(timeout, rawWait)
+	}
+	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events)), uintptr(len(l.events)), uintptr(short), 0, 0)
+	if e == noErr && (n > 0 || timeout == 0) {
+		return int(n)
+	}
+	n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events)), uintptr(len(l.events)), uintptr(timeout), 0, 0)
+	if e != noErr {
+		return 0
+	}
+	return int(n)
+}
+
+// tick does what the passing of time asks for.
+func (l *loop) tick() {
+	if l.sec == l.wheel.tick {
+		return
+	}
+	l.wheel.advance(&l.conns, l.sec, l.expire)
+	for i := range l.ghosts {
+		l.ghosts[i].expire(l.now)
+	}
+}
+
+// pin ties the thread to the n-th CPU that the process may use. Where that is
+// not allowed it stays free.
+func pin(n int) {
+	var may unix.CPUSet
+	if unix.SchedGetaffinity(0, &may) != nil || may.Count() == 0 {
+		return
+	}
+	n %= may.Count()
+	for cpu := 0; ; cpu++ {
+		if !may.IsSet(cpu) {
+			continue
+		}
+		if n--; n < 0 {
+			var one unix.CPUSet
+			one.Set(cpu)
+			_ = unix.SchedSetaffinity(0, &one)
+			return
+		}
+	}
+}

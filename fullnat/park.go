@@ -1,0 +1,142 @@
+package fullnat
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// parked is a connection that was accepted and found no descriptor or port to
+// reach its server by.
+type parked = ref
+
+const retryEvery = 100 * time.Millisecond
+
+// localErrors count what went wrong in a loop for reasons of our own or for
+// good. Reported as Errors.
+type localErrors struct {
+	refused, unreachable, noFiles, exhausted, idle atomic.Uint64
+}
+
+// park lets a connection wait for a descriptor or port. Its service accepts
+// nothing meanwhile: the next one would find none either.
+func (l *loop) park(c *conn) {
+	l.parked = append(l.parked, parked{index: c.index, gen: c.gen})
+	for _, ln := range l.listeners {
+		if ln != nil && ln.svc == c.svc {
+			l.listen(ln, false)
+		}
+	}
+}
+
+// settle tries again what waited: after a connection has ended, or when the
+// loop woke because its patience ran out.
+func (l *loop) settle() {
+	if len(l.aborting) > 0 {
+		l.resetSent()
+	}
+	if len(l.parked) > 0 {
+		l.unpark()
+	}
+	if l.paused && !l.engine.atLimit() && (l.released || l.waited(l.pausedAt)) {
+		l.paused = false
+	}
+	if !l.paused && l.quiet > 0 {
+		l.resume()
+	}
+	l.released = false
+}
+
+// unpark tries the connections in the order they came, up to the first that
+// still finds nothing. Those whose time is over are reset.
+func (l *loop) unpark() {
+	if !l.released && !l.waited(l.parkedAt) {
+		return
+	}
+	l.parkedAt = l.now
+	was := l.parked
+	l.parked = nil // park appends
+	for i, r := range was {
+		c := l.conns.at(r.index)
+		switch {
+		case c.gen != r.gen:
+			continue
+		case l.sec >= c.due:
+			l.errs.exhausted.Add(1)
+			l.discard(c)
+			continue
+		}
+		l.dial(c, c.svc.settings.Load())
+		if n := len(l.parked); n > 0 && l.parked[n-1] == r {
+			l.parked = append(l.parked, was[i+1:]...)
+			return
+		}
+	}
+}
+
+// pause stops all accepting in the loop, for want of descriptors.
+func (l *loop) pause() {
+	l.paused, l.pausedAt = true, l.now
+	for _, ln := range l.listeners {
+		if ln != nil {
+			l.listen(ln, false)
+		}
+	}
+}
+
+func (l *loop) resume() {
+	for _, ln := range l.listeners {
+		if ln != nil && ln.quiet && !ln.crowded() && !l.waiting(ln.svc) {
+			l.listen(ln, true)
+		}
+	}
+}
+
+// listen has epoll report new connections, or not.
+func (l *loop) listen(ln *listener, on bool) {
+	if ln.quiet != on {
+		return
+	}
+	var ev uint32
+	if on {
+		ev = unix.EPOLLIN
+		l.quiet--
+	} else {
+		l.quiet++
+	}
+	ln.quiet = !on
+	sysEpollControl(l.epoll, unix.EPOLL_CTL_MOD, ln.fd, ev, newToken(kindListen, ln.index, ln.gen))
+}
+
+// full tells whether nothing more may be accepted, and sees to it.
+func (l *loop) full(ln *listener) bool {
+	switch {
+	case ln.quiet:
+	case l.engine.atLimit():
+		l.pause()
+	case ln.crowded():
+		l.listen(ln, false)
+	default:
+		return false
+	}
+	return true
+}
+
+func (ln *listener) crowded() bool {
+	most := ln.svc.settings.Load().maxConns
+	return most > 0 && ln.svc.live.Load() >= most
+}
+
+func (l *loop) waiting(svc *service) bool {
+	for _, r := range l.parked {
+		if c := l.conns.at(r.index); c.gen == r.gen && c.svc == svc {
+			return true
+		}
+	}
+	return false
+}
+
+// waited tells whether it is time to try again although nothing has ended here:
+// another loop or program may have given something back.
+func (l *loop) waited(since time.Duration) bool { return l.now >= since+retryEvery }

@@ -1,0 +1,71 @@
+package fullnat
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/goipvs/goipvs/fullnat/sched"
+	"github.com/goipvs/goipvs/ipvs"
+	"golang.org/x/sys/unix"
+)
+
+// service is a service that runs. The control plane makes and changes it under
+// Engine.mu; loops read settings once per connection and choose servers under
+// mu, which is held for the time of a choice and nothing slower.
+type service struct {
+	key      ipvs.ServiceKey
+	virtual  sockaddr
+	settings atomic.Pointer[settings]
+	live     atomic.Int64 // connections of all loops, counted when settings.maxConns is set
+
+	mu    sync.Mutex
+	sched *sched.Service
+
+	// The rest is the control plane's.
+	servers map[netip.AddrPort]*server // with those that are gone and have connections
+	order   []*server                  // as they were added
+	locals  map[netip.Addr]*local      // with those that are gone
+	gone    ipvs.Stats                 // counts of servers that are forgotten
+	meter   meter
+	want    Service
+}
+
+// settings are a service's options as loops need them. They are never changed,
+// only replaced.
+type settings struct {
+	locals4, locals6 []*local
+	proxy            ProxyProtocol
+	connect          uint32 // seconds
+	retries          int
+	maxConns         int64
+	onePacket        bool
+}
+
+func (s *settings) locals(family int) []*local {
+	if family == unix.AF_INET6 {
+		return s.locals6
+	}
+	return s.locals4
+}
+
+// server is a real server of a service. It outlives its removal while it has
+// connections.
+type server struct {
+	addr    netip.AddrPort // as configured
+	connect sockaddr       // with the port that connections go to
+	shares  []counters     // by loop
+	meter   meter          // the control plane's
+	removed bool           // the control plane's
+}
+
+func newServer(d ipvs.Destination, virtual netip.AddrPort, loops int) *server {
+	to := d.Addr
+	if to.Port() == 0 {
+		to = netip.AddrPortFrom(to.Addr(), virtual.Port())
+	}
+	return &server{addr: d.Addr, connect: newSockaddr(to), shares: make([]counters, loops)}
+}
+
+// of is our side of the scheduler's server.
+func of(d *sched.Server) *server { return d.Data.(*server) }
