@@ -3,6 +3,7 @@ module github.com/goipvs/goipvs
 go 1.26.0
 
 require (
+	github.com/BurntSushi/toml v1.6.0
 	github.com/google/go-cmp v0.7.0
 	github.com/moby/ipvs v1.1.0
 	github.com/urfave/cli/v2 v2.27.7

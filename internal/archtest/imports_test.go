@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"cmd/goipvs":                          {"cmd/goipvs/verbs", "ipvs", "ipvsadm"},
 	"cmd/goipvs-verbs":                    {"cmd/goipvs/verbs"},
 	"cmd/goipvs/verbs":                    {"ipvs", "ipvsadm", "sysctl", "sysctl/realserver", "sysctl/record", "sysctl/vip"},
+	"config":                              {"ipvs"},
 	"examples":                            {}, // tests only
 	"fullnat":                             {"fullnat/sched", "ipvs"},
 	"fullnat/sched":                       {"ipvs"},
@@ -65,6 +66,7 @@ var outside = []struct{ tree, module string }{
 	{"ipvs/mobyipvs", "github.com/moby/ipvs"},
 	{"ipvsadm", "golang.org/x/sys"},
 	{"fullnat", "golang.org/x/sys"},
+	{"config", "github.com/BurntSushi/toml"},
 	{"cmd/goipvs", "golang.org/x/sys"},
 	{"cmd/goipvs", "github.com/urfave/cli/v2"},
 	{"sysctl", "github.com/vishvananda/netlink"},

@@ -1,0 +1,73 @@
+package config
+
+import "strings"
+
+// CheckType is a type of check: what its keys are, besides those that every
+// check has (type, timing, address, port, source, via).
+type CheckType struct {
+	Name     string
+	Port     uint16  // checked when neither the check nor the server has one; 0: none
+	TLS      TLSMode // what tls is when it is not given; empty: the type has no TLS
+	Keys     []string
+	Required []string // each may be alternatives: "password|password_file"
+	Brief    string
+}
+
+// Groups of keys that several types have.
+const (
+	tlsKeys   = "tls server_name verify ca cert key expiry_warning"
+	loginKeys = "login password password_file"
+	httpKeys  = "request receive status method virtualhost headers follow digest"
+)
+
+var checkTypes = []CheckType{
+	{"connect", 0, "", words(""), nil, "a TCP connection opens"},
+	{"ping", 0, "", words(""), nil, "an ICMP echo is answered"},
+	{"http", 80, "", words(httpKeys), nil, "an HTTP answer with an accepted status"},
+	{"https", 443, TLSOn, words(httpKeys, tlsKeys), nil, "the same over TLS"},
+	{"http2", 443, TLSOn, words(httpKeys, tlsKeys), nil, "the same over HTTP/2"},
+	{"http_proxy", 3128, "", words(httpKeys, loginKeys), nil, "a proxy answers for the URL in request"},
+	{"grpc", 443, TLSOff, words("service virtualhost", tlsKeys), nil, "the gRPC health service says SERVING"},
+	{"tcp", 0, TLSOff, words("request request_hex receive receive_hex", tlsKeys), nil, "what is sent is answered as expected"},
+	{"udp", 0, "", words("request request_hex receive receive_hex"), nil, "what is sent is answered as expected"},
+	{"dns", 53, "", words("request record receive transport"), words("request"), "a question is answered"},
+	{"smtp", 25, TLSOff, words("helo", loginKeys, tlsKeys), nil, "a mail server greets and takes EHLO"},
+	{"submission", 587, TLSOff, words("helo", loginKeys, tlsKeys), nil, "a mail server greets and takes EHLO"},
+	{"pop3", 110, TLSOff, words(loginKeys, tlsKeys), nil, "a POP3 server greets, and takes the login if there is one"},
+	{"pop3s", 995, TLSOn, words(loginKeys, tlsKeys), nil, "the same over TLS"},
+	{"imap", 143, TLSOff, words(loginKeys, tlsKeys), nil, "an IMAP server greets, and takes the login if there is one"},
+	{"imaps", 993, TLSOn, words(loginKeys, tlsKeys), nil, "the same over TLS"},
+	{"ftp", 21, TLSOff, words("request receive", loginKeys, tlsKeys), nil, "a login, and the file in request if there is one"},
+	{"nntp", 119, TLSOff, words("request receive", loginKeys, tlsKeys), nil, "a news server greets, and has the group in request"},
+	{"ldap", 389, TLSOff, words("request receive", loginKeys, tlsKeys), nil, "a bind, and the entry whose DN is in request"},
+	{"ldaps", 636, TLSOn, words("request receive", loginKeys, tlsKeys), nil, "the same over TLS"},
+	{"mysql", 3306, TLSOff, words("request receive database", loginKeys, tlsKeys), words("login"), "a login, and a row for the statement in request"},
+	{"pgsql", 5432, TLSOff, words("request receive database", loginKeys, tlsKeys), words("login"), "a login, and a row for the statement in request"},
+	{"redis", 6379, TLSOff, words("request receive", loginKeys, tlsKeys), nil, "PING is answered, or the command in request"},
+	{"radius", 1812, "", words("secret secret_file", loginKeys), words("login secret|secret_file password|password_file"), "an Access-Accept"},
+	{"sip", 5060, "", words("request login transport"), nil, "OPTIONS is answered with 200"},
+	{"oracle", 1521, "", words("database"), nil, "a listener knows the service in database"},
+	{"external", 0, "", words("command arguments"), words("command"), "a command ends with status 0"},
+	{"on", 0, "", nil, nil, "always up"},
+	{"off", 0, "", nil, nil, "always down: the server gets no traffic"},
+}
+
+// CheckTypes are all types of checks. Callers must not change them.
+func CheckTypes() []CheckType { return checkTypes }
+
+func words(list ...string) (out []string) {
+	for _, l := range list {
+		out = append(out, strings.Fields(l)...)
+	}
+	return out
+}
+
+// specOf is the type of that name; of an unknown name it is the zero CheckType.
+func specOf(name string) CheckType {
+	for _, t := range checkTypes {
+		if t.Name == name {
+			return t
+		}
+	}
+	return CheckType{}
+}

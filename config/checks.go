@@ -1,0 +1,198 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+const maxChecks = 16
+
+// checks reads [virtual.check] or [[virtual.check]].
+func (r *reader) checks(t *table, v *Virtual, c *Config) {
+	n, ok := t.at["check"]
+	if !ok {
+		v.Checks = []Check{defaultCheck(v, c)}
+		return
+	}
+	list, ok := tables(n)
+	if !ok || len(list) > maxChecks {
+		r.problem(n.line, "", "check: want a table, [virtual.check], or up to %d of them, [[virtual.check]]", maxChecks)
+		v.Checks = []Check{defaultCheck(v, c)}
+		return
+	}
+	for _, ct := range list {
+		typ, ok := ct.at["type"].v.(string)
+		if _, has := ct.at["type"]; !has {
+			r.problem(ct.line, `like type = "connect"`, "check: needs a type")
+		} else if !ok || checkType(typ) != nil {
+			typ = ""
+		}
+		ch := newCheck(typ, c.Check)
+		r.check(ct, "[virtual.check]", &ch, v, nil, c)
+		v.Checks = append(v.Checks, ch)
+	}
+}
+
+// tables are the tables of a value that is one or an array of some.
+func tables(n node) (out []*table, ok bool) {
+	if t, ok := n.v.(*table); ok {
+		return []*table{t}, true
+	}
+	list, _ := n.v.([]node)
+	for _, e := range list {
+		t, ok := e.v.(*table)
+		if !ok {
+			return nil, false
+		}
+		out = append(out, t)
+	}
+	return out, len(out) > 0
+}
+
+// defaultCheck is the check of a service that names none: as ldirectord's
+// connect, which pings where there is nothing to connect to.
+func defaultCheck(v *Virtual, c *Config) Check {
+	if v.Service.Protocol == ipvs.TCP && v.Port() != 0 {
+		return newCheck("connect", c.Check)
+	}
+	return newCheck("ping", c.Check)
+}
+
+// overrides are the checks of one real server.
+func (r *reader) overrides(t *table, v *Virtual, s *Real, c *Config) []Check {
+	out := slices.Clone(v.Checks)
+	n, ok := t.at["check"]
+	if !ok {
+		r.targets(t.line, out, s, v)
+		return out
+	}
+	list, ok := tables(n)
+	switch {
+	case !ok:
+		r.problem(n.line, "", `check: want a table, like { request = "/other" }`)
+		return out
+	case len(list) != len(out):
+		r.problem(n.line, "an array with a table for each check of the service, in their order; {} changes nothing", "check: %d tables for the %d checks of the service", len(list), len(out))
+		return out
+	}
+	for i, ct := range list {
+		if typ, ok := ct.at["type"].v.(string); ok && typ != out[i].Type && checkType(typ) == nil {
+			out[i] = newCheck(typ, out[i].Timing)
+		}
+		r.check(ct, "check", &out[i], v, s, c)
+	}
+	r.targets(n.line, out, s, v)
+	return out
+}
+
+// targets reports checks that have no port to go to.
+func (r *reader) targets(line int, list []Check, s *Real, v *Virtual) {
+	for i := range list {
+		spec := specOf(list[i].Type)
+		if needsPort(&spec) && list[i].TargetPort(s.Port) == 0 {
+			r.problem(line, "give the check a port", "check: %s has no port to go to: %s has none", spec.Name, s.Target())
+		}
+	}
+}
+
+func needsPort(s *CheckType) bool { return s.Name == "connect" || s.Name == "tcp" || s.Name == "udp" }
+
+// check reads the keys of one check into ch, which holds what they override.
+func (r *reader) check(t *table, where string, ch *Check, v *Virtual, s *Real, c *Config) {
+	before := len(r.problems)
+	login, secret := ch.PasswordFile, ch.SecretFile
+	for _, p := range [][2]string{{"password", "password_file"}, {"secret", "secret_file"}, {"request", "request_hex"}, {"receive", "receive_hex"}} {
+		if a, b := t.at[p[0]], t.at[p[1]]; a.line != 0 && b.line != 0 {
+			r.problem(max(a.line, b.line), "", "check: %s and %s exclude each other", p[0], p[1])
+		}
+	}
+	fill(r, where, checkKeys, t, ch)
+	if len(r.problems) > before || ch.Type == "" {
+		return
+	}
+	spec := specOf(ch.Type)
+	for _, name := range t.keys() {
+		if !isCommon(name) && !spec.has(name) {
+			r.problem(t.at[name].line, keyHint(&spec), "%s: does not go with a check of type %s", name, spec.Name)
+		}
+	}
+	switch { // what overrides goes before what it overrides
+	case t.at["password"].line != 0:
+		ch.PasswordFile = ""
+	case ch.PasswordFile != login:
+		ch.Password = r.secretFile(t.at["password_file"].line, "password_file", ch.PasswordFile, c)
+	}
+	switch {
+	case t.at["secret"].line != 0:
+		ch.SecretFile = ""
+	case ch.SecretFile != secret:
+		ch.Secret = r.secretFile(t.at["secret_file"].line, "secret_file", ch.SecretFile, c)
+	}
+	r.required(t, &spec, ch)
+	r.checkRules(t, &spec, ch, v)
+}
+
+func keyHint(s *CheckType) string {
+	if len(s.Keys) == 0 {
+		return s.Name + " has no keys of its own"
+	}
+	return "it has " + strings.Join(s.Keys, ", ")
+}
+
+// required reports keys without which the type makes no sense.
+func (r *reader) required(t *table, s *CheckType, ch *Check) {
+	for _, need := range s.Required {
+		found := false
+		for _, k := range strings.Split(need, "|") {
+			i := slices.IndexFunc(typeKeys, func(x key[Check]) bool { return x.name == k })
+			text := typeKeys[i].text(ch)
+			found = found || text != `""` && text != "[]"
+		}
+		if !found {
+			r.problem(t.line, "", "check: type %s needs %s", s.Name, strings.ReplaceAll(need, "|", " or "))
+		}
+	}
+}
+
+// startTLS are the types whose protocol has a command to begin TLS.
+var startTLS = words("smtp submission pop3 imap ftp nntp ldap mysql pgsql")
+
+func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
+	at := func(key string) int { return max(t.at[key].line, 0) }
+	line := func(key string) int {
+		if l := at(key); l != 0 {
+			return l
+		}
+		return t.line
+	}
+	if ch.TLS == TLSStart && !slices.Contains(startTLS, s.Name) {
+		r.problem(line("tls"), `tls = "on"?`, "tls: %s has no command that starts TLS", s.Name)
+	}
+	if slices.Contains([]string{"https", "pop3s", "imaps", "ldaps"}, s.Name) && ch.TLS != TLSOn {
+		r.problem(line("tls"), "the type without the s can do without TLS", "tls: %s is TLS from the first byte", s.Name)
+	}
+	if (ch.Cert == "") != (ch.Key == "") {
+		r.problem(max(at("cert"), at("key"), 1), "", "check: cert and key go together")
+	}
+	if ch.TLS == TLSOff && s.TLS != "" {
+		for _, k := range []string{"server_name", "ca", "cert", "key"} {
+			if l := at(k); l != 0 {
+				r.problem(l, `tls = "on" or "start"?`, "%s: says nothing without TLS", k)
+			}
+		}
+	}
+	if s.Name == "external" && len(ch.Command) > 0 {
+		r.program(line("command"), "command", ch.Command)
+	}
+	if ch.Via == ViaPath && v.Forward == ipvs.FullNAT {
+		r.problem(line("via"), "", "via: with full NAT servers do not have the VIP, and there is nothing to prove")
+	}
+	if ch.Source.IsValid() && ch.Address.IsValid() && ch.Source.Is4() != ch.Address.Is4() {
+		r.problem(line("source"), "", "source: %s cannot reach %s", ch.Source, ch.Address)
+	}
+	if len(ch.Password) > 0 && ch.Login == "" && s.Name != "redis" && s.Name != "radius" && s.has("login") {
+		r.problem(line("password"), "", "password: needs a login")
+	}
+}

@@ -1,0 +1,274 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// commonKeys are the keys of every type of check, beside timingKeys.
+var commonKeys = []key[Check]{
+	textKey("type", "", "What is checked; see the table of types.",
+		func(c *Check) *string { return &c.Type }, checkType),
+	addrKey("address", `""`, "Address that is checked in place of the real server's (keepalived's `connect_ip`).",
+		func(c *Check) *netip.Addr { return &c.Address }),
+	intKey("port", "0", "Port that is checked. 0: the real server's own, or that of the type.",
+		func(c *Check) *uint16 { return &c.Port }, 0, 65535),
+	addrKey("source", `""`, "Local address of the check (keepalived's `bindto`).",
+		func(c *Check) *netip.Addr { return &c.Source }),
+	choiceKey("via", `"real"`, "`real`: the check goes to the real server's address. `path`: it goes to the virtual address, and the kernel forwards it to that server as it forwards clients, so that a server without its VIP is found.",
+		func(c *Check) *Via { return &c.Via }, ViaReal, ViaPath),
+}
+
+// typeKeys are keys of some types; CheckTypes tells which.
+var typeKeys = []key[Check]{
+	textKey("request", `""`, "What is asked: a path of HTTP, a name of DNS, a statement of SQL, a DN, a file, a group, or the bytes that are sent.",
+		func(c *Check) *string { return &c.Request }, nil),
+	textKey("request_hex", `""`, "Bytes that are sent, as hexadecimal digits, in place of `request`.",
+		func(c *Check) *string { return &c.RequestHex }, hexDigits("")),
+	textKey("receive", `""`, "RE2 expression that the answer must match. Empty: any answer.",
+		func(c *Check) *string { return &c.Receive }, expression),
+	textKey("receive_hex", `""`, "How the answer must begin, as hexadecimal digits; an x stands for any digit.",
+		func(c *Check) *string { return &c.ReceiveHex }, hexDigits("x")),
+	textKey("status", `"200-299"`, "Status codes that are accepted, such as \"200-299,304\".",
+		func(c *Check) *string { return &c.Status }, statusRanges),
+	textKey("method", `"GET"`, "Method of the HTTP request (ldirectord's `httpmethod`).",
+		func(c *Check) *string { return &c.Method }, httpMethod),
+	textKey("virtualhost", `""`, "Host header, and the server name of TLS.",
+		func(c *Check) *string { return &c.VirtualHost }, virtualHost),
+	listKey("headers", "[]", "Further header lines, like \"X-Check: goipvs\".",
+		func(c *Check) *[]string { return &c.Headers }, headerLine),
+	intKey("follow", "0", "Redirects that are followed, on the same host.",
+		func(c *Check) *int { return &c.Follow }, 0, 10),
+	textKey("digest", `""`, "MD5 of the body as hexadecimal digits (keepalived's `digest`).",
+		func(c *Check) *string { return &c.Digest }, digest),
+
+	choiceKey("tls", "", "`off`; `on`: TLS from the first byte; `start`: after the protocol's own command for it.",
+		func(c *Check) *TLSMode { return &c.TLS }, TLSOff, TLSOn, TLSStart),
+	textKey("server_name", `""`, "Name that TLS sends and verifies. Empty: `virtualhost`, or the real server's name.",
+		func(c *Check) *string { return &c.ServerName }, serverName),
+	boolKey("verify", "true", "Whether the certificate must be valid for the name.",
+		func(c *Check) *bool { return &c.Verify }),
+	textKey("ca", `""`, "File of the certificates to verify by. Empty: the system's.",
+		func(c *Check) *string { return &c.CA }, absolute),
+	textKey("cert", `""`, "File of the client certificate.",
+		func(c *Check) *string { return &c.Cert }, absolute),
+	textKey("key", `""`, "File of its key.",
+		func(c *Check) *string { return &c.Key }, absolute),
+	spanKey("expiry_warning", `"14d"`, "How long before the server's certificate ends it is warned of. \"0s\": never.",
+		func(c *Check) *time.Duration { return &c.ExpiryWarning }, 0, 3650*day),
+
+	expandedKey("login", `""`, "User name.",
+		func(c *Check) *string { return &c.Login }, printable),
+	secretKey("password", `""`, "Password.",
+		func(c *Check) *Secret { return &c.Password }, nil),
+	textKey("password_file", `""`, "File that holds the password and nothing else; others must not be able to read it.",
+		func(c *Check) *string { return &c.PasswordFile }, absolute),
+	expandedKey("database", `""`, "Database, or service of Oracle.",
+		func(c *Check) *string { return &c.Database }, printable),
+	secretKey("secret", `""`, "Shared secret of RADIUS.",
+		func(c *Check) *Secret { return &c.Secret }, nil),
+	textKey("secret_file", `""`, "File that holds the secret and nothing else.",
+		func(c *Check) *string { return &c.SecretFile }, absolute),
+
+	textKey("record", `"A"`, "Type of the DNS record that is asked for.",
+		func(c *Check) *string { return &c.Record }, recordType),
+	choiceKey("transport", `""`, "`tcp` or `udp`. Empty: the service's protocol.",
+		func(c *Check) *string { return &c.Transport }, "", "tcp", "udp"),
+	textKey("service", `""`, "Name of the service in the gRPC health protocol. Empty: the server as a whole.",
+		func(c *Check) *string { return &c.Service }, printable),
+	textKey("helo", `""`, "Name that is said to an SMTP server. Empty: the director's own.",
+		func(c *Check) *string { return &c.Helo }, word),
+	listKey("command", "[]", "Program and arguments; status 0 is up. It runs without a shell and is ended with all it started at the timeout.",
+		func(c *Check) *[]string { return &c.Command }, nil),
+	boolKey("arguments", "true", "Whether the command gets ldirectord's four arguments behind its own: virtual address, its port, real server, its port.",
+		func(c *Check) *bool { return &c.Arguments }),
+}
+
+// checkKeys are all keys of a check.
+var checkKeys = append(append(append([]key[Check]{commonKeys[0]}, lift(timingKeys, func(c *Check) *Timing { return &c.Timing })...),
+	commonKeys[1:]...), typeKeys...)
+
+// lift makes the rows of a part rows of the whole.
+func lift[P, T any](keys []key[P], part func(*T) *P) (out []key[T]) {
+	for _, k := range keys {
+		out = append(out, key[T]{k.name, k.zero, k.doc,
+			func(r *reader, n node, t *T) { k.set(r, n, part(t)) },
+			func(t *T) string { return k.text(part(t)) }})
+	}
+	return out
+}
+
+// newCheck is a check of that type as it is when nothing but the type is given.
+func newCheck(typ string, t Timing) Check {
+	var c Check
+	spec := specOf(typ)
+	for _, k := range append(commonKeys[1:len(commonKeys):len(commonKeys)], typeKeys...) {
+		if k.zero != "" && (isCommon(k.name) || spec.has(k.name)) {
+			setDefaults([]key[Check]{k}, &c)
+		}
+	}
+	c.Type, c.Timing, c.TLS = typ, t, spec.TLS
+	return c
+}
+
+func isCommon(name string) bool {
+	for _, k := range commonKeys {
+		if k.name == name {
+			return true
+		}
+	}
+	for _, k := range timingKeys {
+		if k.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *CheckType) has(key string) bool {
+	for _, k := range s.Keys {
+		if k == key {
+			return true
+		}
+	}
+	return false
+}
+
+func addrKey[T any](name, zero, doc string, at func(*T) *netip.Addr) key[T] {
+	return key[T]{name, zero, doc,
+		func(r *reader, n node, t *T) {
+			s, ok := typed[string](r, n, name, "an address in quotes")
+			if !ok {
+				return
+			}
+			if s == "" {
+				*at(t) = netip.Addr{}
+				return
+			}
+			a, err := parseBare(s)
+			if err == nil {
+				err = checkUnicast(a)
+			}
+			if err != nil {
+				r.problem(n.line, hintOf(err), "%s: %v", name, err)
+				return
+			}
+			*at(t) = a
+		},
+		func(t *T) string {
+			if a := *at(t); a.IsValid() {
+				return quote(a.String())
+			}
+			return `""`
+		},
+	}
+}
+
+func checkType(s string) error {
+	var list []string
+	for _, t := range checkTypes {
+		if t.Name == s {
+			return nil
+		}
+		list = append(list, t.Name)
+	}
+	hint := didYouMean(s, list)
+	if h, ok := map[string]string{
+		"negotiate": `ldirectord's negotiate is the type of the service: "http", "smtp", ...`,
+		"simpletcp": `that is type "tcp" here`, "none": `that is type "on" here`, "pop": `that is type "pop3" here`,
+		"pops": `that is type "pop3s" here`, "external-perl": `that is type "external" here`, "misc": `that is type "external" here`,
+		"icmp": `that is type "ping" here`, "postgres": `that is type "pgsql" here`, "postgresql": `that is type "pgsql" here`,
+	}[s]; ok {
+		hint = h
+	}
+	return hinted{fmt.Errorf("unknown type %s (one of %s)", quote(clip(s)), strings.Join(list, ", ")), hint}
+}
+
+func expression(s string) error {
+	if _, err := regexp.Compile(s); err != nil {
+		return hinted{fmt.Errorf("bad expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: ")), "the syntax is RE2's, which has no look-around and no back references"}
+	}
+	return nil
+}
+
+func hexDigits(more string) func(string) error {
+	return func(s string) error {
+		digits := strings.Join(strings.Fields(s), "")
+		if len(digits)%2 != 0 || strings.Trim(strings.ToLower(digits), "0123456789abcdef"+more) != "" {
+			return fmt.Errorf("%s is not pairs of hexadecimal digits", quote(clip(s)))
+		}
+		return nil
+	}
+}
+
+// StatusRange is a range of status codes, both ends included.
+type StatusRange struct{ First, Last int }
+
+// StatusRanges are the ranges that s holds: those of a checked [Check].Status.
+func StatusRanges(s string) (out []StatusRange, err error) {
+	for _, part := range strings.Split(s, ",") {
+		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			last = first
+		}
+		a, errA := strconv.Atoi(first)
+		b, errB := strconv.Atoi(last)
+		switch {
+		case errA != nil || errB != nil || a < 100 || b > 599 || len(first) != 3 || len(last) != 3:
+			return nil, hinted{fmt.Errorf("bad status codes %s", quote(clip(s))), `like "200-299,304"; a code is 100 to 599`}
+		case b < a:
+			return nil, fmt.Errorf("the status codes %s go backwards", part)
+		}
+		out = append(out, StatusRange{a, b})
+	}
+	return out, nil
+}
+
+func statusRanges(s string) error { _, err := StatusRanges(s); return err }
+
+// httpMethod holds to a token of RFC 9110, section 5.6.2, in capitals.
+func httpMethod(s string) error {
+	if strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "" {
+		return errors.New("bad method " + quote(clip(s)))
+	}
+	return nil
+}
+
+func virtualHost(s string) error {
+	if strings.ContainsAny(s, " \t/\\@") || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return hinted{errors.New("bad host " + quote(clip(s))), "only a name, and a port if need be"}
+	}
+	return nil
+}
+
+func serverName(s string) error {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return nil
+	}
+	return checkHost(s)
+}
+
+func headerLine(s string) error {
+	name, value, ok := strings.Cut(s, ":")
+	if !ok || name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) }) ||
+		strings.ContainsFunc(value, control) {
+		return hinted{errors.New("bad header " + quote(clip(s))), `like "X-Check: goipvs"`}
+	}
+	return nil
+}
+
+func digest(s string) error {
+	if len(s) != 32 || strings.Trim(strings.ToLower(s), "0123456789abcdef") != "" {
+		return errors.New(quote(clip(s)) + " is not 32 hexadecimal digits")
+	}
+	return nil
+}
+
+func recordType(s string) error {
+	return oneOf(s, []string{"A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"})
+}

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+const (
+	maxFile   = 16 << 20
+	maxSecret = 4 << 10
+	maxFiles  = 4096
+)
+
+// readFile reads a regular file of at most limit bytes. Opening does not wait: a
+// FIFO without a writer would never return.
+func readFile(path string, limit int64) ([]byte, os.FileMode, *Problem) {
+	fail := func(text, hint string) ([]byte, os.FileMode, *Problem) {
+		return nil, 0, &Problem{File: path, Text: text, Hint: hint}
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return fail(reason(err), readHint(err))
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return fail(reason(err), "")
+	case !st.Mode().IsRegular():
+		return fail("not a regular file: "+fileKind(st.Mode()), "")
+	case st.Size() > limit:
+		return fail("the file is too large", "")
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return fail(reason(err), "")
+	case int64(len(b)) > limit: // it grows
+		return fail("the file is too large", "")
+	}
+	return b, st.Mode(), nil
+}
+
+// reason is the error without the path, which stands before it anyway.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Op + ": " + pe.Err.Error()
+	}
+	return err.Error()
+}
+
+func readHint(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return `"goipvs import ldirectord FILE" makes one of a ldirectord.cf`
+	case errors.Is(err, fs.ErrPermission):
+		return "the daemon's user must be able to read it: chgrp goipvs and chmod 0640"
+	}
+	return ""
+}
+
+func fileKind(m os.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&os.ModeNamedPipe != 0:
+		return "a FIFO"
+	case m&os.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"net/netip"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+const maxReals = 100_000
+
+// reals reads [[virtual.real]].
+func (r *reader) reals(t *table, v *Virtual, c *Config) {
+	n, ok := t.at["real"]
+	if !ok {
+		return
+	}
+	list, ok := n.v.([]node)
+	if !ok {
+		r.problem(n.line, "write [[virtual.real]], in two brackets", "real: want an array of tables, found %s", kind(n.v))
+		return
+	}
+	seen := map[string]int{}
+	for _, e := range list {
+		if rt, ok := typed[*table](r, e, "real", "a table"); ok {
+			for _, s := range r.real(rt, "[[virtual.real]]", v, c) {
+				r.once(seen, &s)
+				v.Reals = append(v.Reals, s)
+			}
+		}
+	}
+	if len(v.Reals) > maxReals {
+		r.problem(v.Pos.Line, "", "%d real servers are too many (at most %d)", len(v.Reals), maxReals)
+	}
+}
+
+// once reports a server that is there already.
+func (r *reader) once(seen map[string]int, s *Real) {
+	if line, twice := seen[s.Target()]; twice {
+		r.problem(s.Pos.Line, "", "the real server %s is there twice: also at line %d", s.Target(), line)
+		return
+	}
+	seen[s.Target()] = s.Pos.Line
+}
+
+// real reads a real server, or the several of a range.
+func (r *reader) real(t *table, where string, v *Virtual, c *Config) []Real {
+	raw := rawReal{forward: noMethod}
+	setDefaults(realKeys[1:], &raw)
+	raw.tunnelLine = 0
+	fill(r, where, realKeys, t, &raw, "check")
+	if _, has := t.at["address"]; !has {
+		r.problem(t.line, `like address = "192.0.2.21:80"`, "a real server without address")
+	}
+	if !raw.ok {
+		return nil
+	}
+	s := Real{Host: raw.at.host, Port: raw.at.port, Weight: raw.weight, Method: raw.forward,
+		Upper: raw.upper, Lower: raw.lower, Encap: raw.encap, Pos: Position{r.file, t.line}}
+	if s.Method == noMethod {
+		s.Method = v.Forward
+	}
+	if !raw.at.hasPort {
+		s.Port = v.Port()
+	}
+	r.realRules(t, &raw, &s, v)
+	if c != nil {
+		s.Checks = r.overrides(t, v, &s, c)
+	}
+	if s.Host != "" {
+		return []Real{s}
+	}
+	var out []Real
+	for _, a := range raw.at.all() {
+		s.Addr = a
+		out = append(out, s)
+	}
+	return out
+}
+
+// realRules are what IPVS asks of a destination.
+func (r *reader) realRules(t *table, raw *rawReal, s *Real, v *Virtual) {
+	if !v.known() {
+		return
+	}
+	at := func(key string) int { return t.at[key].line }
+	if (s.Method == ipvs.FullNAT) != (v.Forward == ipvs.FullNAT) {
+		r.problem(at("forward"), "full NAT is for a service as a whole", "forward: %s in a service of %s", s.Method, v.Forward)
+	}
+	if s.Upper < s.Lower {
+		r.problem(max(at("lower"), at("upper")), "upper = 0 is no limit, and lower must not be above upper", "lower: %d is above upper, %d", s.Lower, s.Upper)
+	}
+	if raw.tunnelLine != 0 && s.Method != ipvs.Tunnel {
+		r.problem(raw.tunnelLine, `forward = "tun"?`, "tunnel: the server is reached by %s", s.Method)
+	}
+	if (s.Method == ipvs.DirectRoute || s.Method == ipvs.Tunnel) && s.Port != v.Port() {
+		want := "the service's port is " + netip.AddrPortFrom(v.Service.Addr.Addr(), v.Port()).String()
+		if v.Service.FWMark != 0 || v.Port() == 0 {
+			want = "the server needs no port here"
+		}
+		r.problem(at("address"), want+`; forward = "nat" can change it, and a check has a port of its own`, "address: %s does not change the port, %d", s.Method, s.Port)
+	}
+	if s.Host == "" && s.Method != ipvs.Tunnel && s.Method != ipvs.FullNAT && raw.at.first.Is4() != (v.Family() == ipvs.IPv4) {
+		r.problem(at("address"), "only tun and fullnat cross from IPv4 to IPv6", "address: %s in a service of %s", raw.at.first, v.Family())
+	}
+}
+
+// fallback reads fallback: texts, or tables with a method of their own.
+func (r *reader) fallback(t *table, v *Virtual) {
+	n, ok := t.at["fallback"]
+	if !ok {
+		return
+	}
+	list, ok := typed[[]node](r, n, "fallback", `an array, like ["127.0.0.1:80"]`)
+	if !ok {
+		return
+	}
+	seen := map[string]int{}
+	for _, e := range list {
+		ft, ok := e.v.(*table)
+		if !ok {
+			ft = &table{file: r.file, line: e.line, at: map[string]node{"address": e}}
+		}
+		for _, k := range []string{"weight", "upper", "lower", "check"} {
+			if x, has := ft.at[k]; has {
+				r.problem(x.line, "a fallback has weight 1 and no check", "fallback: key %s", quote(k))
+			}
+		}
+		for _, s := range r.real(ft, "fallback", v, nil) {
+			r.once(seen, &s)
+			v.Fallback = append(v.Fallback, s)
+		}
+	}
+}

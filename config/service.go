@@ -1,0 +1,245 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// virtual reads one [[virtual]]. What is wrong with it is among r's problems.
+func (r *reader) virtual(t *table, c *Config) *Virtual {
+	raw := rawVirtual{policy: c.Policy}
+	setDefaults(virtualKeys[:len(virtualKeys)-len(policyKeys)], &raw)
+	before := len(r.problems)
+	fill(r, "[[virtual]]", virtualKeys, t, &raw, "fallback", "fullnat", "check", "real")
+	v := &Virtual{
+		Name: raw.name, Forward: raw.forward, VIPInterface: raw.vipInterface, Quorum: raw.quorum,
+		FallbackCommand: raw.fallbackCmd, Policy: raw.policy, Pos: Position{r.file, t.line},
+	}
+	r.service(t, &raw, &v.Service)
+	if !v.known() && len(r.problems) == before {
+		r.problem(t.line, `like address = "192.0.2.10:80"`, "a service without address or fwmark")
+	}
+	if v.Name == "" {
+		v.Name = defaultName(v.Service.ServiceKey)
+	}
+	r.inside(t, v, c)
+	return v
+}
+
+// known tells whether the file says which service it is. If not, that is a
+// problem already, and what would follow from it is none.
+func (v *Virtual) known() bool { return v.Service.ServiceKey != ipvs.ServiceKey{} }
+
+// inside reads the tables of a service.
+func (r *reader) inside(t *table, v *Virtual, c *Config) {
+	r.vip(t, v)
+	r.fullNAT(t, v)
+	r.checks(t, v, c)
+	r.reals(t, v, c)
+	r.fallback(t, v)
+}
+
+// service makes the kernel's service of the file's words.
+func (r *reader) service(t *table, raw *rawVirtual, s *ipvs.Service) {
+	at := func(key string) int { return t.at[key].line }
+	_, hasAddr := t.at["address"]
+	_, hasMark := t.at["fwmark"]
+	switch {
+	case hasAddr && hasMark:
+		r.problem(max(at("address"), at("fwmark")), "", "a service has an address or a fwmark, not both")
+	case raw.fwmark != 0:
+		var f ipvs.Family
+		_ = f.UnmarshalText([]byte(raw.family)) // choiceKey has seen to it
+		s.ServiceKey = ipvs.MarkService(raw.fwmark, f)
+		if l := at("protocol"); l != 0 {
+			r.problem(l, "", "protocol: a service of a firewall mark takes all protocols")
+		}
+	case raw.address.IsValid():
+		var p ipvs.Protocol
+		_ = p.UnmarshalText([]byte(raw.protocol))
+		s.ServiceKey = ipvs.AddrService(p, raw.address)
+		if l := at("family"); l != 0 {
+			r.problem(l, "", "family: goes with fwmark only; an address tells its own")
+		}
+	}
+	s.Scheduler, s.PE = raw.scheduler, raw.engine
+	r.scheduler(t, s)
+	s.Flags = r.flags(t, raw)
+	r.persistence(t, raw, s)
+	if raw.onePacket {
+		s.Flags |= ipvs.OnePacket
+		if s.FWMark == 0 && s.Protocol != 0 && s.Protocol != ipvs.UDP {
+			r.problem(at("one_packet"), `protocol = "udp"?`, "one_packet: goes with UDP only, this is %s", s.Protocol)
+		}
+	}
+}
+
+// Schedulers are the names that Linux has.
+func Schedulers() []string {
+	return strings.Fields("rr wrr lc wlc sh dh sed nq lblc lblcr fo ovf mh twos")
+}
+
+func (r *reader) scheduler(t *table, s *ipvs.Service) {
+	line := t.at["scheduler"].line
+	switch {
+	case s.Scheduler == "":
+		r.problem(line, "", "scheduler: no name")
+	case !slices.Contains(Schedulers(), s.Scheduler):
+		r.warn(line, didYouMean(s.Scheduler, Schedulers()), "scheduler: %q is none of Linux's own (%s)", s.Scheduler, strings.Join(Schedulers(), " "))
+	}
+}
+
+func (r *reader) flags(t *table, raw *rawVirtual) (out ipvs.Flags) {
+	for _, word := range raw.flags {
+		for _, f := range flagNames {
+			if f.word != word {
+				continue
+			}
+			if f.scheduler != "" && f.scheduler != raw.scheduler {
+				r.problem(t.at["scheduler_flags"].line, "", "scheduler_flags: %s goes with scheduler %s, not with %s", word, f.scheduler, raw.scheduler)
+			}
+			out |= f.flag
+		}
+	}
+	return out
+}
+
+// persistence reads the keys of persistence, which say nothing without it.
+func (r *reader) persistence(t *table, raw *rawVirtual, s *ipvs.Service) {
+	at := func(key string) int { return t.at[key].line }
+	if raw.persistent == 0 {
+		for _, k := range []string{"persistent_prefix", "persistence_engine"} {
+			if l := at(k); l != 0 && (k != "persistence_engine" || raw.engine != "") {
+				r.problem(l, `persistent = "360s" is ipvsadm's default`, "%s: goes with persistent only", k)
+			}
+		}
+		s.PE = ""
+		if s.FWMark == 0 && s.Addr.IsValid() && s.Addr.Port() == 0 {
+			r.problem(at("address"), `persistent = "360s" is ipvsadm's default`, "address: port 0, every port, needs persistent")
+		}
+		return
+	}
+	s.Flags |= ipvs.Persistent
+	s.Timeout = raw.persistent
+	if raw.persistent%time.Second != 0 {
+		r.problem(at("persistent"), "", "persistent: %s is not whole seconds", FormatDuration(raw.persistent))
+	}
+	if s.ServiceKey == (ipvs.ServiceKey{}) {
+		return
+	}
+	if raw.prefix != 0 {
+		m, err := ipvs.PrefixMask(s.AF(), raw.prefix)
+		if err != nil {
+			r.problem(at("persistent_prefix"), "IPv4: 1 to 32, IPv6: 1 to 128", "persistent_prefix: %d is no prefix of %s", raw.prefix, s.AF())
+		}
+		s.Netmask = m
+	}
+	if s.PE == "sip" && s.FWMark == 0 && s.Protocol != ipvs.UDP {
+		r.problem(at("persistence_engine"), "", "persistence_engine: sip reads UDP only, this is %s", s.Protocol)
+	}
+}
+
+func (r *reader) vip(t *table, v *Virtual) {
+	if v.VIPInterface != "" && v.Service.FWMark != 0 {
+		r.problem(t.at["vip_interface"].line, "", "vip_interface: a service of a firewall mark has no address")
+	}
+}
+
+func (r *reader) fullNAT(t *table, v *Virtual) {
+	setDefaults(fullNATKeys, &v.FullNAT)
+	block(r, t, "fullnat", func(ft *table) {
+		fill(r, "[virtual.fullnat]", fullNATKeys, ft, &v.FullNAT)
+		if v.Forward != ipvs.FullNAT {
+			r.problem(ft.line, `forward = "fullnat"?`, "fullnat: the service forwards by %s", v.Forward)
+		}
+		f := &v.FullNAT
+		if f.ProxyProtocol != "" && f.Plane == PlaneKernel {
+			r.problem(ft.at["proxy_protocol"].line, `plane = "auto" or "userspace"`, "proxy_protocol: the kernel cannot do that")
+		}
+		if f.ProxyProtocol != "" && v.Service.Protocol == ipvs.SCTP {
+			r.problem(ft.at["proxy_protocol"].line, "", "proxy_protocol: not with sctp")
+		}
+		if f.Plane == PlaneUserspace && v.Service.FWMark != 0 {
+			r.problem(ft.line, `plane = "kernel"`, "plane: user space knows no firewall marks")
+		}
+		if f.Plane == PlaneUserspace && v.Service.Protocol == ipvs.SCTP {
+			r.problem(ft.line, `plane = "kernel"`, "plane: user space speaks TCP and UDP, not SCTP")
+		}
+	})
+	if v.Forward != ipvs.FullNAT {
+		v.FullNAT = FullNAT{}
+	}
+}
+
+// finish checks what only the whole tells.
+func (r *reader) finish(c *Config) {
+	seen := map[ipvs.ServiceKey]Position{}
+	named := map[string]Position{}
+	for i := range c.Virtuals {
+		v := &c.Virtuals[i]
+		if r.file = v.Pos.File; !v.known() {
+			continue
+		}
+		if p, twice := seen[v.Service.ServiceKey]; twice {
+			r.problem(v.Pos.Line, "", "the service %s is there twice: also at %s", v.Service.ServiceKey, p)
+		} else if p, twice := named[v.Name]; twice {
+			r.problem(v.Pos.Line, "", "the name %s is there twice: also at %s", quote(v.Name), p)
+		}
+		seen[v.Service.ServiceKey], named[v.Name] = v.Pos, v.Pos
+	}
+}
+
+// String is "file:line".
+func (p Position) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+
+func (r *reader) alert(t *table, c *Config) {
+	a := &c.Alert
+	if len(a.MailTo) > 0 && a.SMTP == "" {
+		r.problem(t.at["mail_to"].line, `like smtp = "localhost:25"`, "mail_to: needs smtp, the mail server")
+	}
+	if len(a.Command) > 0 {
+		r.program(t.at["command"].line, "command", a.Command)
+	}
+}
+
+// program checks an argv.
+func (r *reader) program(line int, key string, argv []string) {
+	if err := absolute(argv[0]); err != nil || argv[0] == "" {
+		hint := ""
+		if len(argv) == 1 && strings.Contains(argv[0], " ") {
+			hint = `each argument is a text of its own: ["/usr/bin/program", "argument"]; there is no shell`
+		}
+		r.problem(line, hint, "%s: the program needs a path that begins with /", key)
+	}
+}
+
+func (r *reader) timeouts(t *table, c *Config) {
+	for _, k := range []struct {
+		name string
+		d    time.Duration
+	}{{"tcp", c.Timeouts.TCP}, {"tcp_fin", c.Timeouts.TCPFin}, {"udp", c.Timeouts.UDP}} {
+		if k.d%time.Second != 0 {
+			r.problem(t.at[k.name].line, "", "%s: %s is not whole seconds", k.name, FormatDuration(k.d))
+		}
+	}
+}
+
+func (r *reader) sync(t *table, c *Config) {
+	var s rawSync
+	setDefaults(syncKeys, &s)
+	before := len(r.problems)
+	fill(r, "[sync]", syncKeys, t, &s)
+	switch {
+	case len(r.problems) > before, len(t.at) == 0:
+		return
+	case len(s.states) == 0:
+		r.problem(t.line, `state = ["master"]`, "sync: needs a state")
+	case s.iface == "":
+		r.problem(t.line, `like interface = "eth1"`, "sync: needs an interface")
+	}
+	c.Sync = s.daemons()
+}
