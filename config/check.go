@@ -21,39 +21,35 @@ type Check struct {
 	Source netip.Addr // local address of the check; the zero Addr: any
 	Via    Via
 
-	Request     string // path, query, name, bytes to send: what the type asks
-	RequestHex  string // bytes to send as hexadecimal digits, in place of Request
-	Receive     string // RE2 expression that the answer must match; empty: any answer
-	ReceiveHex  string // how the answer must begin, hexadecimal, x for any digit
+	// Request is what the type asks: a path, a URL, a name, a statement, bytes to
+	// send. With tcp and udp it may be "hex:" and hexadecimal digits.
+	Request string
+	// Receive is an RE2 expression that the answer must match; empty: any
+	// answer. With tcp and udp it may be "hex:" and the bytes that the answer
+	// begins with, x for any digit.
+	Receive     string
 	Status      string // accepted status codes: "200-299,304"
 	Method      string // of HTTP
 	VirtualHost string // Host header, and server name of TLS
-	Headers     []string
 	Follow      int    // redirects followed, on the same host
-	Digest      string // MD5 of the body, hexadecimal (keepalived); empty: not compared
 
-	TLS           TLSMode
+	TLS           TLSMode       // empty: the type has no TLS
 	ServerName    string        // sent and verified in TLS; empty: VirtualHost, or the real server's name
 	Verify        bool          // whether the certificate must be valid
 	CA            string        // file of certificates to verify by; empty: the system's
 	Cert, Key     string        // files of the client certificate
-	ExpiryWarning time.Duration // how long before a certificate ends it is warned of
+	ExpiryWarning time.Duration // how long before a certificate ends it is warned of; 0: never
 
 	Login        string
 	Password     Secret
 	PasswordFile string // where Password was read from
 	Database     string
 	Secret       Secret // of RADIUS
-	SecretFile   string
+	SecretFile   string // where Secret was read from
 
-	Record    string   // type of DNS record: A, AAAA, ...
-	Transport string   // "tcp" or "udp"; empty: the service's protocol
-	Service   string   // name in the gRPC health protocol
-	Helo      string   // name said to an SMTP server
-	Command   []string // argv of an external check
-	// Arguments says that the external command gets ldirectord's four
-	// arguments behind its own: VIP, port, real server, port.
-	Arguments bool
+	Record   string   // type of DNS record: A, AAAA, ...
+	Protocol string   // "tcp" or "udp", of types that speak both; empty: the service's
+	Command  []string // argv of an external check, to which ldirectord's four arguments are added
 }
 
 // Timing is when a check is made and how often it must agree.
@@ -86,15 +82,15 @@ const (
 // TLSMode is whether a check speaks TLS.
 type TLSMode string
 
-// On speaks it from the first byte, Start after the protocol's own command for
-// it (STARTTLS, STLS, AUTH TLS, SSLRequest).
+// TLSOn speaks it from the first byte, TLSStart after the protocol's own command
+// for it (STARTTLS, STLS, AUTH TLS, SSLRequest).
 const (
 	TLSOff   TLSMode = "off"
 	TLSOn    TLSMode = "on"
-	TLSStart TLSMode = "start"
+	TLSStart TLSMode = "starttls"
 )
 
-// Addr is the port to check of a server at port own, 0 when there is none.
+// TargetPort is the port to check of a server at port own, 0 when there is none.
 func (c *Check) TargetPort(own uint16) uint16 {
 	switch {
 	case c.Port != 0:

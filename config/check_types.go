@@ -17,7 +17,7 @@ type CheckType struct {
 const (
 	tlsKeys   = "tls server_name verify ca cert key expiry_warning"
 	loginKeys = "login password password_file"
-	httpKeys  = "request receive status method virtualhost headers follow digest"
+	httpKeys  = "request receive status method virtualhost follow login password password_file"
 )
 
 var checkTypes = []CheckType{
@@ -26,13 +26,13 @@ var checkTypes = []CheckType{
 	{"http", 80, "", words(httpKeys), nil, "an HTTP answer with an accepted status"},
 	{"https", 443, TLSOn, words(httpKeys, tlsKeys), nil, "the same over TLS"},
 	{"http2", 443, TLSOn, words(httpKeys, tlsKeys), nil, "the same over HTTP/2"},
-	{"http_proxy", 3128, "", words(httpKeys, loginKeys), nil, "a proxy answers for the URL in request"},
-	{"grpc", 443, TLSOff, words("service virtualhost", tlsKeys), nil, "the gRPC health service says SERVING"},
-	{"tcp", 0, TLSOff, words("request request_hex receive receive_hex", tlsKeys), nil, "what is sent is answered as expected"},
-	{"udp", 0, "", words("request request_hex receive receive_hex"), nil, "what is sent is answered as expected"},
-	{"dns", 53, "", words("request record receive transport"), words("request"), "a question is answered"},
-	{"smtp", 25, TLSOff, words("helo", loginKeys, tlsKeys), nil, "a mail server greets and takes EHLO"},
-	{"submission", 587, TLSOff, words("helo", loginKeys, tlsKeys), nil, "a mail server greets and takes EHLO"},
+	{"http_proxy", 3128, "", words(httpKeys), words("request"), "a proxy answers for the URL in request"},
+	{"grpc", 443, TLSOff, words("request virtualhost", tlsKeys), nil, "the gRPC health service says SERVING"},
+	{"tcp", 0, TLSOff, words("request receive", tlsKeys), nil, "what is sent is answered as expected"},
+	{"udp", 0, "", words("request receive"), nil, "what is sent is answered as expected"},
+	{"dns", 53, "", words("request record receive protocol"), words("request"), "a question is answered"},
+	{"smtp", 25, TLSOff, words(loginKeys, tlsKeys), nil, "a mail server greets and takes EHLO"},
+	{"submission", 587, TLSOff, words(loginKeys, tlsKeys), nil, "a mail server greets and takes EHLO"},
 	{"pop3", 110, TLSOff, words(loginKeys, tlsKeys), nil, "a POP3 server greets, and takes the login if there is one"},
 	{"pop3s", 995, TLSOn, words(loginKeys, tlsKeys), nil, "the same over TLS"},
 	{"imap", 143, TLSOff, words(loginKeys, tlsKeys), nil, "an IMAP server greets, and takes the login if there is one"},
@@ -45,9 +45,9 @@ var checkTypes = []CheckType{
 	{"pgsql", 5432, TLSOff, words("request receive database", loginKeys, tlsKeys), words("login"), "a login, and a row for the statement in request"},
 	{"redis", 6379, TLSOff, words("request receive", loginKeys, tlsKeys), nil, "PING is answered, or the command in request"},
 	{"radius", 1812, "", words("secret secret_file", loginKeys), words("login secret|secret_file password|password_file"), "an Access-Accept"},
-	{"sip", 5060, "", words("request login transport"), nil, "OPTIONS is answered with 200"},
+	{"sip", 5060, "", words("request login protocol"), nil, "OPTIONS is answered with 200"},
 	{"oracle", 1521, "", words("database"), nil, "a listener knows the service in database"},
-	{"external", 0, "", words("command arguments"), words("command"), "a command ends with status 0"},
+	{"external", 0, "", words("command"), words("command"), "a command ends with status 0"},
 	{"on", 0, "", nil, nil, "always up"},
 	{"off", 0, "", nil, nil, "always down: the server gets no traffic"},
 }

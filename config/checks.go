@@ -103,7 +103,7 @@ func needsPort(s *CheckType) bool { return s.Name == "connect" || s.Name == "tcp
 func (r *reader) check(t *table, where string, ch *Check, v *Virtual, s *Real, c *Config) {
 	before := len(r.problems)
 	login, secret := ch.PasswordFile, ch.SecretFile
-	for _, p := range [][2]string{{"password", "password_file"}, {"secret", "secret_file"}, {"request", "request_hex"}, {"receive", "receive_hex"}} {
+	for _, p := range [][2]string{{"password", "password_file"}, {"secret", "secret_file"}} {
 		if a, b := t.at[p[0]], t.at[p[1]]; a.line != 0 && b.line != 0 {
 			r.problem(max(a.line, b.line), "", "check: %s and %s exclude each other", p[0], p[1])
 		}
@@ -179,12 +179,17 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	if ch.TLS == TLSOff && s.TLS != "" {
 		for _, k := range []string{"server_name", "ca", "cert", "key"} {
 			if l := at(k); l != 0 {
-				r.problem(l, `tls = "on" or "start"?`, "%s: says nothing without TLS", k)
+				r.problem(l, `tls = "on" or "starttls"?`, "%s: says nothing without TLS", k)
 			}
 		}
 	}
 	if s.Name == "external" && len(ch.Command) > 0 {
 		r.program(line("command"), "command", ch.Command)
+	}
+	for _, k := range [][2]string{{"request", ch.Request}, {"receive", ch.Receive}} {
+		if strings.HasPrefix(k[1], "hex:") && s.Name != "tcp" && s.Name != "udp" {
+			r.problem(line(k[0]), "", "%s: hex: is for tcp and udp", k[0])
+		}
 	}
 	if ch.Via == ViaPath && v.Forward == ipvs.FullNAT {
 		r.problem(line("via"), "", "via: with full NAT servers do not have the VIP, and there is nothing to prove")

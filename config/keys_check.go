@@ -26,28 +26,20 @@ var commonKeys = []key[Check]{
 
 // typeKeys are keys of some types; CheckTypes tells which.
 var typeKeys = []key[Check]{
-	textKey("request", `""`, "What is asked: a path of HTTP, a name of DNS, a statement of SQL, a DN, a file, a group, or the bytes that are sent.",
-		func(c *Check) *string { return &c.Request }, nil),
-	textKey("request_hex", `""`, "Bytes that are sent, as hexadecimal digits, in place of `request`.",
-		func(c *Check) *string { return &c.RequestHex }, hexDigits("")),
-	textKey("receive", `""`, "RE2 expression that the answer must match. Empty: any answer.",
+	textKey("request", `""`, "What is asked: a path of HTTP, a name of DNS, a statement of SQL, a DN, a file, a group, a service of gRPC, or the text that is sent; \"hex:\" begins bytes that are none.",
+		func(c *Check) *string { return &c.Request }, func(s string) error { return hexBytes(s, "") }),
+	textKey("receive", `""`, "RE2 expression that the answer must match. Empty: any answer. \"hex:\" begins the bytes that an answer of tcp or udp begins with, an x in them is any digit.",
 		func(c *Check) *string { return &c.Receive }, expression),
-	textKey("receive_hex", `""`, "How the answer must begin, as hexadecimal digits; an x stands for any digit.",
-		func(c *Check) *string { return &c.ReceiveHex }, hexDigits("x")),
 	textKey("status", `"200-299"`, "Status codes that are accepted, such as \"200-299,304\".",
 		func(c *Check) *string { return &c.Status }, statusRanges),
 	textKey("method", `"GET"`, "Method of the HTTP request (ldirectord's `httpmethod`).",
 		func(c *Check) *string { return &c.Method }, httpMethod),
 	textKey("virtualhost", `""`, "Host header, and the server name of TLS.",
 		func(c *Check) *string { return &c.VirtualHost }, virtualHost),
-	listKey("headers", "[]", "Further header lines, like \"X-Check: goipvs\".",
-		func(c *Check) *[]string { return &c.Headers }, headerLine),
 	intKey("follow", "0", "Redirects that are followed, on the same host.",
-		func(c *Check) *int { return &c.Follow }, 0, 10),
-	textKey("digest", `""`, "MD5 of the body as hexadecimal digits (keepalived's `digest`).",
-		func(c *Check) *string { return &c.Digest }, digest),
+		func(c *Check) *int { return &c.Follow }, 0, 3),
 
-	choiceKey("tls", "", "`off`; `on`: TLS from the first byte; `start`: after the protocol's own command for it.",
+	choiceKey("tls", "", "`off`; `on`: TLS from the first byte; `starttls`: after the protocol's own command for it.",
 		func(c *Check) *TLSMode { return &c.TLS }, TLSOff, TLSOn, TLSStart),
 	textKey("server_name", `""`, "Name that TLS sends and verifies. Empty: `virtualhost`, or the real server's name.",
 		func(c *Check) *string { return &c.ServerName }, serverName),
@@ -77,16 +69,10 @@ var typeKeys = []key[Check]{
 
 	textKey("record", `"A"`, "Type of the DNS record that is asked for.",
 		func(c *Check) *string { return &c.Record }, recordType),
-	choiceKey("transport", `""`, "`tcp` or `udp`. Empty: the service's protocol.",
-		func(c *Check) *string { return &c.Transport }, "", "tcp", "udp"),
-	textKey("service", `""`, "Name of the service in the gRPC health protocol. Empty: the server as a whole.",
-		func(c *Check) *string { return &c.Service }, printable),
-	textKey("helo", `""`, "Name that is said to an SMTP server. Empty: the director's own.",
-		func(c *Check) *string { return &c.Helo }, word),
-	listKey("command", "[]", "Program and arguments; status 0 is up. It runs without a shell and is ended with all it started at the timeout.",
+	choiceKey("protocol", `""`, "`tcp` or `udp`. Empty: the service's protocol.",
+		func(c *Check) *string { return &c.Protocol }, "", "tcp", "udp"),
+	listKey("command", "[]", "Program and arguments, to which ldirectord's four are added: virtual address or firewall mark, its port, real server, its port. Status 0 is up. It runs without a shell, and is ended with all it started at the timeout.",
 		func(c *Check) *[]string { return &c.Command }, nil),
-	boolKey("arguments", "true", "Whether the command gets ldirectord's four arguments behind its own: virtual address, its port, real server, its port.",
-		func(c *Check) *bool { return &c.Arguments }),
 }
 
 // checkKeys are all keys of a check.
@@ -190,20 +176,26 @@ func checkType(s string) error {
 }
 
 func expression(s string) error {
+	if strings.HasPrefix(s, "hex:") {
+		return hexBytes(s, "x")
+	}
 	if _, err := regexp.Compile(s); err != nil {
 		return hinted{fmt.Errorf("bad expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: ")), "the syntax is RE2's, which has no look-around and no back references"}
 	}
 	return nil
 }
 
-func hexDigits(more string) func(string) error {
-	return func(s string) error {
-		digits := strings.Join(strings.Fields(s), "")
-		if len(digits)%2 != 0 || strings.Trim(strings.ToLower(digits), "0123456789abcdef"+more) != "" {
-			return fmt.Errorf("%s is not pairs of hexadecimal digits", quote(clip(s)))
-		}
+// hexBytes looks at what follows "hex:"; other text may be anything.
+func hexBytes(s, more string) error {
+	digits, ok := strings.CutPrefix(s, "hex:")
+	if !ok {
 		return nil
 	}
+	digits = strings.ReplaceAll(digits, " ", "")
+	if len(digits)%2 != 0 || digits == "" || strings.Trim(strings.ToLower(digits), "0123456789abcdef"+more) != "" {
+		return fmt.Errorf("%s is not pairs of hexadecimal digits", quote(clip(s)))
+	}
+	return nil
 }
 
 // StatusRange is a range of status codes, both ends included.
@@ -251,22 +243,6 @@ func serverName(s string) error {
 		return nil
 	}
 	return checkHost(s)
-}
-
-func headerLine(s string) error {
-	name, value, ok := strings.Cut(s, ":")
-	if !ok || name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) }) ||
-		strings.ContainsFunc(value, control) {
-		return hinted{errors.New("bad header " + quote(clip(s))), `like "X-Check: goipvs"`}
-	}
-	return nil
-}
-
-func digest(s string) error {
-	if len(s) != 32 || strings.Trim(strings.ToLower(s), "0123456789abcdef") != "" {
-		return errors.New(quote(clip(s)) + " is not 32 hexadecimal digits")
-	}
-	return nil
 }
 
 func recordType(s string) error {
