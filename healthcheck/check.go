@@ -2,6 +2,7 @@ package healthcheck
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -34,7 +35,7 @@ type Check struct {
 // TLS says how a check that speaks TLS does so. The zero value verifies the
 // certificate against the system's authorities.
 type TLS struct {
-	Mode       string        // "": as the type says; "on"; "starttls"; for types that may speak either
+	Mode       string        // "": as the type says; "on", "off", "starttls" where the type can do it
 	ServerName string        // SNI, and the name that the certificate must have; "": VirtualHost, or the server's address
 	CAFile     string        // PEM file of authorities to trust instead of the system's
 	CertFile   string        // PEM file: client certificate
@@ -77,6 +78,19 @@ func (c Check) kind() (kind, error) {
 		return k, nil
 	}
 	return kind{}, c.wrong(`via is "real" or "path", not %q`, c.Via)
+}
+
+// tlsMode is the check's way of TLS if the type can do it, or else the first
+// that it can.
+func (c Check) tlsMode(can ...string) (string, error) {
+	mode := or(c.TLS.Mode, can[0])
+	if !slices.Contains(can, mode) {
+		return "", fmt.Errorf("tls is %s for this type, not %q", strings.Join(can, " or "), mode)
+	}
+	if mode == "off" && c.TLS != (TLS{Mode: c.TLS.Mode}) {
+		return "", errors.New("settings for TLS, but tls is off")
+	}
+	return mode, nil
 }
 
 func (c Check) wrong(format string, args ...any) error {

@@ -28,10 +28,14 @@ type conn struct {
 func (c *conn) Read(p []byte) (int, error) {
 	left := c.dialer.budget.left.Load()
 	if left <= 0 {
+		c.broke(ErrFlood)
 		return 0, ErrFlood
 	}
 	n, err := c.Conn.Read(p[:min(int64(len(p)), left)])
 	c.dialer.budget.left.Add(int64(-n))
+	if err != io.EOF {
+		c.broke(err)
+	}
 	if !c.silent.Load() {
 		c.dialer.transcript.received(p[:n])
 		c.end(err)
@@ -57,7 +61,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	if !c.silent.Load() {
 		c.dialer.transcript.sent(p)
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	c.broke(err)
+	return n, err
 }
 
 // Close closes the connection; closing twice is no error.

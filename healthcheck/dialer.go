@@ -30,9 +30,10 @@ type Dialer struct {
 	budget     budget
 	warning    string
 
-	mu    sync.Mutex
-	stage string // what we wait for, for the words of a timeout
-	open  []net.Conn
+	mu     sync.Mutex
+	stage  string // what we wait for, for the words of a timeout
+	broken error  // how the first of the connections broke
+	open   []net.Conn
 }
 
 func newDialer(c Check, t Target) *Dialer {
@@ -96,23 +97,6 @@ func (d *Dialer) Stage(what string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stage = what
-}
-
-// explain gives a check that ran out of time words that say where.
-func (d *Dialer) explain(ctx context.Context, err error) error {
-	var timeout net.Error
-	switch {
-	case err == nil, Judge(err) == Unknown:
-		return err
-	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return ours(fmt.Errorf("check abandoned: %w", ctx.Err()))
-	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.transcript.note("timed out %s", d.stage)
-		return fmt.Errorf("%w %s", ErrTimeout, d.stage)
-	}
-	return err
 }
 
 // control sets what must be set before a socket connects.

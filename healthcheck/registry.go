@@ -21,10 +21,21 @@ type look func(ctx context.Context, d *Dialer) error
 
 // kinds is the registry: a row for each type, a file for each protocol.
 var kinds = map[string]kind{
-	"connect": {"port", connect},
-	"on":      {"", on},
-	"off":     {"", off},
+	"connect":    {"port", connect},
+	"external":   {"command", external},
+	"grpc":       {"port request virtualhost tls", grpcCheck},
+	"http":       {httpUses, httpCheck},
+	"http2":      {httpUses + " tls", http2Check},
+	"http_proxy": {httpUses, httpProxy},
+	"https":      {httpUses + " tls", httpsCheck},
+	"off":        {"", off},
+	"on":         {"", on},
+	"ping":       {"", ping},
+	"tcp":        {"port request receive tls", tcp},
+	"udp":        {"port request receive", udp},
 }
+
+const httpUses = "port request receive status virtualhost method login password follow"
 
 // Types lists the types of checks there are, in order.
 func Types() []string { return slices.Sorted(maps.Keys(kinds)) }

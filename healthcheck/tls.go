@@ -88,7 +88,7 @@ func (d *Dialer) tlsClient(ctx context.Context, c net.Conn, config *tls.Config) 
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		d.Note("TLS: %v", err)
-		return nil, &handshakeError{err}
+		return nil, &handshakeError{bare(err)}
 	}
 	d.Stage("waiting for an answer")
 	d.describe(t.ConnectionState())

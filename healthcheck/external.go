@@ -1,0 +1,184 @@
+package healthcheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// external runs the operator's own program with ldirectord's four arguments
+// after its own: address (or firewall mark) and port of the virtual service,
+// address and port of the real server. Exit status 0 is up. It runs without a
+// shell, in a process group of its own that is killed at the deadline.
+func external(c Check) (look, error) {
+	if len(c.Command) == 0 {
+		return nil, errors.New("no command")
+	}
+	path, err := exec.LookPath(c.Command[0])
+	if err != nil {
+		return nil, fmt.Errorf("command: %w", err)
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("command: %w", err)
+	}
+	if err := onlyOurs(path); err != nil {
+		return nil, fmt.Errorf("command: %w", err)
+	}
+	return func(ctx context.Context, d *Dialer) error {
+		d.Stage("waiting for the command")
+		args := append(c.Command[:len(c.Command):len(c.Command)], arguments(d.Target)...)
+		d.Note("run %s", strings.Join(args, " "))
+		out, err := command(ctx, path, args, environment(d.Target))
+		if len(out) > 0 {
+			d.transcript.received(out)
+		}
+		return outcome(out, err)
+	}, nil
+}
+
+// arguments are ldirectord's.
+func arguments(t Target) []string {
+	virtual := strconv.FormatUint(uint64(t.FWMark), 10)
+	if t.Virtual.IsValid() {
+		virtual = t.Virtual.Addr().String()
+	}
+	return []string{virtual, strconv.Itoa(int(t.Virtual.Port())), t.Real.Addr().String(), strconv.Itoa(int(t.Real.Port()))}
+}
+
+// environment is all that the program gets: nothing of the daemon's own, which
+// may hold secrets, beside what programs can expect.
+func environment(t Target) []string {
+	a := arguments(t)
+	env := []string{
+		"GOIPVS_VIRTUAL=" + a[0], "GOIPVS_VIRTUAL_PORT=" + a[1],
+		"GOIPVS_REAL=" + a[2], "GOIPVS_REAL_PORT=" + a[3],
+		"GOIPVS_PROTOCOL=" + t.Protocol, "GOIPVS_FWMARK=" + strconv.FormatUint(uint64(t.FWMark), 10),
+	}
+	for _, name := range []string{"PATH", "HOME", "HOSTNAME", "LANG", "LC_ALL", "TZ"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// outcome is the reason that the program's end stands for: its last line.
+func outcome(out []byte, err error) error {
+	var exit *exitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if last := lines[len(lines)-1]; last != "" {
+		return fmt.Errorf("%w: %s", err, head([]byte(last), 200))
+	}
+	return err
+}
+
+// onlyOurs refuses a program that others could replace: it and every folder
+// above it, with links resolved, must be writable by root or us alone. In a
+// sticky folder nobody can replace the files of others.
+func onlyOurs(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	for at := real; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if err != nil {
+			return err
+		}
+		if err := mayTrust(at, info); err != nil {
+			return err
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+}
+
+func mayTrust(path string, info os.FileInfo) error {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to another user (%d), who could put another program there", path, st.Uid)
+	}
+	sticky := info.IsDir() && info.Mode()&os.ModeSticky != 0
+	if info.Mode().Perm()&0o022 != 0 && !sticky {
+		return fmt.Errorf("%s can be written by others (mode %v): chmod go-w", path, info.Mode())
+	}
+	return nil
+}
+
+// exitError is the end of a program that says its server is not well.
+type exitError struct{ state *os.ProcessState }
+
+func (e *exitError) Error() string { return "the command ended with " + e.state.String() }
+
+// command runs a program until it ends or ctx does, and then kills what is left
+// of its process group. It returns at most maxOutput of what was printed.
+func command(ctx context.Context, path string, args, env []string) ([]byte, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, ours(err)
+	}
+	defer r.Close()
+	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Dir: "/", Stdout: w, Stderr: w, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	err = startWithout(cmd)
+	w.Close()
+	if err != nil {
+		return nil, ours(fmt.Errorf("start the command: %w", err))
+	}
+	printed := collect(r)
+	stop := context.AfterFunc(ctx, func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+	awaitExit(cmd.Process.Pid)
+	if !stop() && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // its id is still held by the one we have not waited for
+	cmd.Wait()
+	r.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // who left the group may hold the pipe
+	out := <-printed
+	if err == nil && !cmd.ProcessState.Success() {
+		err = &exitError{cmd.ProcessState}
+	}
+	return out, err
+}
+
+// awaitExit waits for the end of a child without taking its id from the kernel,
+// so that its group can still be killed and is nobody else's.
+func awaitExit(pid int) {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+const maxOutput = 4 << 10
+
+// collect reads to the end and keeps the beginning.
+func collect(r *os.File) <-chan []byte {
+	done := make(chan []byte, 1)
+	go func() {
+		var kept []byte
+		buf := make([]byte, maxOutput)
+		for {
+			n, err := r.Read(buf)
+			kept = append(kept, buf[:min(n, maxOutput-len(kept))]...)
+			if err != nil {
+				done <- kept
+				return
+			}
+		}
+	}()
+	return done
+}

@@ -1,0 +1,74 @@
+package healthcheck
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+)
+
+// http2Check asks for a page by HTTP/2: with TLS, where the server must agree
+// to h2 (RFC 9113, section 3.2), or with tls = "off" by prior knowledge.
+func http2Check(c Check) (look, error) {
+	mode, err := c.tlsMode("on", "off")
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPage(c, map[string]string{"on": "https", "off": "http"}[mode])
+	if err != nil {
+		return nil, err
+	}
+	var config *tls.Config
+	if mode == "on" {
+		if config, err = tlsConfig(c); err != nil {
+			return nil, err
+		}
+		config.NextProtos = []string{"h2"}
+	}
+	return func(ctx context.Context, d *Dialer) error {
+		transport := http2Transport(d, config)
+		defer transport.CloseIdleConnections()
+		return p.fetch(ctx, d, func(req *http.Request) (*http.Response, error) {
+			resp, err := transport.RoundTrip(req)
+			return resp, bare(err)
+		})
+	}, nil
+}
+
+// http2Transport is for one check: it connects once, and once more for each
+// redirect.
+func http2Transport(d *Dialer, config *tls.Config) *http.Transport {
+	t := &http.Transport{
+		DialContext: d.DialContext,
+		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialH2(ctx, d, network, config)
+		},
+		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeader,
+		Protocols: new(http.Protocols),
+	}
+	t.Protocols.SetHTTP2(config != nil)
+	t.Protocols.SetUnencryptedHTTP2(config == nil)
+	return t
+}
+
+// dialH2 connects with TLS to a server that must choose h2.
+func dialH2(ctx context.Context, d *Dialer, network string, config *tls.Config) (net.Conn, error) {
+	raw, err := d.Dial(ctx, network)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := d.StartTLS(ctx, raw, config)
+	if err != nil {
+		return nil, err
+	}
+	state, ok := conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return nil, errors.New("no TLS")
+	}
+	if got := state.ConnectionState().NegotiatedProtocol; got != "h2" {
+		return nil, &handshakeError{fmt.Errorf("the server does not offer HTTP/2 (it chose %q)", got)}
+	}
+	return conn, nil
+}

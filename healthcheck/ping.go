@@ -1,0 +1,77 @@
+package healthcheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	probing "github.com/prometheus-community/pro-bing"
+	"golang.org/x/sys/unix"
+)
+
+// ping sends ICMP echo requests, one each second until one is answered. It
+// takes the unprivileged kind of socket (ping_group_range permitting), or else
+// a raw one, which needs CAP_NET_RAW.
+func ping(Check) (look, error) {
+	return func(ctx context.Context, d *Dialer) error {
+		if err := d.route(); err != nil {
+			return err
+		}
+		d.Stage("waiting for an echo")
+		err := echo(ctx, d, false)
+		if errors.Is(err, os.ErrPermission) {
+			if err = echo(ctx, d, true); errors.Is(err, os.ErrPermission) {
+				return ours(fmt.Errorf("open an ICMP socket (needs net.ipv4.ping_group_range or CAP_NET_RAW): %w", err))
+			}
+		}
+		return err
+	}, nil
+}
+
+func echo(ctx context.Context, d *Dialer, raw bool) error {
+	to := d.Address().Addr()
+	p := probing.New(to.String())
+	p.SetIPAddr(&net.IPAddr{IP: to.AsSlice(), Zone: to.Zone()})
+	p.SetPrivileged(raw)
+	p.SetLogger(probing.NoopLogger{})
+	p.SetMark(uint(d.Target.Mark))
+	if d.Target.Source.IsValid() {
+		p.Source = d.Target.Source.String()
+	}
+	deadline, _ := ctx.Deadline()
+	sends := int(time.Until(deadline)/p.Interval) + 1
+	p.Count, p.Timeout = sends, time.Until(deadline)
+	var rtt time.Duration
+	p.OnRecv = func(pkt *probing.Packet) {
+		rtt = pkt.Rtt
+		p.Stop()
+	}
+	if err := p.RunWithContext(ctx); err != nil && ctx.Err() == nil {
+		d.Note("ping %v: %v", to, bare(err))
+		return fmt.Errorf("ping %v: %w", to, bare(err))
+	}
+	if p.PacketsRecv == 0 {
+		d.Note("ping %v: %d sent, none answered", to, p.PacketsSent)
+		return context.DeadlineExceeded
+	}
+	d.Note("ping %v: answered after %v", to, rtt)
+	return nil
+}
+
+// route asks the kernel for the way to the server, as it also does when a
+// datagram socket is connected. That there is none is known before anything is
+// sent, and is our own trouble.
+func (d *Dialer) route() error {
+	dialer := net.Dialer{Control: d.control, LocalAddr: d.local("udp")}
+	c, err := dialer.Dial("udp", net.JoinHostPort(d.Address().Addr().String(), "9"))
+	switch {
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EINVAL):
+		return ours(fmt.Errorf("no route to %v: %w", d.Address().Addr(), bare(err)))
+	case err != nil:
+		return bare(err)
+	}
+	return c.Close()
+}
