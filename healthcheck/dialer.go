@@ -76,10 +76,24 @@ func (d *Dialer) DialContext(ctx context.Context, network, _ string) (net.Conn, 
 	return d.Dial(ctx, network)
 }
 
+// dialBinary is Dial for a protocol whose bytes tell people nothing: what is
+// said has to be noted.
+func (d *Dialer) dialBinary(ctx context.Context, network string) (net.Conn, error) {
+	c, err := d.Dial(ctx, network)
+	if g, ok := c.(*conn); ok {
+		g.silent.Store(true)
+	}
+	return c, err
+}
+
 // StartTLS begins TLS on a connection of this dialer, as config and the check
 // say; see [Dialer.tlsClient].
 func (d *Dialer) StartTLS(ctx context.Context, c net.Conn, config *tls.Config) (net.Conn, error) {
-	return d.tlsClient(ctx, c, config)
+	t, err := d.tlsClient(ctx, c, config)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // Note writes a line into the check's transcript. It must hold no secret.

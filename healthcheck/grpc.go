@@ -85,7 +85,7 @@ func (o *grpcOnce) dial(ctx context.Context) (net.Conn, error) {
 		return nil, errOnce
 	}
 	o.dialed = true
-	conn, err := o.dialer.Dial(ctx, "tcp")
+	conn, err := o.dialer.dialBinary(ctx, "tcp")
 	o.err = err
 	return conn, err
 }
@@ -123,14 +123,14 @@ type grpcTLS struct{ once *grpcOnce }
 
 // ClientHandshake begins TLS.
 func (g *grpcTLS) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, err := g.once.dialer.StartTLS(ctx, raw, g.once.config)
+	conn, err := g.once.dialer.tlsClient(ctx, raw, g.once.config)
 	if err != nil {
 		g.once.mu.Lock()
 		defer g.once.mu.Unlock()
 		g.once.err = err
 		return nil, nil, err
 	}
-	return conn, credentials.TLSInfo{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
+	return conn.Conn, credentials.TLSInfo{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
 }
 
 // ServerHandshake is not for clients.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -97,11 +98,18 @@ func (p page) fetch(ctx context.Context, d *Dialer, do func(*http.Request) (*htt
 		}
 		resp.Body.Close()
 		to, err := u.Parse(next)
-		if err != nil || to.Host != u.Host || to.Scheme != u.Scheme {
+		if err != nil || !sameServer(&u, to, d) {
 			return fmt.Errorf("status %s to %q, which is not on this server", resp.Status, next)
 		}
 		u = *to
 	}
+}
+
+// sameServer tells whether a redirect stays where it is. Servers put their own
+// port into it, which our Host header may not have.
+func sameServer(from, to *url.URL, d *Dialer) bool {
+	port := to.Port() == "" || to.Port() == from.Port() || to.Port() == strconv.Itoa(int(d.Address().Port()))
+	return to.Scheme == from.Scheme && strings.EqualFold(to.Hostname(), from.Hostname()) && port
 }
 
 func (p page) request(ctx context.Context, u *url.URL) (*http.Request, error) {

@@ -3,7 +3,6 @@ package healthcheck
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -31,8 +30,13 @@ func http2Check(c Check) (look, error) {
 		transport := http2Transport(d, config)
 		defer transport.CloseIdleConnections()
 		return p.fetch(ctx, d, func(req *http.Request) (*http.Response, error) {
+			d.Note("> %s %s", req.Method, req.URL)
 			resp, err := transport.RoundTrip(req)
-			return resp, bare(err)
+			if err != nil {
+				return nil, bare(err)
+			}
+			d.Note("< %s %s", resp.Proto, resp.Status)
+			return resp, nil
 		})
 	}, nil
 }
@@ -41,7 +45,9 @@ func http2Check(c Check) (look, error) {
 // redirect.
 func http2Transport(d *Dialer, config *tls.Config) *http.Transport {
 	t := &http.Transport{
-		DialContext: d.DialContext,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return d.dialBinary(ctx, network)
+		},
 		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return dialH2(ctx, d, network, config)
 		},
@@ -53,22 +59,19 @@ func http2Transport(d *Dialer, config *tls.Config) *http.Transport {
 	return t
 }
 
-// dialH2 connects with TLS to a server that must choose h2.
+// dialH2 connects with TLS to a server that must choose h2. The library wants
+// the TLS connection itself.
 func dialH2(ctx context.Context, d *Dialer, network string, config *tls.Config) (net.Conn, error) {
 	raw, err := d.Dial(ctx, network)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := d.StartTLS(ctx, raw, config)
+	conn, err := d.tlsClient(ctx, raw, config)
 	if err != nil {
 		return nil, err
 	}
-	state, ok := conn.(interface{ ConnectionState() tls.ConnectionState })
-	if !ok {
-		return nil, errors.New("no TLS")
-	}
-	if got := state.ConnectionState().NegotiatedProtocol; got != "h2" {
+	if got := conn.ConnectionState().NegotiatedProtocol; got != "h2" {
 		return nil, &handshakeError{fmt.Errorf("the server does not offer HTTP/2 (it chose %q)", got)}
 	}
-	return conn, nil
+	return conn.Conn, nil
 }

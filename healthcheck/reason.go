@@ -28,7 +28,7 @@ func (d *Dialer) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if err = d.cause(ctx, err); Judge(err) == Unknown {
+	if err = d.away(d.cause(ctx, err)); Judge(err) == Unknown {
 		return err // our own words, and perhaps a stack
 	}
 	return &reason{clean(head([]byte(err.Error()), maxReason)), err}

@@ -13,6 +13,8 @@ type kind struct {
 	// prepare judges the check and compiles what it says, once for all the
 	// servers that are checked alike. Its errors are the operator's mistakes.
 	prepare func(c Check) (look, error)
+	// whole types are told of the virtual service that the server is part of.
+	whole bool
 }
 
 // look looks at one server once. All it says and hears goes through d; when
@@ -21,18 +23,18 @@ type look func(ctx context.Context, d *Dialer) error
 
 // kinds is the registry: a row for each type, a file for each protocol.
 var kinds = map[string]kind{
-	"connect":    {"port", connect},
-	"external":   {"command", external},
-	"grpc":       {"port request virtualhost tls", grpcCheck},
-	"http":       {httpUses, httpCheck},
-	"http2":      {httpUses + " tls", http2Check},
-	"http_proxy": {httpUses, httpProxy},
-	"https":      {httpUses + " tls", httpsCheck},
-	"off":        {"", off},
-	"on":         {"", on},
-	"ping":       {"", ping},
-	"tcp":        {"port request receive tls", tcp},
-	"udp":        {"port request receive", udp},
+	"connect":    {uses: "port", prepare: connect},
+	"external":   {uses: "command", prepare: external, whole: true},
+	"grpc":       {uses: "port request virtualhost tls", prepare: grpcCheck},
+	"http":       {uses: httpUses, prepare: httpCheck},
+	"http2":      {uses: httpUses + " tls", prepare: http2Check},
+	"http_proxy": {uses: httpUses, prepare: httpProxy},
+	"https":      {uses: httpUses + " tls", prepare: httpsCheck},
+	"off":        {uses: "", prepare: off},
+	"on":         {uses: "", prepare: on},
+	"ping":       {uses: "", prepare: ping},
+	"tcp":        {uses: "port request receive tls", prepare: tcp},
+	"udp":        {uses: "port request receive", prepare: udp},
 }
 
 const httpUses = "port request receive status virtualhost method login password follow"

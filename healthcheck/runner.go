@@ -186,6 +186,7 @@ func newJob(s Subject, ready map[Key]*prepared) (*job, error) {
 		ready[j.key.check] = p
 	}
 	j.prepared = ready[j.key.check]
+	j.key.target = s.Target.seen(s.Check, kinds[s.Check.Type])
 	return j, nil
 }
 

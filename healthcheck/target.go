@@ -6,6 +6,7 @@ import "net/netip"
 // It is comparable.
 type Target struct {
 	Real     netip.AddrPort // the real server; port 0 only where the check has a port or needs none
+	Address  netip.Addr     // looked at instead of Real's address, as a management address may be; the zero value: Real's
 	Virtual  netip.AddrPort // the VIP; the zero value for a service by firewall mark
 	FWMark   uint32         // the service's firewall mark, 0 for none: external checks are told
 	Protocol string         // of the service: "tcp", "udp", "sctp"; external checks are told
@@ -16,11 +17,23 @@ type Target struct {
 // address is where the check's packets go.
 func (t Target) address(c Check) netip.AddrPort {
 	to := t.Real
-	if c.Via == ViaPath {
+	switch {
+	case c.Via == ViaPath:
 		to = t.Virtual
+	case t.Address.IsValid():
+		to = netip.AddrPortFrom(t.Address, to.Port())
 	}
 	if c.Port != 0 {
 		to = netip.AddrPortFrom(to.Addr(), c.Port)
 	}
 	return to
+}
+
+// seen is what a check can see of the target: checks of the same server for
+// several virtual services are one, unless the service matters.
+func (t Target) seen(c Check, k kind) Target {
+	if !k.whole && c.Via != ViaPath {
+		t.Virtual, t.FWMark, t.Protocol = netip.AddrPort{}, 0, ""
+	}
+	return t
 }

@@ -76,7 +76,7 @@ func hostOnly(host string) string {
 // tlsClient speaks TLS on a connection of the dialer, verifies the server as
 // the config says, and warns of a certificate that is about to expire. Without
 // a name the server's address must be in the certificate.
-func (d *Dialer) tlsClient(ctx context.Context, c net.Conn, config *tls.Config) (net.Conn, error) {
+func (d *Dialer) tlsClient(ctx context.Context, c net.Conn, config *tls.Config) (*plain, error) {
 	if config.ServerName == "" {
 		config = config.Clone()
 		config.ServerName = d.Address().Addr().String()

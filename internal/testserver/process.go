@@ -88,6 +88,9 @@ func (p *Process) Stop() {
 // Signal sends a signal to the server alone.
 func (p *Process) Signal(s syscall.Signal) { p.cmd.Process.Signal(s) }
 
+// SignalGroup sends a signal to the server and all that it started.
+func (p *Process) SignalGroup(s syscall.Signal) error { return syscall.Kill(-p.cmd.Process.Pid, s) }
+
 // Pid is the server's process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
