@@ -9,6 +9,8 @@ const helpUsage = `Usage: PROG COMMAND [OPTION]...
 Verbs
   goipvs apply FILE                   make the table what a rules file says
   goipvs diff FILE                    print the changes that apply would make
+  goipvs doctor [--service SERVICE]   say what is wrong with this director or
+                                      real server
   goipvs help [TOPIC|VERB]            TOPIC: schedulers, forwarding,
                                       persistence, restore
 `

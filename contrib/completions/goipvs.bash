@@ -35,7 +35,7 @@ _goipvs()
 	fi
 	if [[ ${1##*/} != ipvsadm ]]; then
 		if [[ $COMP_CWORD -eq 1 ]]; then
-			_goipvs_offer 'apply diff help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
+			_goipvs_offer 'apply diff doctor help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
 			return
 		fi
 		case ${COMP_WORDS[1]} in
@@ -53,8 +53,11 @@ _goipvs()
 				compopt -o default
 			fi
 			return ;;
+		doctor)
+			_goipvs_offer 'schedulers forwarding persistence restore apply diff doctor help'
+			return ;;
 		help)
-			_goipvs_offer 'schedulers forwarding persistence restore apply diff help'
+			_goipvs_offer 'schedulers forwarding persistence restore apply diff doctor help'
 			return ;;
 		esac
 	fi

@@ -136,7 +136,9 @@ complete -c goipvs -n '__goipvs_verb diff' -F
 complete -c goipvs -n '__goipvs_verb diff' -l prune -d 'remove also the services that FILE does not name'
 complete -c goipvs -n '__goipvs_verb diff' -l detailed-exitcode -d 'exit status 0: nothing to change, 2: changes, 1: error'
 complete -c goipvs -n '__goipvs_verb diff' -l json -d 'print one JSON document'
+complete -c goipvs -n __goipvs_start -a doctor -d 'say what is wrong with this director or real server'
+complete -c goipvs -n '__goipvs_verb doctor' -a 'schedulers forwarding persistence restore apply diff doctor help'
 complete -c goipvs -n __goipvs_start -a help -d 'explain a topic or a verb'
-complete -c goipvs -n '__goipvs_verb help' -a 'schedulers forwarding persistence restore apply diff help'
+complete -c goipvs -n '__goipvs_verb help' -a 'schedulers forwarding persistence restore apply diff doctor help'
 complete -c ipvsadm-save -f -s n -d 'numbers, not names'
 complete -c ipvsadm-restore -f

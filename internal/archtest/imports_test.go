@@ -19,8 +19,9 @@ const module = "github.com/goipvs/goipvs"
 var allowed = map[string][]string{
 	"cmd/goipvs":                          {"cmd/goipvs/verbs", "ipvs", "ipvsadm"},
 	"cmd/goipvs-verbs":                    {"cmd/goipvs/verbs"},
-	"cmd/goipvs/verbs":                    {"ipvs", "ipvsadm", "sysctl", "sysctl/realserver", "sysctl/record", "sysctl/vip"},
+	"cmd/goipvs/verbs":                    {"doctor", "ipvs", "ipvsadm", "sysctl", "sysctl/realserver", "sysctl/record", "sysctl/vip"},
 	"config":                              {"ipvs"},
+	"doctor":                              {"ipvs", "ipvs/procfs"},
 	"examples":                            {}, // tests only
 	"fullnat":                             {"fullnat/sched", "ipvs"},
 	"fullnat/sched":                       {"ipvs"},
@@ -70,6 +71,8 @@ var outside = []struct{ tree, module string }{
 	{"ipvsadm", "golang.org/x/sys"},
 	{"fullnat", "golang.org/x/sys"},
 	{"config", "github.com/BurntSushi/toml"},
+	{"doctor", "github.com/vishvananda/netlink"},
+	{"doctor", "golang.org/x/sys"},
 	{"cmd/goipvs", "golang.org/x/sys"},
 	{"cmd/goipvs", "github.com/urfave/cli/v2"},
 	{"sysctl", "github.com/vishvananda/netlink"},

@@ -49,7 +49,7 @@ func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
 
 // commands are the verbs, and help, which is the list of them.
 func (v *verbs) commands() []*cli.Command {
-	all := []*cli.Command{v.apply(), v.diff(), v.help()}
+	all := []*cli.Command{v.apply(), v.diff(), v.doctor(), v.help()}
 	for _, c := range all {
 		c.OnUsageError = asUsage
 		c.CustomHelpTemplate = describe(c).Page()
