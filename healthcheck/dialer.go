@@ -43,6 +43,10 @@ func newDialer(c Check, t Target) *Dialer {
 	return d
 }
 
+// limit lowers the check's budget, for protocols whose answers are short or
+// dear to read.
+func (d *Dialer) limit(bytes int64) { d.budget.left.Store(min(bytes, d.budget.left.Load())) }
+
 // Address is where the check goes: the real server, or the VIP for Via "path".
 func (d *Dialer) Address() netip.AddrPort { return d.Target.address(d.Check) }
 

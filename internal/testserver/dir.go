@@ -1,9 +1,12 @@
 package testserver
 
 import (
+	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 )
 
@@ -54,25 +57,42 @@ func Give(t testing.TB, dir, name string) {
 	}
 }
 
+// lowest and highest bound the ports given out: below those that the kernel
+// takes for outgoing connections, of which tests make many.
+const (
+	lowest  = 10240
+	highest = 32767
+)
+
+var nextPort atomic.Uint32
+
+func init() { nextPort.Store(rand.Uint32N(highest - lowest)) }
+
 // Port finds a port of 127.0.0.1 that is free for TCP and UDP. Between this and
 // the server's start somebody else could take it; ports given out are not
 // repeated soon.
 func Port(t testing.TB) uint16 {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for range highest - lowest {
+		port := lowest + nextPort.Add(1)%(highest-lowest)
+		if free(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))) {
+			return uint16(port)
 		}
-		addr := l.Addr().(*net.TCPAddr)
-		u, err := net.ListenPacket("udp4", addr.String())
-		l.Close()
-		if err != nil {
-			continue
-		}
-		u.Close()
-		return uint16(addr.Port)
 	}
 	t.Fatal("testserver: no free port")
 	return 0
+}
+
+func free(addr netip.AddrPort) bool {
+	l, err := net.Listen("tcp4", addr.String())
+	if err != nil {
+		return false
+	}
+	l.Close()
+	u, err := net.ListenPacket("udp4", addr.String())
+	if err != nil {
+		return false
+	}
+	u.Close()
+	return true
 }

@@ -15,7 +15,9 @@ import (
 
 // Packages are all that the tests of this repository need, for [Install].
 var Packages = []string{
-	"haproxy", "iputils-ping", "nghttp2-server", "nginx-light", "openssl", "tinyproxy-bin",
+	"bind9", "dovecot-imapd", "dovecot-pop3d", "freeradius", "haproxy", "inn2", "iputils-ping", "kamailio", "kamailio-tls-modules",
+	"mariadb-server-core", "nghttp2-server", "nginx-light", "openssl", "postfix", "postgresql", "redis-server", "slapd", "tinyproxy-bin",
+	"vsftpd",
 }
 
 // Need fails the test unless the packages are installed. As root it installs

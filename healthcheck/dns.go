@@ -1,0 +1,214 @@
+package healthcheck
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+
+	mdns "github.com/miekg/dns"
+)
+
+// udpSize is the largest answer taken by UDP: what passes any path unbroken
+// (DNS flag day 2020).
+const udpSize = 1232
+
+// dnsCheck asks one question by UDP, and again by TCP when the answer was cut
+// short; or by TCP alone. The answer must have a record of the type asked for,
+// and one with the value that receive says.
+type dnsCheck struct {
+	name     string
+	kind     uint16
+	protocol string
+	values   *values
+}
+
+// dns takes the name from request and the record's type from method: A unless
+// it says otherwise, or PTR when the name is an address.
+func dns(c Check) (look, error) {
+	name, kind, err := question(c.Request, c.Method)
+	if err != nil {
+		return nil, err
+	}
+	v, err := newValues(kind, c.Receive)
+	if err != nil {
+		return nil, err
+	}
+	protocol, err := transport(c, "udp", "tcp")
+	return dnsCheck{name, kind, protocol, v}.look, err
+}
+
+// transport is the check's protocol, which must be one of these; the first is
+// the default.
+func transport(c Check, protocols ...string) (string, error) {
+	for _, p := range protocols {
+		if c.Protocol == "" || c.Protocol == p {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("protocol is %s, not %q", strings.Join(protocols, " or "), c.Protocol)
+}
+
+func question(request, method string) (name string, kind uint16, err error) {
+	if request == "" {
+		return "", 0, errors.New("no name to ask for (request)")
+	}
+	if method == "" {
+		method = "A"
+	}
+	if reverse, err := mdns.ReverseAddr(request); err == nil {
+		request = reverse
+		if method == "A" {
+			method = "PTR"
+		}
+	}
+	kind, ok := mdns.StringToType[strings.ToUpper(method)]
+	if !ok || kind == mdns.TypeNone || kind == mdns.TypeOPT || metaType(kind) {
+		return "", 0, fmt.Errorf("record type %q is not known", method)
+	}
+	if _, ok := mdns.IsDomainName(request); !ok {
+		return "", 0, fmt.Errorf("%q is not a domain name", request)
+	}
+	return mdns.CanonicalName(request), kind, nil
+}
+
+// metaType tells of types that are no records but requests for more than an
+// answer, such as AXFR (RFC 6895 section 3.1).
+func metaType(kind uint16) bool { return kind >= 128 && kind < 255 }
+
+func (q dnsCheck) look(ctx context.Context, d *Dialer) error {
+	answer, err := q.ask(ctx, d, q.protocol)
+	if err == nil && answer.Truncated && q.protocol == "udp" {
+		d.Note("the answer was cut short: asking by TCP")
+		answer, err = q.ask(ctx, d, "tcp")
+	}
+	if err == nil {
+		err = q.judge(answer)
+	}
+	if err != nil {
+		return fmt.Errorf("dns %s %s: %w", q.name, mdns.TypeToString[q.kind], err)
+	}
+	return nil
+}
+
+// ask sends the question with an id of its own, from a port of its own.
+func (q dnsCheck) ask(ctx context.Context, d *Dialer, network string) (*mdns.Msg, error) {
+	m := new(mdns.Msg).SetQuestion(q.name, q.kind)
+	m.SetEdns0(udpSize, false)
+	wire, err := m.Pack()
+	if err != nil {
+		return nil, ours(err)
+	}
+	c, err := d.Dial(ctx, network)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if network == "tcp" {
+		return askTCP(c, m, wire)
+	}
+	return askUDP(c, m, wire)
+}
+
+// askUDP waits for the datagram that answers m; others are somebody's attempt
+// to answer in the server's stead.
+func askUDP(c net.Conn, m *mdns.Msg, wire []byte) (*mdns.Msg, error) {
+	if _, err := c.Write(wire); err != nil {
+		return nil, bare(err)
+	}
+	buf := make([]byte, 4096)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return nil, bare(err)
+		}
+		if answer, err := readAnswer(buf[:n], m); err == nil {
+			return answer, nil
+		}
+	}
+}
+
+// askTCP frames messages by their length (RFC 1035 section 4.2.2).
+func askTCP(c net.Conn, m *mdns.Msg, wire []byte) (*mdns.Msg, error) {
+	if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)); err != nil {
+		return nil, bare(err)
+	}
+	var size [2]byte
+	if _, err := io.ReadFull(c, size[:]); err != nil {
+		return nil, hungUp(err)
+	}
+	buf := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(c, buf); err != nil {
+		return nil, hungUp(err)
+	}
+	return readAnswer(buf, m)
+}
+
+// hungUp gives the end of a stream the words for it.
+func hungUp(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errHungUp
+	}
+	return bare(err)
+}
+
+// readAnswer decodes a message that must be the answer to m.
+func readAnswer(wire []byte, m *mdns.Msg) (*mdns.Msg, error) {
+	answer := new(mdns.Msg)
+	if err := answer.Unpack(wire); err != nil && !answer.Truncated {
+		return nil, fmt.Errorf("not a DNS answer: %w", err)
+	}
+	if !answer.Response || answer.Id != m.Id {
+		return nil, errors.New("an answer to another question (id)")
+	}
+	if len(answer.Question) == 0 && answer.Rcode != mdns.RcodeSuccess {
+		return answer, nil // a refusal may leave the question out
+	}
+	if len(answer.Question) != 1 || answer.Question[0].Qtype != m.Question[0].Qtype ||
+		!strings.EqualFold(answer.Question[0].Name, m.Question[0].Name) {
+		return nil, errors.New("an answer to another question")
+	}
+	return answer, nil
+}
+
+// judge looks for the wanted record. Records of other types, such as the
+// CNAMEs on the way, do not count.
+func (q dnsCheck) judge(answer *mdns.Msg) error {
+	if answer.Rcode != mdns.RcodeSuccess {
+		return errors.New(rcode(answer.Rcode))
+	}
+	var found []string
+	for _, rr := range answer.Answer {
+		if rr.Header().Rrtype != q.kind && q.kind != mdns.TypeANY {
+			continue
+		}
+		if q.values.match(rr) {
+			return nil
+		}
+		found = append(found, valueOf(rr))
+	}
+	switch {
+	case len(found) > 0:
+		return fmt.Errorf("no answer matches %q: %s", q.values.text, shorten([]byte(strings.Join(found, ", "))))
+	case len(answer.Answer) > 0:
+		return errors.New("no record of this type among the answers")
+	}
+	return errors.New("no such record (empty answer)")
+}
+
+func rcode(code int) string {
+	if s, ok := mdns.RcodeToString[code]; ok {
+		return s
+	}
+	return fmt.Sprintf("rcode %d", code)
+}
+
+// literalAddress is the address when s is one.
+func literalAddress(s string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(s)
+	return a, err == nil
+}

@@ -1,0 +1,192 @@
+package healthcheck
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	gomysql "github.com/go-sql-driver/mysql"
+)
+
+// mysql logs in to a MySQL or MariaDB server and asks. It uses the driver's
+// connection itself: the pool of database/sql would try again behind our back.
+func mysql(c Check) (look, error) {
+	s, err := newSQL(c)
+	return mysqlCheck{s}.look, err
+}
+
+type mysqlCheck struct{ *sqlCheck }
+
+func (m mysqlCheck) look(ctx context.Context, d *Dialer) error {
+	log := &lastError{}
+	connector, err := gomysql.NewConnector(m.driverConfig(d, log))
+	if err != nil {
+		return ours(err)
+	}
+	c, err := connector.Connect(ctx)
+	if err != nil {
+		return d.mysqlFailed("login "+m.login, err, log)
+	}
+	defer c.Close()
+	if err := m.ask(ctx, d, c); err != nil {
+		return d.mysqlFailed(d.quote(m.query), err, log)
+	}
+	return nil
+}
+
+// driverConfig makes the driver use one connection of the dialer.
+func (m mysqlCheck) driverConfig(d *Dialer, log gomysql.Logger) *gomysql.Config {
+	cfg := gomysql.NewConfig()
+	cfg.User, cfg.Passwd, cfg.DBName = m.login, m.password, m.database
+	cfg.Net, cfg.Addr = "tcp", d.Address().String()
+	cfg.Logger = log
+	packets := &packetConn{}
+	cfg.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		c, err := d.Dial(ctx, network)
+		if err != nil {
+			return nil, err
+		}
+		packets.Conn = c
+		return packets, nil
+	}
+	if m.mode != tlsOff {
+		cfg.TLS = m.watched(d)
+	}
+	return cfg
+}
+
+// watched is the TLS configuration with which the driver, which makes its TLS
+// connection itself, lets us see the certificate.
+func (m mysqlCheck) watched(d *Dialer) *tls.Config {
+	config := m.config.Clone()
+	if config.ServerName == "" {
+		config.ServerName = d.Address().Addr().String()
+	}
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		d.describe(s)
+		return nil
+	}
+	return config
+}
+
+// ask reads the answer's rows until one is enough.
+func (m mysqlCheck) ask(ctx context.Context, d *Dialer, c driver.Conn) error {
+	rows, err := c.(driver.QueryerContext).QueryContext(ctx, m.query, nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	values := make([]driver.Value, len(rows.Columns()))
+	var row []string
+	for n := range maxRows {
+		switch err := rows.Next(values); {
+		case err == io.EOF:
+			return m.without(d, n, row)
+		case err != nil:
+			return err
+		}
+		if row = rowText(values); m.enough(row) {
+			return nil
+		}
+	}
+	return m.without(d, maxRows, row)
+}
+
+func rowText(values []driver.Value) []string {
+	row := make([]string, len(values))
+	for i, v := range values {
+		switch v := v.(type) {
+		case nil:
+			row[i] = "NULL"
+		case []byte:
+			row[i] = string(v)
+		default:
+			row[i] = fmt.Sprint(v)
+		}
+	}
+	return row
+}
+
+// mysqlFailed says what was being done. The driver calls every broken
+// connection invalid, and tells only its log why.
+func (d *Dialer) mysqlFailed(doing string, err error, log *lastError) error {
+	var said *gomysql.MySQLError
+	var no *noRows
+	switch {
+	case errors.As(err, &no):
+		return err
+	case errors.As(err, &said):
+		return fmt.Errorf("mysql %s: %s", doing, d.quote(fmt.Sprintf("%d %s", said.Number, said.Message)))
+	case errors.Is(err, gomysql.ErrInvalidConn) && log.err != nil:
+		err = log.err
+	case errors.Is(err, gomysql.ErrNoTLS):
+		err = errors.New("the server offers no TLS")
+	}
+	return fmt.Errorf("mysql %s: %w", doing, hungUp(err))
+}
+
+// lastError is the driver's log: the last error it wrote there.
+type lastError struct{ err error }
+
+// Print keeps the error.
+func (l *lastError) Print(v ...any) {
+	for _, v := range v {
+		if err, ok := v.(error); ok && !strings.Contains(err.Error(), "use of closed") {
+			l.err = err
+		}
+	}
+}
+
+// packetConn reads along with the driver, which makes room for whatever length
+// a packet's header announces, up to 16 MiB, and refuses what no answer needs.
+type packetConn struct {
+	net.Conn
+	header [4]byte
+	seen   int  // bytes of the header
+	body   int  // bytes of the packet to come
+	sealed bool // TLS has begun: packets are no longer to be seen
+}
+
+// Read fails when a packet is announced that is too large.
+func (p *packetConn) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	if p.sealed {
+		return n, err
+	}
+	for rest := b[:n]; len(rest) > 0; {
+		if p.body > 0 {
+			skip := min(p.body, len(rest))
+			p.body -= skip
+			rest = rest[skip:]
+			continue
+		}
+		copied := copy(p.header[p.seen:], rest)
+		p.seen += copied
+		rest = rest[copied:]
+		if p.seen < len(p.header) {
+			break
+		}
+		p.seen = 0
+		p.body = int(p.header[0]) | int(p.header[1])<<8 | int(p.header[2])<<16
+		if p.body > maxBytes {
+			return 0, fmt.Errorf("a packet of %d bytes: %w", p.body, ErrFlood)
+		}
+	}
+	return n, err
+}
+
+// Write notices the first record of TLS, which no packet of ours looks like.
+func (p *packetConn) Write(b []byte) (int, error) {
+	if !p.sealed && len(b) > 2 && b[0] == 0x16 && b[1] == 3 {
+		p.sealed = true
+		if g, ok := p.Conn.(*conn); ok {
+			g.silent.Store(true)
+		}
+	}
+	return p.Conn.Write(b)
+}
