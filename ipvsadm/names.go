@@ -1,9 +1,7 @@
 package ipvsadm
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"time"
@@ -11,14 +9,16 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 )
 
-// Resolver translates between numbers and the names of hosts and ports. The
-// zero value asks what the system asks (hosts file and DNS in the order of
-// nsswitch.conf, /etc/services), each thing once; nothing is read before the
-// first question. It is not for concurrent use.
+// Resolver translates between numbers and the names of hosts and ports. It asks
+// for each thing once, and reads nothing before the first question. The zero
+// value knows /etc/hosts and /etc/services. It is not for concurrent use.
 type Resolver struct {
-	// Hosts is a file in the form of /etc/hosts that is asked in place of the
-	// system; empty means the system.
+	// Hosts is a file in the form of /etc/hosts that is asked in place of
+	// /etc/hosts and System.
 	Hosts string
+	// System is asked for what is not in /etc/hosts, and for everything where
+	// nsswitch.conf does not name the file first. Nil knows nothing.
+	System HostNames
 	// Services is read in place of /etc/services when set.
 	Services string
 	// Timeout is how long the names of a whole listing may take; what is not
@@ -33,6 +33,15 @@ type Resolver struct {
 	ports    *portNames
 }
 
+// HostNames knows the names of hosts; package ipvsadm/dns has one.
+type HostNames interface {
+	// Address returns the first address of that family that a host name has.
+	Address(name string, f ipvs.Family) (netip.Addr, error)
+	// Names returns the names of those addresses that have one, as far as they
+	// are known by the deadline.
+	Names(deadline time.Time, addrs []netip.Addr) map[netip.Addr]string
+}
+
 type hostQuery struct {
 	name   string
 	family ipvs.Family
@@ -45,12 +54,7 @@ type hostAnswer struct {
 	err  error
 }
 
-// hostTimeout bounds one question for an address. A rule cannot go on without
-// the answer, so it is longer than resolv.conf's usual 5 s twice.
-const hostTimeout = 15 * time.Second
-
-// Host returns the first address of that family that a host name has. When DNS
-// was asked the error holds a *net.DNSError.
+// Host returns the first address of that family that a host name has.
 func (r *Resolver) Host(name string, f ipvs.Family) (netip.Addr, error) {
 	q := hostQuery{name, f}
 	if a, ok := r.forward[q]; ok {
@@ -68,24 +72,15 @@ func (r *Resolver) Host(name string, f ipvs.Family) (netip.Addr, error) {
 }
 
 func (r *Resolver) host(name string, f ipvs.Family) (netip.Addr, error) {
-	if r.Hosts != "" {
-		h, err := r.hostsFile()
-		if err != nil {
-			return netip.Addr{}, err
-		}
-		return h.address(name, f)
-	}
-	network := "ip4"
-	if f == ipvs.IPv6 {
-		network = "ip6"
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), hostTimeout)
-	defer cancel()
-	a, err := net.DefaultResolver.LookupNetIP(ctx, network, name)
+	h, err := r.hostsFile()
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	return a[0].Unmap(), nil
+	a, err := h.address(name, f)
+	if err == nil || r.Hosts != "" || r.System == nil {
+		return a, err
+	}
+	return r.System.Address(name, f)
 }
 
 // Port returns the port that a service name such as "http" has with a protocol.

@@ -25,17 +25,44 @@ func (h *hostsFile) address(name string, f ipvs.Family) (netip.Addr, error) {
 	return netip.Addr{}, errNotInHosts
 }
 
-// hostsFile reads the hosts file on first use.
+// hostsFile reads the hosts file on first use. The system's is empty where it
+// is not there, and where it is not the first to be asked.
 func (r *Resolver) hostsFile() (*hostsFile, error) {
 	if r.hosts != nil {
 		return r.hosts, nil
 	}
-	text, err := os.ReadFile(r.Hosts)
-	if err != nil {
+	path := r.Hosts
+	if path == "" {
+		path = "/etc/hosts"
+		// A file that cannot be read says nothing, as one that is not there.
+		if order, _ := os.ReadFile("/etc/nsswitch.conf"); r.System != nil && !filesFirst(string(order)) {
+			path = os.DevNull
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil && r.Hosts != "" {
 		return nil, err
 	}
 	r.hosts = parseHosts(string(text))
 	return r.hosts, nil
+}
+
+// filesFirst reports whether an nsswitch.conf(5) has hosts looked for in the
+// hosts file before DNS, as it is where nothing is said.
+func filesFirst(text string) bool {
+	for line := range strings.Lines(text) {
+		words := fields(line)
+		if len(words) == 0 || words[0] != "hosts:" {
+			continue
+		}
+		for _, source := range words[1:] {
+			if source == "files" || source == "dns" {
+				return source == "files"
+			}
+		}
+		return false
+	}
+	return true
 }
 
 // parseHosts reads "address name alias...". The first line that has a name or

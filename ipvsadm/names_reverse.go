@@ -1,21 +1,12 @@
 package ipvsadm
 
 import (
-	"context"
-	"maps"
-	"net"
 	"net/netip"
-	"strings"
-	"sync"
 	"time"
 )
 
 // reverseTimeout is the default of Resolver.Timeout.
 const reverseTimeout = 2 * time.Second
-
-// reverseWorkers is how many addresses are asked for at the same time: enough
-// to ask for thousands in two seconds, too few to be a flood.
-const reverseWorkers = 64
 
 // want notes an address whose name the next lookup asks for.
 func (r *Resolver) want(a netip.Addr) {
@@ -32,18 +23,17 @@ func (r *Resolver) want(a netip.Addr) {
 // lookup asks for the names of all wanted addresses. The time allowed is that
 // of the Resolver, not of one lookup: it begins with the first.
 func (r *Resolver) lookup() {
-	wanted := r.wanted
+	unknown := r.lookupFile(r.wanted)
 	r.wanted = r.wanted[:0]
-	if r.Hosts != "" {
-		r.lookupFile(wanted)
+	if len(unknown) == 0 || r.Hosts != "" || r.System == nil {
 		return
 	}
 	if r.deadline.IsZero() {
 		r.deadline = time.Now().Add(r.timeout())
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), r.deadline)
-	defer cancel()
-	maps.Copy(r.reverse, askAll(ctx, wanted, systemName))
+	for a, name := range r.System.Names(r.deadline, unknown) {
+		r.reverse[a] = usableName(name)
+	}
 }
 
 func (r *Resolver) timeout() time.Duration {
@@ -53,59 +43,20 @@ func (r *Resolver) timeout() time.Duration {
 	return r.Timeout
 }
 
-func (r *Resolver) lookupFile(wanted []netip.Addr) {
+// lookupFile asks the hosts file, and returns the addresses that are not in it.
+func (r *Resolver) lookupFile(wanted []netip.Addr) (unknown []netip.Addr) {
 	h, err := r.hostsFile()
 	if err != nil {
-		return // numbers then
+		return nil // numbers then
 	}
 	for _, a := range wanted {
-		r.reverse[a] = usableName(h.name[a])
-	}
-}
-
-// askAll asks for each address once and returns the names it got before ctx
-// ended. It waits for its workers, so ask must respect ctx.
-func askAll(ctx context.Context, addrs []netip.Addr, ask func(context.Context, netip.Addr) string) map[netip.Addr]string {
-	var (
-		queue = make(chan netip.Addr)
-		names = make(map[netip.Addr]string)
-		mu    sync.Mutex
-		wg    sync.WaitGroup
-	)
-	for range min(reverseWorkers, len(addrs)) {
-		wg.Go(func() {
-			for a := range queue {
-				name := usableName(ask(ctx, a))
-				mu.Lock()
-				names[a] = name
-				mu.Unlock()
-			}
-		})
-	}
-	feed(ctx, queue, addrs)
-	wg.Wait()
-	return names
-}
-
-// feed hands out the addresses until ctx ends, then closes the queue.
-func feed(ctx context.Context, queue chan<- netip.Addr, addrs []netip.Addr) {
-	defer close(queue)
-	for _, a := range addrs {
-		select {
-		case queue <- a:
-		case <-ctx.Done():
-			return
+		if name, ok := h.name[a]; ok {
+			r.reverse[a] = usableName(name)
+		} else {
+			unknown = append(unknown, a)
 		}
 	}
-}
-
-// systemName is the system's name for an address, "" when it has none.
-func systemName(ctx context.Context, a netip.Addr) string {
-	names, err := net.DefaultResolver.LookupAddr(ctx, a.String())
-	if err != nil || len(names) == 0 {
-		return ""
-	}
-	return strings.TrimSuffix(names[0], ".")
+	return unknown
 }
 
 // usableName returns the name, or "" if it has a byte that no host name has.

@@ -2,14 +2,12 @@ package ipvsadm
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -92,58 +90,73 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// However many addresses do not answer, a listing waits only once.
-func TestReverseBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		addrs := make([]netip.Addr, 10_000)
-		for i := range addrs {
-			addrs[i] = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-		}
-		start := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		names := askAll(ctx, addrs, func(ctx context.Context, a netip.Addr) string {
-			if a == addrs[0] {
-				return "fast.example.com"
-			}
-			<-ctx.Done()
-			return ""
-		})
-		if took := time.Since(start); took != 2*time.Second {
-			t.Errorf("took %v", took)
-		}
-		if names[addrs[0]] != "fast.example.com" {
-			t.Error("the answer that came in time is lost")
-		}
-	})
+// known is a HostNames that says what it is asked.
+type known struct {
+	names map[netip.Addr]string
+	asked []string
 }
 
-// Each address is asked for once, many at a time.
-func TestReverseParallel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		asked := make(map[netip.Addr]int)
-		var r Resolver
-		for range 3 {
-			for i := range 2 * reverseWorkers {
-				r.want(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
-			}
+func (k *known) Address(name string, f ipvs.Family) (netip.Addr, error) {
+	k.asked = append(k.asked, name+" "+f.String())
+	for a, n := range k.names {
+		if n == name && a.Is4() == (f == ipvs.IPv4) {
+			return a, nil
 		}
-		start := time.Now()
-		askAll(t.Context(), r.wanted, func(_ context.Context, a netip.Addr) string {
-			time.Sleep(time.Second)
-			mu.Lock()
-			defer mu.Unlock()
-			asked[a]++
-			return "x"
-		})
-		if took := time.Since(start); took != 2*time.Second {
-			t.Errorf("%d addresses at one second each took %v, want 2s", len(r.wanted), took)
+	}
+	return netip.Addr{}, errors.New("no such host")
+}
+
+func (k *known) Names(deadline time.Time, addrs []netip.Addr) map[netip.Addr]string {
+	for _, a := range addrs {
+		k.asked = append(k.asked, a.String())
+	}
+	if left := time.Until(deadline); left <= 0 || left > 2*time.Second {
+		k.asked = append(k.asked, "too late or too early: "+left.String())
+	}
+	return k.names
+}
+
+// The system is asked for what the hosts file does not have, once.
+func TestSystemNames(t *testing.T) {
+	one, two := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	k := &known{names: map[netip.Addr]string{one: "one.example.com", two: "bad name"}}
+	r := &Resolver{System: k, hosts: parseHosts("10.0.0.1 vip\n"), Services: etc + "services"}
+	for range 2 {
+		if a, err := r.Host("vip", ipvs.IPv4); a.String() != "10.0.0.1" || err != nil {
+			t.Errorf("vip: %s, %v", a, err)
 		}
-		if len(asked) != 2*reverseWorkers || asked[netip.AddrFrom4([4]byte{10, 0, 0, 1})] != 1 {
-			t.Errorf("asked %d addresses: %v", len(asked), asked)
+		if a, err := r.Host("one.example.com", ipvs.IPv4); a != one || err != nil {
+			t.Errorf("one: %s, %v", a, err)
 		}
-	})
+		if a, err := r.Host("one.example.com", ipvs.IPv6); err == nil {
+			t.Errorf("one, IPv6: %s", a)
+		}
+		for _, a := range []string{"10.0.0.1", "192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+			r.want(netip.MustParseAddr(a))
+		}
+		r.lookup()
+	}
+	var got []string
+	for _, a := range []string{"10.0.0.1:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"} {
+		got = append(got, string(r.append(nil, netip.MustParseAddrPort(a), ipvs.TCP)))
+	}
+	if diff := cmp.Diff([]string{"vip:1", "one.example.com:1", "192.0.2.2:1", "192.0.2.3:1"}, got); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"one.example.com ipv4", "one.example.com ipv6", "192.0.2.1", "192.0.2.2", "192.0.2.3"}, k.asked); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+}
+
+func TestFilesFirst(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": true, "passwd: dns\n": true, "#hosts: dns\n": true, "hosts: files dns\n": true, "hosts:\tmymachines files [NOTFOUND=return] dns # x\n": true,
+		"hosts: dns files\n": false, "hosts: dns\n": false, "hosts:\n": false, "hosts: resolve\n": false,
+	} {
+		if got := filesFirst(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
 }
 
 func TestNamesAreCut(t *testing.T) {

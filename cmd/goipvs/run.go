@@ -23,7 +23,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		Prog: prog, Version: version,
 		Stdin: in, Stdout: out, Stderr: errw,
 		Dial:  dial,
-		Names: &ipvsadm.Resolver{},
+		Names: &ipvsadm.Resolver{System: hostNames()},
 	}
 	return r.Run(words)
 }

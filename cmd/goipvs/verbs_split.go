@@ -11,21 +11,31 @@ import (
 	"syscall"
 )
 
-// runVerb becomes the program goipvs-verbs, which is beside this one or in
-// libexec, so that one-shot commands are spared its size.
+// runVerb becomes the program goipvs-verbs, so that one-shot commands are spared
+// its size.
 func runVerb(args []string, _ io.Reader, _, errw io.Writer) int {
+	err := companion(func(path string) error { return syscall.Exec(path, args, os.Environ()) })
+	_, _ = io.WriteString(errw, "goipvs: "+args[1]+": "+err.Error()+"\n"+
+		"goipvs: hint: make install puts it into libexec/goipvs\n")
+	return 1
+}
+
+// companion starts goipvs-verbs, which is beside this program or in libexec.
+func companion(start func(path string) error) error {
 	self, err := os.Executable()
 	if err == nil {
-		if self, err = filepath.EvalSymlinks(self); err == nil {
-			dir := filepath.Dir(self)
-			for _, path := range []string{filepath.Join(dir, "goipvs-verbs"), filepath.Join(dir, "../libexec/goipvs/goipvs-verbs")} {
-				if err = syscall.Exec(path, args, os.Environ()); !errors.Is(err, fs.ErrNotExist) {
-					break
-				}
+		self, err = filepath.EvalSymlinks(self)
+	}
+	if err == nil {
+		dir := filepath.Dir(self)
+		for _, path := range []string{filepath.Join(dir, "goipvs-verbs"), filepath.Join(dir, "../libexec/goipvs/goipvs-verbs")} {
+			if err = start(path); !errors.Is(err, fs.ErrNotExist) {
+				break
 			}
 		}
 	}
-	_, _ = io.WriteString(errw, "goipvs: "+args[1]+": start goipvs-verbs: "+err.Error()+"\n"+
-		"goipvs: hint: make install puts it into libexec/goipvs\n")
-	return 1
+	if err != nil {
+		return errors.New("start goipvs-verbs: " + err.Error())
+	}
+	return nil
 }

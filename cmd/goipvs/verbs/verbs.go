@@ -15,6 +15,7 @@ import (
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
+	"github.com/goipvs/goipvs/ipvsadm/dns"
 )
 
 // Statuses: 0 done, 1 failed, 2 bad command line.
@@ -126,7 +127,7 @@ func (v *verbs) reconcile(dry bool) cli.ActionFunc {
 			defer f.Close()
 			in, o.Source = f, name
 		}
-		r := ipvsadm.Runner{Prog: "goipvs", Stdin: in, Stdout: v.out, Stderr: v.errw, Dial: dial, Names: &ipvsadm.Resolver{}}
+		r := ipvsadm.Runner{Prog: "goipvs", Stdin: in, Stdout: v.out, Stderr: v.errw, Dial: dial, Names: &ipvsadm.Resolver{System: dns.System{}}}
 		v.status = r.Apply(o)
 		return nil
 	}
