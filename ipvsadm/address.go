@@ -178,17 +178,21 @@ func setLocal(_ *parser, v string) error {
 	return nil
 }
 
-// setNetmask only looks whether the value can be a mask at all; which one it is
-// depends on the family.
+// setNetmask only looks whether the value can be a mask at all, unless the family
+// is known by now; which mask it is depends on that.
 func setNetmask(p *parser, v string) error {
 	p.mask = v
-	if _, err := p.netmask(ipvs.IPv4); err == nil {
-		return nil
+	families := []ipvs.Family{ipvs.IPv4, ipvs.IPv6}
+	if s := &p.cmd.Change.Service; s.Addr.IsValid() {
+		families = []ipvs.Family{s.AF()}
 	}
-	if _, err := p.netmask(ipvs.IPv6); err != nil {
-		return illegalMask(err)
+	var err error
+	for _, f := range families {
+		if _, err = p.netmask(f); err == nil {
+			return nil
+		}
 	}
-	return nil
+	return illegalMask(err)
 }
 
 func illegalMask(err error) error {

@@ -233,6 +233,8 @@ func TestParseErrors(t *testing.T) {
 		{"-A -p -5", 255, "-5: unknown option"},
 		{"-A -w x --nope", 2, "x: illegal weight specified (a number from 0 to 2147483647)"},
 		{"-A --nope -w x", 255, "--nope: unknown option"},
+		{"-A -t [vip6]:80 -M 255.0.0.0 --nope", 2, "255.0.0.0: illegal virtual server persistent mask specified (the service is IPv6: a prefix length from 1 to 128)"},
+		{"-A -f 5 -M 255.0.0.0 --nope", 255, "--nope: unknown option"},
 		{"-L -h", 2, "-h: only one command can be given, and -L was"},
 		{"-LC", 2, "-LC: only one command can be given, and -LC was"},
 		{"foo -L", 2, "foo: unexpected argument"},

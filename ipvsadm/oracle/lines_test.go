@@ -80,7 +80,7 @@ var deliberate = []struct {
 	holds func(want, got outcome, untouched string) bool
 }{
 	{"spellings of numbers that are ambiguous", regexp.MustCompile(`[\x00=:a-zA-Z][ +]\d`), refused},
-	{"spellings of addresses that are ambiguous", regexp.MustCompile(`\b10\.1:80|\b0x0a000001`), refused},
+	{"spellings of addresses that are ambiguous", regexp.MustCompile(`(^|\D)10\.1:80|0x0a000001`), refused},
 	{"a mask of the other family, or too long for a prefix", regexp.MustCompile(`\x00(-M|--netmask)`), refused},
 	{"a mask that is a prefix length", regexp.MustCompile(`\x00(-M|--netmask)[=\x00]?\d+(\x00|$)`), sameButMask},
 	{"a port's name before the service that has the protocol",
