@@ -108,8 +108,8 @@ func (c Check) set() (names []string) {
 	return names
 }
 
-// always are the fields that every type has.
-var always = []string{"type", "via"}
+// always are the fields that every type may have, whether or not they matter.
+var always = []string{"type", "port", "via"}
 
 func (k kind) mayUse(field string) bool {
 	return slices.Contains(always, field) || slices.Contains(strings.Fields(k.uses), field)

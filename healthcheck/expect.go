@@ -27,7 +27,7 @@ func expect(ctx context.Context, c net.Conn, m matcher) error {
 		case errors.Is(err, io.EOF):
 			return e.failed("the server closed the connection")
 		case err != nil:
-			return e.wrap(err)
+			return e.wrap(ctx, err)
 		case len(e.answer) >= maxAnswer:
 			return e.failed("no match in its first 64 KiB")
 		}
@@ -80,11 +80,11 @@ func (e *expectation) failed(why string) error {
 }
 
 // wrap keeps what the error is, and says what came before it.
-func (e *expectation) wrap(err error) error {
+func (e *expectation) wrap(ctx context.Context, err error) error {
 	switch {
 	case len(e.answer) == 0:
 		return bare(err)
-	case isTimeout(err):
+	case isTimeout(err) || ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", ErrTimeout, unexpected(e.matcher, e.answer))
 	}
 	return fmt.Errorf("%w, after %q", bare(err), head(e.answer, 80))

@@ -118,6 +118,7 @@ func (p page) request(ctx context.Context, u *url.URL) (*http.Request, error) {
 		return nil, err
 	}
 	req.Close = true
+	req.Host = or(p.host, u.Host)
 	req.Header.Set("User-Agent", "goipvs")
 	req.Header.Set("Accept", "*/*")
 	if p.login != "" {

@@ -2,6 +2,7 @@ package healthcheck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -30,6 +31,9 @@ func httpProxy(c Check) (look, error) {
 	p.url.Host = u.Host
 	switch u.Scheme {
 	case "http":
+		if c.VirtualHost != "" || c.TLS != (TLS{}) {
+			return nil, errors.New("virtualhost and TLS are for https; a proxy takes the name from the URL")
+		}
 		return throughProxy(c, p), nil
 	case "https":
 		return throughTunnel(c, p, u)
@@ -42,10 +46,8 @@ func proxyConnect(c Check) (look, error) {
 	if _, _, err := net.SplitHostPort(c.Request); err != nil {
 		return nil, fmt.Errorf("request: %q is neither a URL nor HOST:PORT", c.Request)
 	}
-	for name, value := range map[string]string{"receive": c.Receive, "status": c.Status, "method": c.Method} {
-		if value != "" {
-			return nil, fmt.Errorf("%s is for a request that is a URL", name)
-		}
+	if c.Receive+c.Status+c.Method+c.VirtualHost != "" || c.Follow != 0 || c.TLS != (TLS{}) {
+		return nil, errors.New("what is not about the proxy needs a request that is a URL")
 	}
 	return func(ctx context.Context, d *Dialer) error {
 		_, err := tunnel(ctx, d, c, c.Request)

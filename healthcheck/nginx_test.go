@@ -28,7 +28,7 @@ func startNginx(t *testing.T) *nginx {
 	var servers strings.Builder
 	listen := func(port *uint16, how, more string) {
 		*port = testserver.Port(t)
-		fmt.Fprintf(&servers, "server { listen 127.0.0.1:%d %s; server_name web.example; root %s/www; %s %s }\n", *port, how, dir, locations(dir), more)
+		fmt.Fprintf(&servers, "server { listen 127.0.0.1:%d %s; server_name web.example 127.0.0.1; root %s/www; %s %s }\n", *port, how, dir, locations(dir), more)
 	}
 	listen(&n.plain, "", "")
 	listen(&n.secure, "ssl http2", n.cert(t, n.ca, time.Time{}, "web.example"))
@@ -98,7 +98,7 @@ func TestNginxHTTP(t *testing.T) {
 			s.test(t)
 		}
 	}
-	state{name: "unknown host", check: Check{Type: "http"}, port: n.plain, want: "status 421"}.test(t)
+	state{name: "unknown host", check: Check{Type: "http", VirtualHost: "other.example"}, port: n.plain, want: "status 421"}.test(t)
 	state{name: "down", check: Check{Type: "http"}, port: n.down, want: "connection refused"}.test(t)
 	state{name: "http to a TLS port", check: Check{Type: "http"}, port: n.secure, want: "status 400"}.test(t)
 	state{name: "no HTTP/2 there", check: Check{Type: "http2", TLS: TLS{Mode: "off"}}, port: n.plain, want: "HTTP/1"}.test(t)

@@ -35,7 +35,7 @@ func udp(c Check) (look, error) {
 		if m == nil {
 			return heard(ctx, conn)
 		}
-		return answered(conn, m)
+		return answered(ctx, conn, m)
 	}, nil
 }
 
@@ -51,13 +51,13 @@ func heard(ctx context.Context, c net.Conn) error {
 }
 
 // answered waits for a datagram that matches.
-func answered(c net.Conn, m matcher) error {
+func answered(ctx context.Context, c net.Conn, m matcher) error {
 	buf := make([]byte, maxAnswer)
 	var other error
 	for {
 		n, err := c.Read(buf)
 		switch {
-		case err != nil && other != nil && isTimeout(err):
+		case err != nil && other != nil && (isTimeout(err) || ctx.Err() != nil):
 			return fmt.Errorf("%w: %w", ErrTimeout, other)
 		case err != nil:
 			return bare(err)

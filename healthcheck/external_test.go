@@ -1,0 +1,179 @@
+package healthcheck
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/internal/testserver"
+)
+
+// script writes a program into a folder that only we can write to.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(testserver.Dir(t, nil), "check")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+var externalTarget = Target{
+	Real: netip.MustParseAddrPort("192.0.2.21:8080"), Virtual: netip.MustParseAddrPort("192.0.2.10:80"), Protocol: "tcp",
+}
+
+func TestExternal(t *testing.T) {
+	for _, test := range []struct {
+		name, script, want, transcript string
+		args                           []string
+	}{
+		{name: "up", script: "exit 0"},
+		{name: "down", script: "exit 3", want: "exit status 3"},
+		{name: "says why", script: "echo looking; echo no disk >&2; exit 1", want: "exit status 1: no disk", transcript: `looking\nno disk\n`},
+		{name: "ldirectord's arguments", script: `test "$*" = "mine 192.0.2.10 80 192.0.2.21 8080"`, args: []string{"mine"}},
+		{name: "environment", script: `test "$GOIPVS_REAL:$GOIPVS_REAL_PORT $GOIPVS_VIRTUAL:$GOIPVS_VIRTUAL_PORT $GOIPVS_PROTOCOL" = "192.0.2.21:8080 192.0.2.10:80 tcp"`},
+		{name: "nothing of the daemon's", script: `test -z "$NOTIFY_SOCKET$SECRET_TOKEN" && test "$PATH"`},
+		{name: "no shell", script: `test "$1" = '$(id); rm x'`, args: []string{"$(id); rm x"}},
+		{name: "killed", script: "kill -SEGV $$", want: "segmentation fault"},
+		{name: "much output", script: "head -c 1000000 /dev/zero | tr '\\0' x; exit 1", want: "exit status 1: xxx", transcript: "xxx... (4096 bytes)"},
+		{name: "input is empty", script: "read x && exit 1; exit 0"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("NOTIFY_SOCKET", "/x")
+			t.Setenv("SECRET_TOKEN", "y")
+			res := lookAt(t, Check{Type: "external", Command: append([]string{script(t, test.script)}, test.args...)}, externalTarget)
+			judgeState(t, state{want: test.want}, res)
+			if !strings.Contains(res.Transcript, test.transcript) {
+				t.Errorf("transcript\n%swants %q", res.Transcript, test.transcript)
+			}
+		})
+	}
+}
+
+func TestExternalFirewallMark(t *testing.T) {
+	file := script(t, `test "$*" = "7 0 192.0.2.21 0"`)
+	res := lookAt(t, Check{Type: "external", Command: []string{file}}, Target{Real: netip.MustParseAddrPort("192.0.2.21:0"), FWMark: 7})
+	if res.Err != nil {
+		t.Error(res.Err)
+	}
+}
+
+// TestExternalHangs: the program and all that it started die at the deadline,
+// also what ignores the usual signals.
+func TestExternalHangs(t *testing.T) {
+	pids := filepath.Join(testserver.Dir(t, nil), "pids")
+	file := script(t, fmt.Sprintf("trap '' TERM INT HUP\nsleep 1000 & echo $$ $! > %s\nwait; sleep 1000", pids))
+	probe, err := New(Check{Type: "external", Command: []string{file}}, externalTarget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = probe(within(t, 2*time.Second))
+	if Class(err) != "timeout" || Judge(err) != Down {
+		t.Errorf("%v (%s)", err, Class(err))
+	}
+	for _, pid := range started(t, pids) {
+		awaitGone(t, pid)
+	}
+}
+
+// TestExternalLeavesChildren: what the program leaves behind when it ends is
+// ended too, and does not hold the check up.
+func TestExternalLeavesChildren(t *testing.T) {
+	pids := filepath.Join(testserver.Dir(t, nil), "pids")
+	file := script(t, fmt.Sprintf("sleep 1000 & echo $! > %s", pids))
+	if res := lookAt(t, Check{Type: "external", Command: []string{file}}, externalTarget); res.Err != nil {
+		t.Error(res.Err)
+	}
+	for _, pid := range started(t, pids) {
+		awaitGone(t, pid)
+	}
+}
+
+func started(t *testing.T, file string) (pids []int) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f := range bytes.FieldsSeq(b) {
+		pid, err := strconv.Atoi(string(f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// awaitGone waits until a process has ended; a zombie has.
+func awaitGone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(patient); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || bytes.Contains(stat, []byte(") Z ")) {
+			return
+		}
+	}
+	syscall.Kill(pid, syscall.SIGKILL)
+	t.Errorf("process %d still runs", pid)
+}
+
+// TestExternalOurTrouble: a program that cannot be started says nothing of the
+// server.
+func TestExternalOurTrouble(t *testing.T) {
+	file := script(t, "exit 0")
+	probe, err := New(Check{Type: "external", Command: []string{file}}, externalTarget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(file)
+	if err := probe(within(t, patient)); Judge(err) != Unknown {
+		t.Errorf("%v: %v", Judge(err), err)
+	}
+}
+
+// TestExternalReplaceable: a program that others could replace is not run.
+func TestExternalReplaceable(t *testing.T) {
+	file := script(t, "exit 0")
+	dir := filepath.Dir(file)
+	link := filepath.Join(testserver.Dir(t, nil), "link")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name    string
+		path    string
+		changed string
+		mode    os.FileMode
+		want    string
+	}{
+		{"ours", file, file, 0o755, ""},
+		{"by a link", link, file, 0o755, ""},
+		{"not there", dir + "/nothing", file, 0o755, "no such file"},
+		{"not executable", file, file, 0o644, "permission denied"},
+		{"file of a group", file, file, 0o775, "can be written by others"},
+		{"file of all", file, file, 0o757, "can be written by others"},
+		{"folder of all", file, dir, 0o777, "can be written by others"},
+		{"folder of all behind a link", link, dir, 0o777, "can be written by others"},
+		{"sticky folder", file, dir, 0o777 | os.ModeSticky, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			os.Chmod(file, 0o755)
+			os.Chmod(dir, 0o755)
+			if err := os.Chmod(test.changed, test.mode); err != nil {
+				t.Fatal(err)
+			}
+			err := Check{Type: "external", Command: []string{test.path}}.Validate()
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}
