@@ -68,6 +68,7 @@ func TestExternalFirewallMark(t *testing.T) {
 // TestExternalHangs: the program and all that it started die at the deadline,
 // also what ignores the usual signals.
 func TestExternalHangs(t *testing.T) {
+	t.Parallel()
 	pids := filepath.Join(testserver.Dir(t, nil), "pids")
 	file := script(t, fmt.Sprintf("trap '' TERM INT HUP\nsleep 1000 & echo $$ $! > %s\nwait; sleep 1000", pids))
 	probe, err := New(Check{Type: "external", Command: []string{file}}, externalTarget)

@@ -146,6 +146,7 @@ func TestNginxTLS(t *testing.T) {
 // TestNginxDies: a server that is killed is down at once, and one that is
 // stopped, so that it accepts and never answers, is down at the deadline.
 func TestNginxDies(t *testing.T) {
+	t.Parallel()
 	n := startNginx(t)
 	probe, err := New(Check{Type: "http", VirtualHost: "web.example"}, loopback(n.plain))
 	if err != nil {

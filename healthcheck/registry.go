@@ -30,7 +30,7 @@ var kinds = map[string]kind{
 	"grpc":       {uses: "request virtualhost tls", prepare: grpcCheck},
 	"http":       {uses: httpUses, prepare: httpCheck},
 	"http2":      {uses: httpUses + " tls", prepare: http2Check},
-	"http_proxy": {uses: httpUses, prepare: httpProxy},
+	"http_proxy": {uses: httpUses + " tls", prepare: httpProxy},
 	"https":      {uses: httpUses + " tls", prepare: httpsCheck},
 	"imap":       {uses: "request receive login password tls", prepare: imap},
 	"imaps":      {uses: "request receive login password tls", prepare: imaps},

@@ -13,6 +13,7 @@ import (
 
 // TestTCP: what a server answers in which pieces, and what is enough.
 func TestTCP(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		serve  func(net.Conn)
@@ -67,6 +68,7 @@ func pieces(texts ...string) func(net.Conn) {
 func echo1(c net.Conn) { io.Copy(c, c) }
 
 func TestUDP(t *testing.T) {
+	t.Parallel()
 	answer := func(texts ...string) evil.Reply {
 		return evil.Reply{Answer: func(_ []byte, send func([]byte)) {
 			for _, text := range texts {
