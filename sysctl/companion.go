@@ -15,7 +15,7 @@ func (n Netns) companions(k Knob) []Knob {
 	if k == Forward4 {
 		k = Conf4("all", "forwarding")
 	}
-	family, dev, name, ok := k.conf()
+	family, dev, name, ok := k.Conf()
 	if !ok || dev != "all" || name != "forwarding" && (family != "ipv6" || name != "disable_ipv6") {
 		return nil
 	}
@@ -33,7 +33,7 @@ func (n Netns) companions(k Knob) []Knob {
 
 // devices are the interfaces that have knobs, "all" and "default" among them.
 func (n Netns) devices(family string) (names []string) {
-	entries, _ := os.ReadDir(filepath.Dir(n.file(Knob("net/" + family + "/conf/all"))))
+	entries, _ := os.ReadDir(filepath.Dir(n.File(Knob("net/" + family + "/conf/all"))))
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}

@@ -60,7 +60,7 @@ func (n Netns) Effective(k Knob) (value int, err error) {
 
 func (n Netns) effective(k Knob) (int, error) {
 	mine, err := n.number(k)
-	family, dev, name, ok := k.conf()
+	family, dev, name, ok := k.Conf()
 	if err != nil || !ok || dev == "all" || dev == "default" {
 		return mine, err
 	}

@@ -3,6 +3,7 @@ package sysctl
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -32,16 +33,16 @@ const (
 // first, a dot or a slash, separates the parts, and the other one is part of a
 // name (of an interface) or stands for the separator in it.
 func Parse(name string) (Knob, error) {
-	path := strings.TrimPrefix(name, "/proc/sys/")
-	if i := strings.IndexAny(path, "./"); i >= 0 && path[i] == '.' {
-		path = swap(path)
+	file := strings.TrimPrefix(name, "/proc/sys/")
+	if i := strings.IndexAny(file, "./"); i >= 0 && file[i] == '.' {
+		file = swap(file)
 	}
-	parts := strings.Split(path, "/")
+	parts := strings.Split(file, "/")
 	bad := func(p string) bool { return p == "" || p == "." || p == ".." }
-	if len(parts) < 2 || slices.ContainsFunc(parts, bad) || strings.ContainsAny(path, "\x00 \t\n") {
+	if len(parts) < 2 || slices.ContainsFunc(parts, bad) || strings.ContainsAny(file, "\x00 \t\n") {
 		return "", fmt.Errorf("sysctl: %q is not the name of a kernel knob, such as net.ipv4.ip_forward", name)
 	}
-	return Knob(path), nil
+	return Knob(file), nil
 }
 
 // String is the knob in dots, as sysctl(8) prints it.
@@ -68,14 +69,18 @@ func swap(s string) string {
 	}, s)
 }
 
-// conf takes a knob of an interface apart.
-func (k Knob) conf() (family, dev, name string, ok bool) {
+// Conf takes a knob of an interface apart: "ipv4" or "ipv6", the interface, the
+// knob's own name. ok is false for others.
+func (k Knob) Conf() (family, dev, name string, ok bool) {
 	p := strings.Split(string(k), "/")
 	if len(p) != 5 || p[0] != "net" || p[2] != "conf" || p[1] != "ipv4" && p[1] != "ipv6" {
 		return "", "", "", false
 	}
 	return p[1], p[3], p[4], true
 }
+
+// Name is the last part of the knob.
+func (k Knob) Name() string { return path.Base(string(k)) }
 
 // OpError is the error of an operation on a knob. Err tells what the kernel
 // said: fs.ErrNotExist for a knob this kernel lacks, or an interface,

@@ -37,7 +37,7 @@ func FuzzParse(f *testing.F) {
 		if again, err := Parse(k.String()); err != nil || again != k {
 			t.Errorf("%q: text %q reads as %q, %v", name, k, string(again), err)
 		}
-		if path := (Netns{Root: "/r"}).file(k); path != "/r/"+string(k) {
+		if path := (Netns{Root: "/r"}).File(k); path != "/r/"+string(k) {
 			t.Errorf("%q leads to %q", name, path)
 		}
 	})

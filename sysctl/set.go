@@ -70,7 +70,8 @@ func (n Netns) UndoAll(changes []Change) error {
 	return errors.Join(errs...)
 }
 
-func (n Netns) file(k Knob) string {
+// File is the path of a knob.
+func (n Netns) File(k Knob) string {
 	root := n.Root
 	if root == "" {
 		root = "/proc/sys"
@@ -79,7 +80,7 @@ func (n Netns) file(k Knob) string {
 }
 
 func (n Netns) read(k Knob) (string, error) {
-	b, err := os.ReadFile(n.file(k))
+	b, err := os.ReadFile(n.File(k))
 	if err != nil {
 		return "", &OpError{Op: "read", Knob: k, Err: cause(err)}
 	}
@@ -88,7 +89,7 @@ func (n Netns) read(k Knob) (string, error) {
 
 // write opens without creating or truncating: what is missing is an error.
 func (n Netns) write(op string, k Knob, value string) error {
-	f, err := os.OpenFile(n.file(k), os.O_WRONLY, 0)
+	f, err := os.OpenFile(n.File(k), os.O_WRONLY, 0)
 	if err == nil {
 		_, err = f.WriteString(value + "\n")
 		err = errors.Join(err, f.Close())

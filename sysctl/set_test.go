@@ -15,10 +15,10 @@ func tree(t *testing.T, values map[Knob]string) Netns {
 	t.Helper()
 	n := Netns{Root: t.TempDir()}
 	for k, v := range values {
-		if err := os.MkdirAll(filepath.Dir(n.file(k)), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(n.File(k)), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(n.file(k), []byte(v+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(n.File(k), []byte(v+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,7 +84,7 @@ func TestSetAllOrNone(t *testing.T) {
 		t.Error(err)
 	}
 	wantValue(t, n, a, "0")
-	if err := os.Remove(n.file(a)); err != nil {
+	if err := os.Remove(n.File(a)); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.UndoAll(changes); err != nil {
@@ -114,10 +114,10 @@ func TestEffective(t *testing.T) {
 		n := tree(t, map[Knob]string{Conf4("eth0.5", "forwarding"): c.fwd})
 		for dev, v := range map[string]string{"all": c.all, "eth0.5": c.dev} {
 			k := Conf4(dev, c.name)
-			if err := os.MkdirAll(filepath.Dir(n.file(k)), 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Dir(n.File(k)), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(n.file(k), []byte(v), 0o644); err != nil {
+			if err := os.WriteFile(n.File(k), []byte(v), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
