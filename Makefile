@@ -15,12 +15,14 @@ export CGO_ENABLED ?= 0
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: bin/goipvs bin/lab ## build goipvs and the lab into bin/
+build: bin/goipvs bin/goipvsd bin/lab ## build goipvs, goipvsd and the lab into bin/
 
-.PHONY: bin/goipvs bin/lab
+.PHONY: bin/goipvs bin/goipvsd bin/lab
 bin/goipvs: # in two programs: one-shot commands do not pay for the verbs
 	$(GO) build -trimpath -tags $(TAGS),goipvs_split -ldflags '$(LDFLAGS)' -o $@ ./cmd/goipvs
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@-verbs ./cmd/goipvs-verbs
+bin/goipvsd:
+	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./cmd/goipvsd
 bin/lab:
 	$(GO) build -trimpath -o $@ ./internal/lab/cmd/lab
 

@@ -11,6 +11,19 @@ Verbs
   goipvs diff FILE                    print the changes that apply would make
   goipvs doctor [--service SERVICE]   say what is wrong with this director or
                                       real server
+  goipvs status                       show services and real servers: their
+                                      health, since when and why, weights,
+                                      connections
+  goipvs explain SERVICE|SERVER       tell what happened to a service or a real
+                                      server, and why
+  goipvs drain SERVER                 give a real server no new connections and
+                                      remove it when it is idle
+  goipvs maintain SERVER              take a real server out as if its checks
+                                      had failed
+  goipvs weight SERVER WEIGHT         give a real server another weight
+  goipvs enable SERVER                take back drain, maintain and weight
+  goipvs reload                       have goipvsd read its file anew and say
+                                      what came of it
   goipvs help [TOPIC|VERB]            TOPIC: schedulers, forwarding,
                                       persistence, restore
 `

@@ -35,7 +35,7 @@ _goipvs()
 	fi
 	if [[ ${1##*/} != ipvsadm ]]; then
 		if [[ $COMP_CWORD -eq 1 ]]; then
-			_goipvs_offer 'apply diff doctor help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
+			_goipvs_offer 'apply diff status explain drain maintain weight enable reload doctor help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
 			return
 		fi
 		case ${COMP_WORDS[1]} in
@@ -53,11 +53,32 @@ _goipvs()
 				compopt -o default
 			fi
 			return ;;
+		status)
+			_goipvs_offer '--watch --json --socket --help'
+			return ;;
+		explain)
+			_goipvs_offer '--service --json --socket --help'
+			return ;;
+		drain)
+			_goipvs_offer '--service --timeout --reason --json --socket --help'
+			return ;;
+		maintain)
+			_goipvs_offer '--service --reason --for --json --socket --help'
+			return ;;
+		weight)
+			_goipvs_offer '--service --reason --for --json --socket --help'
+			return ;;
+		enable)
+			_goipvs_offer '--service --json --socket --help'
+			return ;;
+		reload)
+			_goipvs_offer '--force --json --socket --help'
+			return ;;
 		doctor)
-			_goipvs_offer 'schedulers forwarding persistence restore apply diff doctor help'
+			_goipvs_offer '--service --method --director --scheduler --strict --json --help'
 			return ;;
 		help)
-			_goipvs_offer 'schedulers forwarding persistence restore apply diff doctor help'
+			_goipvs_offer 'schedulers forwarding persistence restore apply diff status explain drain maintain weight enable reload doctor help'
 			return ;;
 		esac
 	fi

@@ -71,8 +71,11 @@ func bashScript() string {
 }
 
 func bashVerb(v *verbs.Verb) string {
-	if !takesFile(v) {
+	if isHelp(v) {
 		return "\t\t\t_goipvs_offer " + quote(strings.Join(helpWords(), " ")) + "\n"
+	}
+	if !takesFile(v) {
+		return "\t\t\t_goipvs_offer " + quote(strings.Join(flags(v), " ")) + "\n"
 	}
 	return "\t\t\tif [[ $cur == -?* ]]; then\n" +
 		"\t\t\t\t_goipvs_offer " + quote(strings.Join(flags(v), " ")) + "\n" +

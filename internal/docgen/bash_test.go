@@ -29,8 +29,8 @@ printf '%s\n' "${COMPREPLY[@]}"
 
 func TestBash(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
-		{"goipvs a", "apply"},
-		{"goipvs d", "diff doctor"},
+		{"goipvs ap", "apply"},
+		{"goipvs dif", "diff"},
 		{"goipvs --st", "--start-daemon --stop-daemon"},
 		{"goipvs -A -s w", "wrr wlc"},
 		{"goipvs -A --scheduler = l", "lc lblc lblcr"},
@@ -50,8 +50,9 @@ func TestBash(t *testing.T) {
 		{"goipvs apply -", "compopt -o default"},
 		{"goipvs apply --p", "--prune"},
 		{"goipvs diff --prune --d", "--detailed-exitcode"},
-		{"goipvs help s", "schedulers"},
-		{"goipvs help _", "schedulers forwarding persistence restore apply diff doctor help"},
+		{"goipvs help sch", "schedulers"},
+		{"goipvs help _", strings.Join(helpWords(), " ")},
+		{"goipvs drain --ti", "--timeout"},
 		{"ipvsadm a", ""},
 		{"ipvsadm help _", "-A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server " +
 			"-L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version"},

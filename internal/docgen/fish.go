@@ -86,12 +86,18 @@ func fishOption(o *ipvsadm.Option) string {
 func fishVerb(b *strings.Builder, v *verbs.Verb) {
 	fmt.Fprintf(b, "complete -c goipvs -n __goipvs_start -a %s -d %s\n", v.Name, quote(v.Brief))
 	in := " -n " + quote("__goipvs_verb "+v.Name)
-	if !takesFile(v) {
+	if isHelp(v) {
 		b.WriteString("complete -c goipvs" + in + " -a " + quote(strings.Join(helpWords(), " ")) + "\n")
 		return
 	}
-	b.WriteString("complete -c goipvs" + in + " -F\n")
+	if takesFile(v) {
+		b.WriteString("complete -c goipvs" + in + " -F\n")
+	}
 	for _, f := range v.Flags {
-		b.WriteString("complete -c goipvs" + in + " -l " + f.Name + " -d " + quote(f.Brief) + "\n")
+		takes := ""
+		if f.Value != "" {
+			takes = " -x"
+		}
+		b.WriteString("complete -c goipvs" + in + " -l " + f.Name + takes + " -d " + quote(f.Brief) + "\n")
 	}
 }

@@ -74,7 +74,11 @@ func manOption(b *strings.Builder, o *ipvsadm.Option) {
 func manVerb(b *strings.Builder, v *verbs.Verb) {
 	b.WriteString(".SS goipvs " + roff(v.Name+" "+v.Args) + "\n" + manText(sentence(v.Brief)+" "+v.More))
 	for _, f := range v.Flags {
-		b.WriteString(".TP\n" + bold("--"+f.Name) + "\n" + manText(sentence(f.Brief)))
+		b.WriteString(".TP\n" + bold("--"+f.Name))
+		if f.Value != "" {
+			b.WriteString(` \fI` + roff(f.Value) + `\fR`)
+		}
+		b.WriteString("\n" + manText(sentence(f.Brief)))
 	}
 }
 

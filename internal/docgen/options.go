@@ -74,7 +74,8 @@ func flags(v *verbs.Verb) (words []string) {
 	return append(words, "--help")
 }
 
-func takesFile(v *verbs.Verb) bool { return v.Args == "FILE" }
+func takesFile(v *verbs.Verb) bool { return strings.HasSuffix(v.Args, "FILE") }
+func isHelp(v *verbs.Verb) bool    { return v.Name == "help" }
 
 // helpWords are what goipvs help explains.
 func helpWords() (words []string) {

@@ -62,14 +62,22 @@ func zshText(s string) string {
 }
 
 func zshVerb(v *verbs.Verb) string {
-	if !takesFile(v) {
+	if isHelp(v) {
 		return " " + quote("1:topic or verb:("+strings.Join(helpWords(), " ")+")")
 	}
 	var b strings.Builder
 	for _, f := range v.Flags {
-		b.WriteString(" \\\n        " + quote("--"+f.Name+"["+zshText(f.Brief)+"]"))
+		value := ""
+		if f.Value != "" {
+			value = ":" + zshText(f.Value) + ":"
+		}
+		b.WriteString(" \\\n        " + quote("--"+f.Name+"["+zshText(f.Brief)+"]"+value))
 	}
-	return b.String() + " \\\n        '--help[print this]' \\\n        '1:FILE:_files'"
+	b.WriteString(" \\\n        '--help[print this]'")
+	if takesFile(v) {
+		b.WriteString(" \\\n        '1:FILE:_files'")
+	}
+	return b.String()
 }
 
 // zshSpec is the option as _arguments wants it: the spellings exclude each

@@ -15,8 +15,11 @@ type Verb struct {
 	Flags       []Flag
 }
 
-// Flag is an option of a verb; none takes a value.
-type Flag struct{ Name, Brief string }
+// Flag is an option of a verb. Value is what it takes, empty when nothing.
+type Flag struct{ Name, Value, Brief string }
+
+// Spelled is the flag as one types it: "--for TIME".
+func (f Flag) Spelled() string { return strings.TrimSpace("--" + f.Name + " " + f.Value) }
 
 // Verbs describes all verbs, in the order of their list.
 func Verbs() (all []Verb) {
@@ -29,9 +32,28 @@ func Verbs() (all []Verb) {
 func describe(c *cli.Command) Verb {
 	v := Verb{Name: c.Name, Args: c.ArgsUsage, Brief: c.Usage, More: c.Description}
 	for _, f := range c.Flags {
-		v.Flags = append(v.Flags, Flag{f.Names()[0], f.(cli.DocGenerationFlag).GetUsage()})
+		v.Flags = append(v.Flags, describeFlag(f))
 	}
 	return v
+}
+
+// describeFlag takes the name of a flag's value from the words in backquotes of
+// its usage, as the library does.
+func describeFlag(f cli.Flag) Flag {
+	doc := f.(cli.DocGenerationFlag)
+	out := Flag{Name: f.Names()[0], Brief: doc.GetUsage()}
+	if !doc.TakesValue() {
+		return out
+	}
+	if parts := strings.SplitN(out.Brief, "`", 3); len(parts) == 3 {
+		out.Value, out.Brief = parts[1], strings.Join(parts, "")
+		return out
+	}
+	out.Value = "VALUE"
+	if _, is := f.(*cli.DurationFlag); is {
+		out.Value = "TIME"
+	}
+	return out
 }
 
 // Page is the verb's help as text for a terminal.
@@ -41,12 +63,12 @@ func (v Verb) Page() string {
 	if len(v.Flags) > 0 {
 		b.WriteString(" [OPTION]...")
 	}
-	b.WriteString(" " + v.Args + "\n\n")
+	b.WriteString(strings.TrimRight(" "+v.Args, " ") + "\n\n")
 	blocks := []Block{{Text: strings.ToUpper(v.Brief[:1]) + v.Brief[1:] + ". " + v.More}}
 	if len(v.Flags) > 0 {
 		var terms [][2]string
 		for _, f := range v.Flags {
-			terms = append(terms, [2]string{"--" + f.Name, f.Brief})
+			terms = append(terms, [2]string{f.Spelled(), f.Brief})
 		}
 		blocks = append(blocks, Block{Terms: terms})
 	}

@@ -50,7 +50,11 @@ func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
 
 // commands are the verbs, and help, which is the list of them.
 func (v *verbs) commands() []*cli.Command {
-	all := []*cli.Command{v.apply(), v.diff(), v.doctor(), v.help()}
+	all := []*cli.Command{
+		v.apply(), v.diff(),
+		v.daemonStatus(), v.explainVerb(), v.drain(), v.maintain(), v.weight(), v.enable(), v.reload(),
+		v.doctor(), v.help(),
+	}
 	for _, c := range all {
 		c.OnUsageError = asUsage
 		c.CustomHelpTemplate = describe(c).Page()

@@ -1,0 +1,145 @@
+package verbs
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/goipvs/goipvs/director/control"
+)
+
+var (
+	serviceFlag = &cli.StringFlag{Name: "service", Usage: "only of this `SERVICE`: its name or its address"}
+	reasonFlag  = &cli.StringFlag{Name: "reason", Usage: "shown by status until it is over"}
+	forFlag     = &cli.DurationFlag{Name: "for", Usage: "end by itself after this time, such as 2h"}
+	timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "remove the server after this time even with connections"}
+)
+
+// serverNote is in the help of all verbs that say something of a server.
+const serverNote = "SERVER is an address, with or without a port, or the name the file gives it. What is said holds for every service " +
+	"that has the server unless --service names one, and across reloads and restarts until goipvs enable takes it back."
+
+func (v *verbs) drain() *cli.Command {
+	return &cli.Command{
+		Name: "drain", ArgsUsage: "SERVER", Usage: "give a real server no new connections and remove it when it is idle",
+		Description: serverNote,
+		Flags:       []cli.Flag{serviceFlag, timeoutFlag, reasonFlag, jsonFlag, socketFlag},
+		Action:      v.server("drain", "timeout", 1),
+	}
+}
+
+func (v *verbs) maintain() *cli.Command {
+	return &cli.Command{
+		Name: "maintain", ArgsUsage: "SERVER", Usage: "take a real server out as if its checks had failed",
+		Description: serverNote,
+		Flags:       []cli.Flag{serviceFlag, reasonFlag, forFlag, jsonFlag, socketFlag},
+		Action:      v.server("maintain", "for", 1),
+	}
+}
+
+func (v *verbs) weight() *cli.Command {
+	return &cli.Command{
+		Name: "weight", ArgsUsage: "SERVER WEIGHT", Usage: "give a real server another weight",
+		Description: serverNote,
+		Flags:       []cli.Flag{serviceFlag, reasonFlag, forFlag, jsonFlag, socketFlag},
+		Action:      v.server("weight", "for", 2),
+	}
+}
+
+func (v *verbs) enable() *cli.Command {
+	return &cli.Command{
+		Name: "enable", ArgsUsage: "SERVER", Usage: "take back drain, maintain and weight",
+		Description: serverNote,
+		Flags:       []cli.Flag{serviceFlag, jsonFlag, socketFlag},
+		Action:      v.server("enable", "", 1),
+	}
+}
+
+// server is the action of a verb that says something of a server; duration is
+// the flag that limits it.
+func (v *verbs) server(verb, duration string, words int) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		args, err := serverArgs(c, duration, words)
+		if err != nil {
+			return usageError{fmt.Errorf("goipvs %s: %w", verb, err)}
+		}
+		var r control.Changed
+		return v.answer(c, verb, args, &r, func() {
+			for _, s := range r.Servers {
+				fmt.Fprintln(v.out, verb, s)
+			}
+			if r.Warning != "" {
+				fmt.Fprintf(v.errw, "goipvs: warning: %s\n", r.Warning)
+			}
+		})
+	}
+}
+
+func serverArgs(c *cli.Context, duration string, words int) (a control.ServerArgs, err error) {
+	if c.NArg() != words {
+		return a, errors.New([]string{1: "takes one SERVER, after the options", 2: "takes a SERVER and a WEIGHT, after the options"}[words])
+	}
+	a = control.ServerArgs{Server: c.Args().First(), Service: c.String("service"), Reason: c.String("reason")}
+	if duration != "" && c.IsSet(duration) {
+		d := c.Duration(duration)
+		if d <= 0 {
+			return a, fmt.Errorf("--%s %v: a time above 0", duration, d)
+		}
+		a.Seconds = d.Seconds()
+	}
+	if words == 2 {
+		w, err := strconv.ParseInt(c.Args().Get(1), 10, 32)
+		if err != nil || w < 0 || strings.HasPrefix(c.Args().Get(1), "+") {
+			return a, fmt.Errorf("weight %q: a number from 0 to 2147483647", c.Args().Get(1))
+		}
+		n := int32(w)
+		a.Weight = &n
+	}
+	return a, nil
+}
+
+func (v *verbs) reload() *cli.Command {
+	return &cli.Command{
+		Name: "reload", Usage: "have goipvsd read its file anew and say what came of it",
+		Description: "A file with mistakes changes nothing; they are printed with file and line.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "even when more services go than max_removal allows"},
+			jsonFlag, socketFlag},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 0 {
+				return usageError{errors.New("goipvs reload takes no arguments")}
+			}
+			var r control.Reloaded
+			return v.answer(c, "reload", control.ReloadArgs{Force: c.Bool("force")}, &r, func() {
+				fmt.Fprintf(v.out, "reloaded: %d services added, %d removed, %d changed, %d as before\n", r.Added, r.Removed, r.Changed, r.Kept)
+				for _, w := range r.Warnings {
+					fmt.Fprintf(v.errw, "goipvs: warning: %s\n", w)
+				}
+			})
+		},
+	}
+}
+
+// ago is a time as people say it: "3m12s ago".
+func ago(now time.Time, t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return short(now.Sub(*t))
+}
+
+// short is a duration of at most two units.
+func short(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+}

@@ -1,0 +1,165 @@
+package verbs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/goipvs/goipvs/director/control"
+)
+
+func (v *verbs) daemonStatus() *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "show services and real servers: their health, since when and why, weights, connections",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "watch", Usage: "again every second, until interrupted"}, jsonFlag, socketFlag},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 0 {
+				return usageError{errors.New("goipvs status takes no arguments")}
+			}
+			for {
+				var st control.Status
+				if err := v.answer(c, "status", nil, &st, func() {
+					if c.Bool("watch") {
+						fmt.Fprint(v.out, "\x1b[H\x1b[2J")
+					}
+					printStatus(v.out, &st)
+				}); err != nil || !c.Bool("watch") || v.status != 0 {
+					return err
+				}
+				time.Sleep(time.Second)
+			}
+		},
+	}
+}
+
+func printStatus(w io.Writer, st *control.Status) {
+	fmt.Fprintf(w, "goipvsd %s, process %d, up %s, %s\n", st.Version, st.PID, short(st.Time.Sub(st.Started)), st.Config)
+	if st.Kernel != "ok" {
+		fmt.Fprintln(w, "KERNEL:", st.Kernel)
+	}
+	if st.Hold != nil {
+		fmt.Fprintf(w, "MASS FAILURE for %s: nearly all servers failed at once, the last state is kept\n", ago(st.Time, st.Hold))
+	}
+	if st.Reload != nil && st.Reload.Error != "" {
+		fmt.Fprintf(w, "RELOAD FAILED %s ago, the old configuration is in use:\n  %s\n", ago(st.Time, &st.Reload.Time), strings.ReplaceAll(st.Reload.Error, "\n", "\n  "))
+	}
+	for i := range st.Services {
+		fmt.Fprintln(w)
+		printService(w, st.Time, &st.Services[i])
+	}
+}
+
+func printService(w io.Writer, now time.Time, s *control.ServiceStatus) {
+	fmt.Fprint(w, serviceLine(now, s), "\n")
+	if s.Refused != "" {
+		fmt.Fprintln(w, "  REFUSED by the kernel:", s.Refused)
+	}
+	if s.Drift != "" {
+		fmt.Fprintln(w, "  DRIFT:", s.Drift)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "  SERVER\tHEALTH\tFOR\tPLACE\tWEIGHT\tKERNEL\tACTIVE\tINACTIVE\tLAST CHECK\tWHY")
+	for i := range s.Servers {
+		printServer(t, now, &s.Servers[i])
+	}
+	for i := range s.Others {
+		printServer(t, now, &s.Others[i])
+	}
+	_ = t.Flush()
+}
+
+func serviceLine(now time.Time, s *control.ServiceStatus) string {
+	line := s.Name
+	if s.Name != s.Service {
+		line += "  " + s.Service
+	}
+	line += fmt.Sprintf(" %s  %s", s.Scheduler, strings.ToUpper(s.State))
+	if s.Since != nil {
+		line += " for " + ago(now, s.Since)
+	}
+	if s.Fallback {
+		line += "  fallback in use"
+	}
+	if s.Quorum > 1 {
+		line += fmt.Sprintf("  quorum %d of %d", s.Capacity, s.Quorum)
+	}
+	return line
+}
+
+func printServer(w io.Writer, now time.Time, s *control.ServerStatus) {
+	name := s.Address
+	if s.Name != "" {
+		name = s.Name + " (" + s.Address + ")"
+	}
+	verdict := s.Verdict
+	if verdict == "" {
+		verdict = "-"
+	}
+	fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\n", name, verdict, ago(now, s.Since), s.Place,
+		s.WeightWanted, kernelWeight(s), s.Active, s.Inactive, lastCheck(now, s), why(now, s))
+}
+
+func kernelWeight(s *control.ServerStatus) string {
+	if s.WeightKernel == nil {
+		return "-"
+	}
+	return strconv.Itoa(int(*s.WeightKernel))
+}
+
+// lastCheck is when the server was last looked at, and how long that took.
+func lastCheck(now time.Time, s *control.ServerStatus) string {
+	var last *control.Check
+	for i := range s.Checks {
+		if c := &s.Checks[i]; c.Last != nil && (last == nil || c.Last.After(*last.Last)) {
+			last = c
+		}
+	}
+	if last == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%s ago, %.1f ms", ago(now, last.Last), last.Seconds*1000)
+}
+
+// why is the shortest text that explains where the server is.
+func why(now time.Time, s *control.ServerStatus) string {
+	var parts []string
+	if s.Verdict == "down" && s.Reason != "" {
+		parts = append(parts, s.Reason)
+	}
+	if o := s.Override; o != nil {
+		text := o.Kind
+		if o.Weight != nil {
+			text += " " + strconv.Itoa(int(*o.Weight))
+		}
+		if o.By != "" {
+			text += " by " + o.By
+		}
+		if o.Until != nil {
+			text += ", " + short(o.Until.Sub(now)) + " left"
+		}
+		if o.Reason != "" {
+			text += ": " + o.Reason
+		}
+		parts = append(parts, text)
+	}
+	if s.Maintenance != "" {
+		parts = append(parts, "maintenance file "+s.Maintenance)
+	}
+	for i := range s.Checks {
+		if c := &s.Checks[i]; c.Verdict == "unknown" && c.Reason != "" {
+			parts = append(parts, "cannot be checked: "+c.Reason)
+		} else if c.Warning != "" {
+			parts = append(parts, c.Warning)
+		}
+	}
+	if len(parts) == 0 && s.Cause != "healthy" {
+		return strings.ReplaceAll(s.Cause, "_", " ")
+	}
+	return strings.Join(parts, "; ")
+}

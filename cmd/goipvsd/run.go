@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/director/daemon"
+)
+
+// Exit statuses: ldirectord's where it has one.
+const (
+	ok          = 0
+	failed      = 1
+	badUsage    = 2 // and bad configuration
+	notRunning  = 3 // status only
+	tempFailure = 75
+)
+
+const defaultConfig = "/etc/goipvs/goipvs.toml"
+
+const help = `usage: goipvsd [-c FILE] [-t] [--foreground] [start|stop|restart|try-restart|reload|force-reload|status]
+
+Without a verb goipvsd runs in the foreground.
+
+  -c, --config FILE   configuration, default ` + defaultConfig + `
+  -t, --test          check the configuration and exit
+  --foreground        start and restart: stay in the foreground
+  --version           print the version
+  -h, --help          print this text
+
+start       run in the background; returns when the services are in the kernel
+stop        stop the running daemon and wait for its end
+restart     stop, then start; the kernel keeps forwarding meanwhile
+try-restart restart, if it is running
+reload      have the running daemon read its configuration anew
+status      tell whether it is running
+
+Signals: HUP reloads, TERM stops (twice: at once), USR1 logs a status.
+Exit status: 0 done, 1 failed, 2 bad command line or configuration,
+3 status: not running, 75 another goipvsd has the control socket.
+`
+
+// program is one run of the command.
+type program struct {
+	args      []string
+	out, errw io.Writer
+	signals   <-chan os.Signal
+
+	config           string
+	test, foreground bool
+}
+
+func (p *program) run() int {
+	verb, status := p.parse()
+	if status >= 0 {
+		return status
+	}
+	if p.test {
+		return p.check()
+	}
+	run, known := map[string]func() int{
+		"": p.daemon, "start": p.start, "stop": p.stop, "restart": p.restart, "try-restart": p.tryRestart,
+		"reload": p.reload, "force-reload": p.reload, "status": p.status,
+	}[verb]
+	if !known {
+		return p.usage(fmt.Sprintf("unknown verb %q (try \"goipvsd --help\")", verb))
+	}
+	return run()
+}
+
+// parse reads the command line; a status of 0 or more ends the program.
+func (p *program) parse() (verb string, status int) {
+	f := flag.NewFlagSet("goipvsd", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	for _, name := range []string{"c", "config"} {
+		f.StringVar(&p.config, name, defaultConfig, "")
+	}
+	for _, name := range []string{"t", "test"} {
+		f.BoolVar(&p.test, name, false, "")
+	}
+	f.BoolVar(&p.foreground, "foreground", false, "")
+	showVersion := f.Bool("version", false, "")
+	err := f.Parse(p.args[1:])
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(p.out, help)
+		return "", ok
+	case err != nil:
+		return "", p.usage(err.Error())
+	case *showVersion:
+		fmt.Fprintln(p.out, "goipvsd", version)
+		return "", ok
+	case f.NArg() > 1:
+		return "", p.usage(fmt.Sprintf("one verb at most, not %q (options stand before it)", strings.Join(f.Args(), " ")))
+	}
+	return f.Arg(0), -1
+}
+
+func (p *program) usage(text string) int {
+	p.say("usage: " + text)
+	return badUsage
+}
+
+func (p *program) say(text string) {
+	for line := range strings.Lines(text) {
+		fmt.Fprintln(p.errw, "goipvsd:", strings.TrimRight(line, "\n"))
+	}
+}
+
+// check is -t: everything that is wrong, with file and line.
+func (p *program) check() int {
+	c, err := config.Load(p.config, config.Options{})
+	if err == nil {
+		err = daemon.Check(c)
+	}
+	if err != nil {
+		p.say(err.Error())
+		return badUsage
+	}
+	for _, w := range c.Warnings {
+		p.say("warning: " + w.String())
+	}
+	servers := 0
+	for i := range c.Virtuals {
+		servers += len(c.Virtuals[i].Reals)
+	}
+	fmt.Fprintf(p.out, "goipvsd: %s is fine: %d services, %d real servers\n", p.config, len(c.Virtuals), servers)
+	return ok
+}
+
+// daemon runs until it is told to stop.
+func (p *program) daemon() int {
+	err := daemon.Run(context.Background(), daemon.Options{
+		Config: p.config, Version: version, Signals: p.signals, Ready: started,
+	})
+	return p.outcome(err)
+}
+
+func (p *program) outcome(err error) int {
+	var running *daemon.RunningError
+	var wrong config.Errors
+	switch {
+	case err == nil:
+		return ok
+	case errors.As(err, &running):
+		p.say(err.Error())
+		return tempFailure
+	case errors.As(err, &wrong):
+		p.say(wrong.Error())
+		return badUsage
+	case errors.Is(err, daemon.ErrConfig):
+		p.say(err.Error())
+		return badUsage
+	}
+	p.say(err.Error())
+	if hint := daemon.Hint(err); hint != "" {
+		p.say("hint: " + hint)
+	}
+	return failed
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/director/daemon"
+	"golang.org/x/sys/unix"
+)
+
+// stopPatience is how long stop waits for the daemon's end; one that drains may
+// take its time.
+const stopPatience = time.Hour
+
+// readyEnv is the descriptor on which a daemon in the background says that it
+// is ready.
+const readyEnv = "GOIPVSD_READY_FD"
+
+// start runs the daemon in the background and waits until its services are in
+// the kernel. One that runs already is as good.
+func (p *program) start() int {
+	c, err := config.Load(p.config, config.Options{})
+	if err != nil {
+		return p.outcome(fmt.Errorf("%w: %w", daemon.ErrConfig, err))
+	}
+	if _, running := daemon.Holder(c.Control); running {
+		return ok
+	}
+	if p.foreground {
+		return p.daemon()
+	}
+	return p.background()
+}
+
+// background starts this program once more, without a terminal, and waits for a
+// line from it or for its end.
+func (p *program) background() int {
+	self, err := os.Executable()
+	if err != nil {
+		return p.outcome(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return p.outcome(err)
+	}
+	defer r.Close()
+	cmd := exec.Command(self, "-c", p.config)
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.Env = append(os.Environ(), readyEnv+"=3")
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		w.Close()
+		return p.outcome(err)
+	}
+	w.Close()
+	if line, _ := bufio.NewReader(r).ReadString('\n'); line == "ready\n" {
+		return ok
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return exit.ExitCode() // it has said why
+	}
+	return failed
+}
+
+// started tells the process that started us in the background.
+func started() {
+	if os.Getenv(readyEnv) != "3" {
+		return
+	}
+	f := os.NewFile(3, "ready")
+	_, _ = f.WriteString("ready\n")
+	_ = f.Close()
+}
+
+// stop ends the daemon and waits for its end. A configuration that is broken
+// does not matter: the daemon runs by the one it has.
+func (p *program) stop() int {
+	socket := daemon.SocketOf(p.config)
+	pid, running := daemon.Holder(socket)
+	if !running {
+		return ok
+	}
+	if pid == 0 {
+		return p.outcome(fmt.Errorf("goipvsd runs with %s, but as what process is not known", socket))
+	}
+	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
+		return p.outcome(fmt.Errorf("stop process %d: %w", pid, err))
+	}
+	if !daemon.AwaitEnd(socket, stopPatience) {
+		return p.outcome(fmt.Errorf("process %d does not stop", pid))
+	}
+	return ok
+}
+
+func (p *program) restart() int {
+	if _, err := config.Load(p.config, config.Options{}); err != nil { // or nobody would run afterwards
+		return p.outcome(fmt.Errorf("%w: %w", daemon.ErrConfig, err))
+	}
+	if status := p.stop(); status != ok {
+		return status
+	}
+	return p.start()
+}
+
+func (p *program) tryRestart() int {
+	if _, running := daemon.Holder(daemon.SocketOf(p.config)); !running {
+		return ok
+	}
+	return p.restart()
+}
+
+// reload has the daemon read its file and says what it makes of it.
+func (p *program) reload() int {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := control.Dial(ctx, daemon.SocketOf(p.config))
+	if err != nil {
+		return p.outcome(err)
+	}
+	defer c.Close()
+	var r control.Reloaded
+	err = c.Do(ctx, "reload", control.ReloadArgs{}, &r)
+	var wrong *control.Error
+	switch {
+	case errors.As(err, &wrong) && wrong.Code == control.BadConfig:
+		p.say(wrong.Message)
+		return badUsage
+	case err != nil:
+		return p.outcome(err)
+	}
+	for _, w := range r.Warnings {
+		p.say("warning: " + w)
+	}
+	return ok
+}
+
+// status tells whether the daemon runs, as ldirectord does: see goipvs status
+// for how the services are.
+func (p *program) status() int {
+	pid, running := daemon.Holder(daemon.SocketOf(p.config))
+	if !running {
+		fmt.Fprintf(p.out, "goipvsd is stopped for %s\n", p.config)
+		return notRunning
+	}
+	fmt.Fprintf(p.errw, "goipvsd for %s is running with pid: %d\n", p.config, pid)
+	return ok
+}

@@ -1,0 +1,126 @@
+package director
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/healthcheck"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// Build is the Setup that a configuration asks for. The addresses of host names
+// must be there already (config.Config.Bind); a server without one is not in
+// the file as far as we are concerned. The error holds all that is wrong, each
+// with file and line.
+func Build(c *config.Config) (*Setup, error) {
+	b := builder{setup: &Setup{Settings: settingsOf(c)}, ready: make(map[healthcheck.Key]error)}
+	for i := range c.Virtuals {
+		b.virtual(&c.Virtuals[i])
+	}
+	if len(b.wrong) > 0 {
+		return nil, b.wrong
+	}
+	return b.setup, nil
+}
+
+func settingsOf(c *config.Config) Settings {
+	return Settings{
+		Reconcile: c.Reconcile, ReportDrift: c.OnDrift == config.DriftReport,
+		MaxRemoval: c.MaxRemoval,
+		HoldShare:  c.HoldOnMassFailure, HoldWindow: c.Check.Interval + c.Check.Timeout,
+		Drain: c.Policy.Drain, OnStop: StopMode(c.OnStop),
+		Timeouts: c.Timeouts, Sync: c.Sync,
+	}
+}
+
+type builder struct {
+	setup *Setup
+	ready map[healthcheck.Key]error // checks that were looked at, and what is wrong
+	wrong config.Errors
+	marks uint32 // of checks by the path of clients
+}
+
+func (b *builder) fail(p config.Position, err error) {
+	b.wrong = append(b.wrong, config.Problem{File: p.File, Line: p.Line, Text: err.Error()})
+}
+
+func (b *builder) virtual(c *config.Virtual) {
+	v := VirtualService{
+		Name: c.Name, Service: c.Service,
+		FallbackCommand: c.FallbackCommand, Quorum: c.Quorum,
+		Quiescent: c.Quiescent, Drain: c.Drain, SlowStart: c.SlowStart,
+		UncheckedUp: c.Unchecked == config.UncheckedUp, VIPInterface: c.VIPInterface,
+	}
+	if c.Forward == ipvs.FullNAT {
+		b.fail(c.Pos, fmt.Errorf("virtual %s: forward = \"fullnat\": this goipvsd has no full NAT", c.Name))
+		return
+	}
+	for i := range c.Fallback {
+		if c.Fallback[i].Addr.IsValid() {
+			v.Fallback = append(v.Fallback, local(c.Fallback[i].Destination()))
+		}
+	}
+	for i := range c.Reals {
+		if r := &c.Reals[i]; r.Addr.IsValid() {
+			v.Servers = append(v.Servers, RealServer{Name: r.Target(), Destination: r.Destination()})
+			b.checks(c, r)
+		}
+	}
+	b.setup.Services = append(b.setup.Services, v)
+}
+
+// local has a fallback on the director itself delivered here: the kernel does
+// not translate addresses to loopback ones (ip_vs_nat_xmit in ip_vs_xmit.c).
+// Whoever listens there must listen on the virtual address and port.
+func local(d ipvs.Destination) ipvs.Destination {
+	if d.Method == ipvs.NAT && d.Addr.Addr().IsLoopback() {
+		d.Method = ipvs.DirectRoute
+	}
+	return d
+}
+
+// checks adds what is to be checked of one server.
+func (b *builder) checks(c *config.Virtual, r *config.Real) {
+	id := ServerID{c.Service.ServiceKey, r.Destination().Addr}
+	for i := range r.Checks {
+		s, err := b.subject(id, i, &r.Checks[i], r)
+		if err != nil {
+			b.fail(r.Pos, fmt.Errorf("virtual %s, real %s: %w", c.Name, r.Target(), err))
+			continue
+		}
+		b.setup.Subjects = append(b.setup.Subjects, s)
+	}
+}
+
+func (b *builder) subject(id ServerID, i int, c *config.Check, r *config.Real) (Subject, error) {
+	check := convert(c, id.Addr.Port())
+	key := check.Key()
+	if _, known := b.ready[key]; !known {
+		b.ready[key] = check.Validate()
+	}
+	if err := b.ready[key]; err != nil {
+		return Subject{}, err
+	}
+	s := Subject{Server: id, Index: i}
+	s.ID = fmt.Sprintf("%s|%s|%d", id.Service, id.Addr, i)
+	s.Check, s.Schedule = check, healthcheck.Schedule{
+		Interval: c.Interval, Timeout: c.Timeout, FastInterval: c.FastInterval, Rise: c.Rise, Fall: c.Fall, Jitter: c.Jitter,
+	}
+	s.Target = b.target(id, c)
+	return s, nil
+}
+
+// target is where the check goes.
+func (b *builder) target(id ServerID, c *config.Check) healthcheck.Target {
+	real := id.Addr
+	if c.Address.IsValid() {
+		real = netip.AddrPortFrom(c.Address, real.Port())
+	}
+	t := healthcheck.Target{Real: real, Virtual: id.Service.Addr, FWMark: id.Service.FWMark, Source: c.Source}
+	if id.Service.FWMark == 0 {
+		t.Protocol = strings.ToLower(id.Service.Protocol.String())
+	}
+	return t
+}

@@ -1,0 +1,146 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// Verb is something a client may ask for.
+type Verb struct {
+	// Write: it changes something, so only root and the daemon's user may.
+	Write bool
+	// Do carries it out. args is one JSON object, or empty. An *Error goes to
+	// the client as it is, any other error as Failed.
+	Do func(ctx context.Context, p Peer, args []byte) (any, error)
+}
+
+// Limits bound what clients can cost. Zeros mean the defaults.
+type Limits struct {
+	Clients int           // at once; 64. One more ends the one that is idle longest
+	Read    time.Duration // for a request to come in; 5 s
+	Write   time.Duration // for an answer to be taken; 10 s
+}
+
+// Server answers clients. Serve runs it.
+type Server struct {
+	Verbs  map[string]Verb
+	Limits Limits
+	// UID is the user who may use verbs that write, besides root.
+	UID int
+	Log *slog.Logger // nil: nothing is logged
+
+	mu    sync.Mutex
+	conns map[*session]struct{}
+}
+
+// Serve answers clients of l until ctx ends, which closes l and all connections.
+// It returns when the last of them is closed.
+func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
+	s.init()
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { l.Close(); s.closeAll() })()
+	for {
+		c, err := l.AcceptUnix()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				c.Close()
+			}
+			s.closeAll()
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // no file descriptors, say: others end some day
+			s.Log.Warn("control socket: accept", "err", err)
+			pause(ctx, 100*time.Millisecond)
+			continue
+		}
+		if x := s.admit(c); x != nil {
+			all.Go(func() { x.run(ctx) })
+		}
+	}
+}
+
+func (s *Server) init() {
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.Limits.Clients == 0 {
+		s.Limits.Clients = 64
+	}
+	if s.Limits.Read == 0 {
+		s.Limits.Read = 5 * time.Second
+	}
+	if s.Limits.Write == 0 {
+		s.Limits.Write = 10 * time.Second
+	}
+	s.conns = make(map[*session]struct{})
+}
+
+// admit makes a session of a connection. When there are too many the one that
+// has waited longest without a request has to go; when all are at work the new
+// one does.
+func (s *Server) admit(c *net.UnixConn) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) >= s.Limits.Clients {
+		oldest := s.idlest()
+		if oldest == nil {
+			_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			_, _ = c.Write([]byte(`{"error":{"code":"busy","message":"too many clients"}}` + "\n"))
+			c.Close()
+			return nil
+		}
+		oldest.conn.Close()
+		delete(s.conns, oldest)
+	}
+	x := &session{server: s, conn: c, idle: time.Now()}
+	s.conns[x] = struct{}{}
+	return x
+}
+
+func (s *Server) idlest() (oldest *session) {
+	for x := range s.conns {
+		if !x.idle.IsZero() && (oldest == nil || x.idle.Before(oldest.idle)) {
+			oldest = x
+		}
+	}
+	return oldest
+}
+
+// waiting sets since when a session waits for a request; the zero time: it is
+// at work.
+func (s *Server) waiting(x *session, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.idle = since
+}
+
+func (s *Server) leave(x *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, x)
+	x.conn.Close()
+}
+
+func (s *Server) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for x := range s.conns {
+		x.conn.Close()
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

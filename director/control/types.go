@@ -1,0 +1,149 @@
+package control
+
+import "time"
+
+// Status is the result of the verb status. Field names are an interface.
+type Status struct {
+	Version  string          `json:"version"`
+	PID      int             `json:"pid"`
+	Started  time.Time       `json:"started"`
+	Config   string          `json:"config"`
+	Time     time.Time       `json:"time"`
+	Reload   *Reload         `json:"reload,omitempty"` // the last one
+	Kernel   string          `json:"kernel"`           // "ok", or why it cannot be reached
+	Hold     *time.Time      `json:"mass_failure_since,omitempty"`
+	Services []ServiceStatus `json:"services"`
+}
+
+// Reload is how a reload went.
+type Reload struct {
+	Time  time.Time `json:"time"`
+	Error string    `json:"error,omitempty"` // empty: it went well
+}
+
+// ServiceStatus is one virtual service.
+type ServiceStatus struct {
+	Name      string         `json:"name"`
+	Service   string         `json:"service"` // "tcp 192.0.2.10:80", "fwmark 7"
+	Scheduler string         `json:"scheduler"`
+	State     string         `json:"state"` // up, down, pending, leaving
+	Since     *time.Time     `json:"since,omitempty"`
+	Fallback  bool           `json:"fallback"` // in use
+	Quorum    int            `json:"quorum"`
+	Capacity  int            `json:"capacity"`          // sum of weights of the servers that are in
+	Drift     string         `json:"drift,omitempty"`   // how the kernel differs from what is wanted
+	Refused   string         `json:"refused,omitempty"` // what the kernel said no to
+	Servers   []ServerStatus `json:"servers"`
+	// Others are destinations that the kernel has and the file has not: the
+	// fallback, and what is being drained.
+	Others []ServerStatus `json:"others,omitempty"`
+}
+
+// ServerStatus is one real server of a service.
+type ServerStatus struct {
+	Name    string     `json:"name,omitempty"` // as the file has it, when that is not the address
+	Address string     `json:"address"`
+	Verdict string     `json:"verdict,omitempty"` // up, down, unchecked
+	Since   *time.Time `json:"since,omitempty"`
+	Reason  string     `json:"reason,omitempty"` // why it is down
+	Place   string     `json:"place"`            // in, quiesced, out, leaving, fallback
+	Cause   string     `json:"cause,omitempty"`  // the rule that put it there
+	// Weights: of the file, wanted now, and in the kernel (absent: it is not there).
+	Weight       int32     `json:"weight"`
+	WeightWanted int32     `json:"weight_wanted"`
+	WeightKernel *int32    `json:"weight_kernel,omitempty"`
+	Method       string    `json:"method"`
+	Active       uint32    `json:"active"`   // connections
+	Inactive     uint32    `json:"inactive"` // connections
+	Override     *Override `json:"override,omitempty"`
+	Maintenance  string    `json:"maintenance_file,omitempty"`
+	Checks       []Check   `json:"checks,omitempty"`
+}
+
+// Override is what an operator said of a server.
+type Override struct {
+	Kind     string     `json:"kind"` // drain, maintain, weight
+	Weight   *int32     `json:"weight,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
+	By       string     `json:"by,omitempty"`
+	Since    time.Time  `json:"since"`
+	Until    *time.Time `json:"until,omitempty"`
+	Deadline *time.Time `json:"deadline,omitempty"`
+}
+
+// Check is one check of a server.
+type Check struct {
+	Type       string     `json:"type"`
+	Verdict    string     `json:"verdict"` // up, down, unknown
+	Reason     string     `json:"reason,omitempty"`
+	Last       *time.Time `json:"last,omitempty"`
+	Seconds    float64    `json:"seconds,omitempty"` // the last one took
+	Successes  int        `json:"successes,omitempty"`
+	Failures   int        `json:"failures,omitempty"` // in a row
+	Warning    string     `json:"warning,omitempty"`
+	Transcript string     `json:"transcript,omitempty"` // explain only
+}
+
+// ServerArgs are those of the verbs drain, enable, maintain and weight.
+type ServerArgs struct {
+	Server  string  `json:"server"`            // address with or without port, or the file's name
+	Service string  `json:"service,omitempty"` // name or address; empty: every service that has the server
+	Reason  string  `json:"reason,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"` // maintain, weight: how long; drain: the deadline. 0: no end
+	Weight  *int32  `json:"weight,omitempty"`  // weight only
+}
+
+// Changed is the result of those verbs: the servers concerned.
+type Changed struct {
+	Servers []string `json:"servers"` // "10.0.0.1:80 of tcp 192.0.2.1:80"
+	// Warning: it is done, but will not survive a restart of the daemon.
+	Warning string `json:"warning,omitempty"`
+}
+
+// ReloadArgs are those of the verb reload.
+type ReloadArgs struct {
+	Force bool `json:"force,omitempty"` // even when more than max_removal goes
+}
+
+// Reloaded is the result of the verb reload.
+type Reloaded struct {
+	Added    int      `json:"added"`
+	Removed  int      `json:"removed"`
+	Changed  int      `json:"changed"`
+	Kept     int      `json:"kept"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// ExplainArgs are those of the verb explain.
+type ExplainArgs struct {
+	Subject string `json:"subject"` // a service or a server
+	Service string `json:"service,omitempty"`
+}
+
+// Explanation is the result of the verb explain: all that matches the subject.
+type Explanation struct {
+	Services []ExplainedService `json:"services,omitempty"`
+	Servers  []ExplainedServer  `json:"servers,omitempty"`
+}
+
+// ExplainedService is a service and what happened to it.
+type ExplainedService struct {
+	ServiceStatus
+	Timeline []Event `json:"timeline"`
+}
+
+// ExplainedServer is a server and what happened to it.
+type ExplainedServer struct {
+	Of string `json:"service"` // name of its service
+	ServerStatus
+	Timeline []Event `json:"timeline"`
+}
+
+// Event is a line of a timeline.
+type Event struct {
+	Time   time.Time         `json:"time"`
+	Event  string            `json:"event"`
+	Text   string            `json:"text"`
+	Reason string            `json:"reason,omitempty"`
+	Facts  map[string]string `json:"facts,omitempty"`
+}

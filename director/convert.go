@@ -1,0 +1,59 @@
+package director
+
+import (
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/healthcheck"
+)
+
+// convert says in healthcheck's words what the file says of a check of a server
+// at a port.
+func convert(c *config.Check, port uint16) healthcheck.Check {
+	h := healthcheck.Check{
+		Type: c.Type, Port: c.Port, Request: c.Request, Receive: c.Receive,
+		Status: c.Status, VirtualHost: c.VirtualHost, Method: c.Method + c.Record, // no type has both
+		Login: c.Login, Password: c.Password.Reveal(), Database: c.Database, Secret: c.Secret.Reveal(),
+		Command: c.Command, Protocol: c.Protocol, Follow: c.Follow,
+	}
+	if h.Port == 0 && port == 0 {
+		h.Port = c.TargetPort(0)
+	}
+	if c.Via == config.ViaPath {
+		h.Via = healthcheck.ViaPath
+	}
+	h.TLS = convertTLS(c)
+	return h
+}
+
+// convertTLS names the mode only where it is not what the type does by itself.
+func convertTLS(c *config.Check) (t healthcheck.TLS) {
+	usual := typeOf(c.Type).TLS
+	switch c.TLS {
+	case "":
+		return t
+	case config.TLSOff:
+		if usual != config.TLSOff {
+			t.Mode = "off"
+		}
+		return t
+	case config.TLSOn:
+		if usual != config.TLSOn {
+			t.Mode = "on"
+		}
+	case config.TLSStart:
+		t.Mode = "starttls"
+	}
+	t.ServerName, t.CAFile, t.CertFile, t.KeyFile, t.Insecure = c.ServerName, c.CA, c.Cert, c.Key, !c.Verify
+	if t.Warn = c.ExpiryWarning; t.Warn == 0 {
+		t.Warn = -1
+	}
+	return t
+}
+
+func typeOf(name string) config.CheckType {
+	for _, t := range config.CheckTypes() {
+		if t.Name == name {
+			return t
+		}
+	}
+	return config.CheckType{}
+}

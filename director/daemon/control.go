@@ -1,0 +1,256 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/director"
+	"github.com/goipvs/goipvs/director/control"
+)
+
+// listen makes the control socket: mode 0660, of the group that may read. The
+// lock is ours, so a socket that is there is a dead one's.
+func (d *Daemon) listen() (*net.UnixListener, error) {
+	path := d.config.Control
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	d.share(path)
+	return l, nil
+}
+
+// share gives the socket, and its folder, to the group of the file. A machine
+// without that group keeps it to us.
+func (d *Daemon) share(path string) {
+	if d.config.ControlGroup == "" {
+		return
+	}
+	g, err := user.LookupGroup(d.config.ControlGroup)
+	if err != nil {
+		d.log.Info("the control socket is for this user only", "event", "control_group", "group", d.config.ControlGroup, "err", err)
+		return
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err == nil {
+		err = os.Chown(path, -1, gid)
+	}
+	if err == nil && filepath.Dir(path) == "/run/goipvs" {
+		err = os.Chown(filepath.Dir(path), -1, gid)
+	}
+	if err != nil && gid != os.Getegid() {
+		d.log.Warn("the control socket is for this user only", "event", "control_group", "group", d.config.ControlGroup, "err", err)
+	}
+}
+
+func (d *Daemon) serve(ctx context.Context, l *net.UnixListener) {
+	s := &control.Server{Verbs: d.verbs(), UID: os.Getuid(), Log: d.log}
+	if err := s.Serve(ctx, l); err != nil {
+		d.log.Error("the control socket failed", "event", "control_failed", "err", err)
+	}
+}
+
+// verbs are what clients may ask for.
+func (d *Daemon) verbs() map[string]control.Verb {
+	return map[string]control.Verb{
+		"status":   {Do: d.status},
+		"explain":  {Do: d.explain},
+		"drain":    {Write: true, Do: d.overrideVerb(director.Drain)},
+		"maintain": {Write: true, Do: d.overrideVerb(director.Maintain)},
+		"weight":   {Write: true, Do: d.overrideVerb(director.SetWeight)},
+		"enable":   {Write: true, Do: d.overrideVerb("")},
+		"reload":   {Write: true, Do: d.reloadVerb},
+	}
+}
+
+// arguments reads a verb's arguments strictly.
+func arguments(b []byte, v any) error {
+	if len(b) == 0 {
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("more than one value")
+		}
+	}
+	if err != nil {
+		return control.Errorf(control.BadArgs, "arguments: %v", err)
+	}
+	return nil
+}
+
+func (d *Daemon) status(_ context.Context, _ control.Peer, args []byte) (any, error) {
+	if err := arguments(args, &struct{}{}); err != nil {
+		return nil, err
+	}
+	st, err := d.dir.Status(d.checksBriefly)
+	if err != nil {
+		return nil, err
+	}
+	st.Version, st.PID, st.Started, st.Config = d.o.Version, os.Getpid(), d.started, d.o.Config
+	return st, nil
+}
+
+// checksBriefly leaves out what was said, which is for explain.
+func (d *Daemon) checksBriefly(id director.ServerID) []director.CheckStatus {
+	list := d.prober.Checks(id)
+	for i := range list {
+		list[i].Transcript = ""
+	}
+	return list
+}
+
+func (d *Daemon) explain(_ context.Context, _ control.Peer, args []byte) (any, error) {
+	var a control.ExplainArgs
+	if err := arguments(args, &a); err != nil {
+		return nil, err
+	}
+	if a.Subject == "" {
+		return nil, control.Errorf(control.BadArgs, "explain what? subject is empty")
+	}
+	e, err := d.dir.Explain(a.Subject, a.Service, d.prober.Checks)
+	if errors.Is(err, director.ErrNoServer) {
+		return nil, control.Errorf(control.NotFound, "%v", err)
+	}
+	return e, err
+}
+
+// overrideVerb is a verb that says something of a server; the empty kind takes
+// back what was said.
+func (d *Daemon) overrideVerb(kind director.OverrideKind) func(context.Context, control.Peer, []byte) (any, error) {
+	return func(_ context.Context, p control.Peer, args []byte) (any, error) {
+		var a control.ServerArgs
+		if err := arguments(args, &a); err != nil {
+			return nil, err
+		}
+		o, err := override(kind, &a, p, time.Now())
+		if err != nil {
+			return nil, control.Errorf(control.BadArgs, "%v", err)
+		}
+		ids, err := d.dir.Override(director.Selector{Server: a.Server, Service: a.Service}, o)
+		if errors.Is(err, director.ErrNoServer) {
+			return nil, control.Errorf(control.NotFound, "%v", err)
+		} else if err != nil {
+			return nil, err
+		}
+		var out control.Changed
+		for _, id := range ids {
+			out.Servers = append(out.Servers, id.String())
+		}
+		if err := d.saver.flush(); err != nil {
+			out.Warning = fmt.Sprintf("done, but it will not survive a restart of goipvsd: %v", err)
+		}
+		return out, nil
+	}
+}
+
+// maxSeconds is a hundred years: more is a slip.
+const maxSeconds = 100 * 365 * 86400
+
+func override(kind director.OverrideKind, a *control.ServerArgs, p control.Peer, now time.Time) (*director.Override, error) {
+	switch {
+	case a.Server == "":
+		return nil, errors.New("which server? server is empty")
+	case !(a.Seconds >= 0 && a.Seconds <= maxSeconds):
+		return nil, fmt.Errorf("seconds: %v is out of range", a.Seconds)
+	case (a.Weight != nil) != (kind == director.SetWeight):
+		return nil, errors.New("weight goes with the verb weight, and only with it")
+	case kind == "":
+		return nil, nil
+	}
+	o := &director.Override{Kind: kind, Reason: director.Clean(a.Reason), By: userName(p.UID), Since: now}
+	end := now.Add(time.Duration(a.Seconds * float64(time.Second)))
+	switch {
+	case a.Seconds == 0:
+	case kind == director.Drain:
+		o.Deadline = end
+	default:
+		o.Until = end
+	}
+	if a.Weight != nil {
+		o.Weight = *a.Weight
+	}
+	return o, o.Check()
+}
+
+func userName(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(uid)
+}
+
+func (d *Daemon) reloadVerb(ctx context.Context, _ control.Peer, args []byte) (any, error) {
+	var a control.ReloadArgs
+	if err := arguments(args, &a); err != nil {
+		return nil, err
+	}
+	answer := make(chan reloadResult, 1)
+	select {
+	case d.reloads <- reload{force: a.Force, answer: answer}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case r := <-answer:
+		return reloaded(r)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func reloaded(r reloadResult) (any, error) {
+	var many *director.ErrTooManyRemoved
+	var wrong config.Errors
+	switch {
+	case errors.As(r.err, &many):
+		return nil, &control.Error{Code: control.Refused, Message: "reload refused: " + r.err.Error(), Hint: "goipvs reload --force, if it is meant"}
+	case errors.As(r.err, &wrong):
+		return nil, &control.Error{Code: control.BadConfig, Message: wrong.Error(), Hint: "nothing was changed"}
+	case r.err != nil:
+		return nil, r.err
+	}
+	return control.Reloaded{Added: r.Added, Removed: r.Removed, Changed: r.Changed, Kept: r.Kept, Warnings: r.warnings}, nil
+}
+
+// statusText is the line that systemctl status shows.
+func (d *Daemon) statusText() string {
+	st, err := d.dir.Status(nil)
+	if err != nil {
+		return "stopping"
+	}
+	services, servers, in := 0, 0, 0
+	for i := range st.Services {
+		if st.Services[i].State == "up" {
+			services++
+		}
+		for j := range st.Services[i].Servers {
+			servers++
+			if st.Services[i].Servers[j].Place == "in" {
+				in++
+			}
+		}
+	}
+	return fmt.Sprintf("%d of %d services up, %d of %d real servers in", services, len(st.Services), in, servers)
+}

@@ -1,0 +1,142 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/director"
+	"github.com/goipvs/goipvs/director/store"
+	"github.com/goipvs/goipvs/healthcheck"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// Options say how to run the daemon. Config is needed.
+type Options struct {
+	Config  string // path of the file
+	Version string
+	Log     *slog.Logger   // nil: made as the file says, to standard error
+	Level   *slog.LevelVar // of Log; nil: not changed
+	// Kernel is what is kept right; nil: that of this network namespace.
+	Kernel director.Kernel
+	// Signals are those of the process; nil: none.
+	Signals <-chan os.Signal
+	// Ready is called once, when the services are in the kernel. nil: nobody waits.
+	Ready func()
+}
+
+// Daemon is one running goipvsd.
+type Daemon struct {
+	o       Options
+	log     *slog.Logger
+	config  *config.Config // as loaded; the reload goroutine's after the start
+	started time.Time
+	lock    *Lock
+	store   store.Store
+	saver   *saver
+	names   *names
+	prober  *director.Prober
+	dir     *director.Director
+	notify  *notifier
+	reloads chan reload
+	abort   chan struct{} // closed: stop at once
+}
+
+// ErrConfig is the error of a file that has mistakes, which wraps all of them.
+var ErrConfig = errors.New("configuration")
+
+// Run runs a daemon until ctx ends or a signal stops it.
+func Run(ctx context.Context, o Options) error {
+	d := &Daemon{o: o, started: time.Now(), reloads: make(chan reload, 16), abort: make(chan struct{})}
+	c, err := config.Load(o.Config, config.Options{})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	d.config = c
+	d.logger()
+	if d.lock, err = Acquire(c.Control); err != nil {
+		return err
+	}
+	defer d.lock.Release()
+	if d.o.Kernel == nil {
+		k, err := ipvs.Dial(ipvs.Options{})
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		d.o.Kernel = k
+	}
+	return d.run(ctx)
+}
+
+// run starts everything, in the order in which it is needed, and waits for its
+// end in the other.
+func (d *Daemon) run(ctx context.Context) error {
+	saved := d.restore()
+	d.names = newNames(saved.Addresses, d.log)
+	d.names.want(d.config.Hosts())
+	setup, err := d.build(ctx, d.config, false)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	d.notify = newNotifier(d.log)
+	d.prober = director.NewProber(healthcheck.Options{Spread: time.Second}, d.log)
+	d.dir = director.New(director.Options{
+		Kernel: d.o.Kernel, Log: d.log, Restored: saved.Persistent,
+		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
+	})
+	socket, err := d.listen()
+	if err != nil {
+		return err
+	}
+	// Everything but the director ends when the director has.
+	rest, end := context.WithCancel(context.WithoutCancel(ctx))
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer end()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	all.Go(func() { d.saver.run(rest) })
+	all.Go(func() { d.prober.Run(rest, d.dir) })
+	all.Go(func() { d.names.run(rest, d.rebind) })
+	all.Go(func() { d.reloader(rest) })
+	all.Go(func() { d.signals(rest, stop) })
+	all.Go(func() { d.serve(rest, socket) })
+	all.Go(func() { d.announce(rest) })
+	return d.dir.Run(ctx, setup)
+}
+
+// announce says that the daemon is ready once the director answers.
+func (d *Daemon) announce(ctx context.Context) {
+	if _, err := d.dir.Status(nil); err != nil || ctx.Err() != nil {
+		return
+	}
+	d.notify.ready(d.statusText())
+	if d.o.Ready != nil {
+		d.o.Ready()
+	}
+}
+
+// restore reads what the last run left. A state that cannot be read is said and
+// no reason not to start.
+func (d *Daemon) restore() (saved state) {
+	if d.config.StateDir != "" {
+		d.store.Path = filepath.Join(d.config.StateDir, "state.json")
+	}
+	if err := d.store.Load(&saved); err != nil {
+		saved = state{}
+		d.log.Error("the state file is unreadable, overrides are lost", "event", director.StateLost.Name, "err", err)
+	}
+	d.saver = newSaver(d.store, saved, d.log)
+	return saved
+}
+
+func (d *Daemon) event(e director.Event) {
+	d.notify.status(e)
+}

@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"github.com/goipvs/goipvs/director"
+	"github.com/goipvs/goipvs/director/store"
+)
+
+// state is what the state file holds.
+type state struct {
+	director.Persistent
+	Addresses map[string]netip.Addr // of host names, the last that were good
+}
+
+// saver writes the state file on a goroutine of its own, so that a slow disk
+// holds up nobody: only the latest state counts.
+type saver struct {
+	store store.Store
+	log   *slog.Logger
+	wake  chan struct{}
+
+	mu      sync.Mutex
+	done    *sync.Cond
+	state   state
+	wanted  int // states that were put
+	written int // up to which of them the file has, or has failed to take
+	err     error
+	failing bool
+}
+
+func newSaver(s store.Store, now state, log *slog.Logger) *saver {
+	v := &saver{store: s, log: log, wake: make(chan struct{}, 1), state: now}
+	v.done = sync.NewCond(&v.mu)
+	return v
+}
+
+// put takes a state to be written; it does not wait.
+func (s *saver) put(p director.Persistent) {
+	s.change(func(st *state) { st.Persistent = p })
+}
+
+func (s *saver) change(f func(*state)) {
+	s.mu.Lock()
+	f(&s.state)
+	s.wanted++
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// flush waits until what was put before is in the file, or cannot be put there.
+func (s *saver) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for target := s.wanted; s.written < target; {
+		s.done.Wait()
+	}
+	return s.err
+}
+
+// run writes until ctx ends, and then what is left.
+func (s *saver) run(ctx context.Context) {
+	for {
+		select {
+		case <-s.wake:
+			s.write()
+		case <-ctx.Done():
+			s.write()
+			return
+		}
+	}
+}
+
+func (s *saver) write() {
+	s.mu.Lock()
+	n, st := s.wanted, s.state
+	s.mu.Unlock()
+	err := s.store.Save(stateFile(st))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written, s.err = n, err
+	s.done.Broadcast()
+	switch {
+	case err != nil && !s.failing:
+		s.log.Error("the state file cannot be written, overrides will not survive a restart", "event", director.StateUnsaved.Name, "err", err)
+	case err == nil && s.failing:
+		s.log.Info("the state file can be written again", "event", director.StateSaved.Name)
+	}
+	s.failing = err != nil
+}

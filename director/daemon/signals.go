@@ -1,0 +1,55 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"github.com/goipvs/goipvs/director"
+	"golang.org/x/sys/unix"
+)
+
+// signals does what the process is told: HUP reloads, TERM and INT stop, a
+// second one at once, USR1 logs a status.
+func (d *Daemon) signals(ctx context.Context, stop func()) {
+	stopping := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case sig := <-d.o.Signals:
+			switch sig {
+			case unix.SIGHUP:
+				d.requestReload()
+			case unix.SIGUSR1:
+				d.logStatus()
+			case unix.SIGTERM, unix.SIGINT:
+				if stopping {
+					close(d.abort)
+					return
+				}
+				stopping = true
+				d.notify.stopping()
+				stop()
+			}
+		}
+	}
+}
+
+// logStatus writes a line for each service.
+func (d *Daemon) logStatus() {
+	st, err := d.dir.Status(nil)
+	if err != nil {
+		return
+	}
+	name := slog.String("event", director.StatusLogged.Name)
+	d.log.Info("status", name, "services", len(st.Services), "kernel", st.Kernel)
+	for i := range st.Services {
+		v := &st.Services[i]
+		var servers []string
+		for j := range v.Servers {
+			servers = append(servers, v.Servers[j].Address+" "+v.Servers[j].Verdict+" "+v.Servers[j].Place)
+		}
+		d.log.Info("status", name, "vs", v.Name, "state", v.State, "fallback", v.Fallback, "servers", strings.Join(servers, ", "))
+	}
+}

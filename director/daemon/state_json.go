@@ -1,0 +1,27 @@
+package daemon
+
+import (
+	"encoding/json"
+	"net/netip"
+
+	"github.com/goipvs/goipvs/director"
+)
+
+// stateJSON is the form of the file: Persistent has a form of its own, which an
+// embedded field would not keep.
+type stateJSON struct {
+	Director  director.Persistent   `json:"director"`
+	Addresses map[string]netip.Addr `json:"addresses,omitempty"`
+}
+
+func stateFile(s state) stateJSON { return stateJSON{s.Persistent, s.Addresses} }
+
+// UnmarshalJSON reads the file's form.
+func (s *state) UnmarshalJSON(b []byte) error {
+	var j stateJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*s = state{j.Director, j.Addresses}
+	return nil
+}

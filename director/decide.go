@@ -1,0 +1,131 @@
+package director
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// Memory is what is remembered of one service between decisions. The zero value
+// is a service that was never seen.
+type Memory struct {
+	Servers map[netip.AddrPort]*Server
+	// Leaving are destinations on their way out, and since when.
+	Leaving map[netip.AddrPort]time.Time
+}
+
+// Server returns what is remembered of a server, making room for it.
+func (m *Memory) Server(a netip.AddrPort) *Server {
+	if m.Servers == nil {
+		m.Servers = make(map[netip.AddrPort]*Server)
+	}
+	s := m.Servers[a]
+	if s == nil {
+		s = &Server{}
+		m.Servers[a] = s
+	}
+	return s
+}
+
+// A Decision is what is wanted for one service, and why.
+type Decision struct {
+	Entry ipvs.Entry
+	// Standings are those of the service's Servers, in their order.
+	Standings []Standing
+	// Up: the servers that are in reach the quorum. Pending: they do not, but
+	// servers remain that were never checked, so it is too early to call the
+	// service down.
+	Up, Pending bool
+	// Fallback: it is in use.
+	Fallback bool
+	// Capacity is the sum of weights of the servers that are in.
+	Capacity int
+	// Leaving counts destinations that are being drained.
+	Leaving int
+}
+
+// Decide says what the kernel should have for a service at a time. have are the
+// destinations the kernel has now, which only matter for those on their way
+// out; m.Leaving is brought up to date and is all that changes.
+func Decide(now time.Time, v *VirtualService, m *Memory, have []ipvs.DestinationInfo) Decision {
+	d := Decision{Entry: ipvs.Entry{Service: v.Service}, Standings: make([]Standing, len(v.Servers))}
+	unsure := false
+	for i := range v.Servers {
+		s := stand(now, v, &v.Servers[i], m.Server(v.Servers[i].Addr))
+		d.Standings[i] = s
+		d.Capacity += int(s.full)
+		unsure = unsure || s.Place == Absent && s.Cause == CauseUnchecked
+	}
+	d.Up = d.Capacity >= max(v.Quorum, 1)
+	d.Pending = !d.Up && unsure
+	d.Fallback = !d.Up && !d.Pending && len(v.Fallback) > 0
+	if d.Fallback {
+		quiesceAll(d.Standings) // the fallback stands in for them, not beside them
+	}
+	d.place(now, v, m, have)
+	return d
+}
+
+// quiesceAll takes new connections from servers that are too few to make a
+// service: the established ones live on.
+func quiesceAll(all []Standing) {
+	for i := range all {
+		if all[i].Place == In {
+			all[i].Place, all[i].Weight, all[i].Cause = Quiesced, 0, CauseQuorum
+		}
+	}
+}
+
+// place fills in the entry: servers, fallback, then those on their way out.
+func (d *Decision) place(now time.Time, v *VirtualService, m *Memory, have []ipvs.DestinationInfo) {
+	named := make(map[netip.AddrPort]bool, len(v.Servers))
+	add := func(dest ipvs.Destination, weight int32) {
+		dest.Weight = weight
+		named[dest.Addr] = true
+		d.Entry.Destinations = append(d.Entry.Destinations, dest)
+	}
+	for i, s := range d.Standings {
+		if s.Place == In || s.Place == Quiesced {
+			add(v.Servers[i].Destination, s.Weight)
+		}
+	}
+	if d.Fallback {
+		for _, f := range v.Fallback {
+			if !named[f.Addr] {
+				add(f, max(f.Weight, 1))
+			}
+		}
+	}
+	for i := range have {
+		if a := have[i].Addr; !named[a] && m.stays(now, v, &have[i], d.patience(v, a)) {
+			add(have[i].Destination, 0)
+			d.Leaving++
+		} else if named[a] {
+			delete(m.Leaving, a)
+		}
+	}
+	m.forget(have)
+}
+
+// fallbackPatience is how long connections to a fallback that is no longer
+// needed may last where the service itself has no drain: the fallback did
+// nothing wrong, and who reads its page should get all of it.
+const fallbackPatience = time.Minute
+
+// patience is how long a destination may take to leave.
+func (d *Decision) patience(v *VirtualService, a netip.AddrPort) time.Duration {
+	for i := range v.Servers {
+		if v.Servers[i].Addr == a {
+			return d.Standings[i].patience
+		}
+	}
+	if v.Drain == 0 {
+		for _, f := range v.Fallback {
+			if f.Addr == a {
+				return fallbackPatience
+			}
+		}
+	}
+	return v.Drain
+}

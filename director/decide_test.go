@@ -1,0 +1,196 @@
+package director
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+	"github.com/google/go-cmp/cmp"
+)
+
+var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func addr(n int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), 80)
+}
+
+// service has three real servers, 10.0.0.1 to 10.0.0.3, of weights 1, 2, 3.
+func testService(change ...func(*VirtualService)) *VirtualService {
+	v := &VirtualService{
+		Name:      "web",
+		Service:   ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.1:80")), Scheduler: "wlc"},
+		Quiescent: true,
+	}
+	for n := range 3 {
+		v.Servers = append(v.Servers, RealServer{Name: fmt.Sprint("rs", n+1), Destination: ipvs.Destination{Addr: addr(n + 1), Weight: int32(n + 1)}})
+	}
+	for _, f := range change {
+		f(v)
+	}
+	return v
+}
+
+func removing(v *VirtualService) { v.Quiescent = false }
+func fallback(v *VirtualService) {
+	v.Fallback = []ipvs.Destination{{Addr: netip.MustParseAddrPort("127.0.0.1:80")}}
+}
+
+func memory(servers ...Server) *Memory {
+	m := &Memory{}
+	for i, s := range servers {
+		*m.Server(addr(i + 1)) = s
+	}
+	return m
+}
+
+// text is the wanted entry: "1:1 2:0" are servers 10.0.0.1 with weight 1 and
+// 10.0.0.2 with 0; F is the fallback.
+func text(d Decision) string {
+	var words []string
+	for _, dest := range d.Entry.Destinations {
+		name := "F"
+		if a := dest.Addr.Addr().As4(); a[0] == 10 {
+			name = fmt.Sprint(a[3])
+		}
+		words = append(words, fmt.Sprint(name, ":", dest.Weight))
+	}
+	switch {
+	case d.Pending:
+		words = append(words, "pending")
+	case !d.Up:
+		words = append(words, "down")
+	}
+	return strings.Join(words, " ")
+}
+
+func TestDecide(t *testing.T) {
+	up, down := Server{Health: Up}, Server{Health: Down}
+	said := func(o Override) Server { return Server{Health: Up, Override: &o} }
+	tests := []struct {
+		name string
+		v    *VirtualService
+		m    *Memory
+		want string
+	}{
+		{"never checked: nobody gets traffic, nothing is called down", testService(fallback), memory(), "pending"},
+		{"never checked counts as up when the file says so", testService(func(v *VirtualService) { v.UncheckedUp = true }), memory(), "1:1 2:2 3:3"},
+		{"all up", testService(fallback), memory(up, up, up), "1:1 2:2 3:3"},
+		{"a failed server is quiesced", testService(), memory(up, down, up), "1:1 2:0 3:3"},
+		{"or removed", testService(removing), memory(up, down, up), "1:1 3:3"},
+		{"one unchecked, the rest up", testService(), memory(up, Server{}, up), "1:1 3:3"},
+		{"all down: the fallback beside the quiesced", testService(fallback), memory(down, down, down), "1:0 2:0 3:0 F:1 down"},
+		{"all down: the fallback alone", testService(fallback, removing), memory(down, down, down), "F:1 down"},
+		{"all down and no fallback", testService(), memory(down, down, down), "1:0 2:0 3:0 down"},
+		{"two down, one never checked: too early for the fallback", testService(fallback), memory(down, down), "1:0 2:0 pending"},
+		{"adopted servers stay until their first verdict", testService(fallback), memory(
+			Server{Adopted: true, AdoptedIn: true}, Server{Adopted: true}, Server{}), "1:1 2:0"},
+		{"an adopted one that fails is quiesced", testService(), memory(Server{Health: Down, Adopted: true, AdoptedIn: true}, up, up), "1:0 2:2 3:3"},
+		{"held servers stay", testService(), memory(Server{Health: Down, Held: true}, Server{Health: Down, Held: true}, down), "1:1 2:2 3:0"},
+
+		{"drained and idle: gone", testService(), memory(said(Override{Kind: Drain}), up, up), "2:2 3:3"},
+		{"maintained: as if it had failed", testService(), memory(said(Override{Kind: Maintain}), up, up), "1:0 2:2 3:3"},
+		{"maintained: as if it had failed, removed", testService(removing), memory(said(Override{Kind: Maintain}), up, up), "2:2 3:3"},
+		{"maintained until a minute ago", testService(), memory(said(Override{Kind: Maintain, Until: t0.Add(-time.Minute)}), up, up), "1:1 2:2 3:3"},
+		{"another weight", testService(), memory(said(Override{Kind: SetWeight, Weight: 7}), up, up), "1:7 2:2 3:3"},
+		{"weight 0 quiesces", testService(removing), memory(said(Override{Kind: SetWeight}), up, up), "1:0 2:2 3:3"},
+		{"another weight does not bring a dead server back", testService(), memory(
+			Server{Health: Down, Override: &Override{Kind: SetWeight, Weight: 7}}, up, up), "1:0 2:2 3:3"},
+		{"a maintenance file", testService(), memory(Server{Health: Up, Maintenance: "10.0.0.1"}, up, up), "1:0 2:2 3:3"},
+		{"all drained: the fallback", testService(fallback), memory(said(Override{Kind: Drain}), said(Override{Kind: Drain}), said(Override{Kind: Drain})), "F:1 down"},
+
+		{"quorum reached", testService(fallback, quorum(4)), memory(up, down, up), "1:1 2:0 3:3"},
+		{"quorum missed: the fallback stands in for the few that are left", testService(fallback, quorum(4)), memory(up, up, down), "1:0 2:0 3:0 F:1 down"},
+		{"quorum missed and no fallback: few are better than none", testService(quorum(4)), memory(up, up, down), "1:1 2:2 3:0 down"},
+		{"slow start counts in full for the quorum", testService(fallback, quorum(6), slow), memory(up, up, Server{Health: Up, Ramp: t0}), "1:1 2:2 3:1"},
+		{"slow start", testService(slow), memory(up, up, Server{Health: Up, Ramp: t0.Add(-20 * time.Second)}), "1:1 2:2 3:2"},
+		{"slow start is over", testService(slow), memory(up, up, Server{Health: Up, Ramp: t0.Add(-30 * time.Second)}), "1:1 2:2 3:3"},
+		{"a weight of 0 in the file", testService(func(v *VirtualService) { v.Servers[0].Weight = 0 }), memory(up, up, up), "1:0 2:2 3:3"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, text(Decide(t0, tt.v, tt.m, nil))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func quorum(n int) func(*VirtualService) { return func(v *VirtualService) { v.Quorum = n } }
+func slow(v *VirtualService)             { v.SlowStart = 30 * time.Second }
+func drain(v *VirtualService)            { v.Drain = time.Minute }
+
+// kernel has the destinations of a service, by number, weight and active
+// connections.
+func kernel(list ...[3]int) (out []ipvs.DestinationInfo) {
+	for _, x := range list {
+		out = append(out, ipvs.DestinationInfo{Destination: ipvs.Destination{Addr: addr(x[0]), Weight: int32(x[1])}, Active: uint32(x[2])})
+	}
+	return out
+}
+
+// TestLeaving: a server that is to be removed gets no new connections, keeps
+// the ones it has, and goes when they are over or its time is.
+func TestLeaving(t *testing.T) {
+	all := memory(Server{Health: Up}, Server{Health: Up}, Server{Health: Up})
+	type step struct {
+		after time.Duration
+		have  []ipvs.DestinationInfo
+		want  string
+	}
+	tests := []struct {
+		name  string
+		v     *VirtualService
+		m     *Memory
+		steps []step
+	}{
+		{"no drain: at once", testService(), all, []step{{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3"}}},
+		{"drain: when idle", testService(drain), all, []step{
+			{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3 9:0"},
+			{59 * time.Second, kernel([3]int{9, 0, 1}), "1:1 2:2 3:3 9:0"},
+			{59 * time.Second, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3"}}},
+		{"drain: at the deadline", testService(drain), all, []step{
+			{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3 9:0"},
+			{time.Minute, kernel([3]int{9, 0, 5}), "1:1 2:2 3:3"}}},
+		{"idle when first seen: quiesced before it is removed", testService(drain), all, []step{
+			{0, kernel([3]int{9, 1, 0}), "1:1 2:2 3:3 9:0"},
+			{time.Second, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3"}}},
+		{"a failed server is drained before it is removed", testService(drain, removing), memory(Server{Health: Down}, Server{Health: Up}, Server{Health: Up}), []step{
+			{0, kernel([3]int{1, 1, 5}, [3]int{2, 2, 0}, [3]int{3, 3, 0}), "2:2 3:3 1:0"}}},
+		{"back while it was leaving: its time starts anew", testService(drain), memory(Server{Health: Up}), []step{
+			{0, kernel([3]int{1, 1, 5}), "1:1"}}},
+		{"an operator's drain has no end but idleness", testService(), memory(Server{Health: Up, Override: &Override{Kind: Drain}}, Server{Health: Up}, Server{Health: Up}), []step{
+			{0, kernel([3]int{1, 1, 5}), "2:2 3:3 1:0"},
+			{99 * time.Hour, kernel([3]int{1, 0, 5}), "2:2 3:3 1:0"},
+			{99 * time.Hour, kernel([3]int{1, 0, 0}), "2:2 3:3"}}},
+		{"an operator's drain with a deadline", testService(), memory(
+			Server{Health: Up, Override: &Override{Kind: Drain, Since: t0, Deadline: t0.Add(time.Minute)}}, Server{Health: Up}, Server{Health: Up}), []step{
+			{0, kernel([3]int{1, 1, 5}), "2:2 3:3 1:0"},
+			{time.Minute, kernel([3]int{1, 0, 5}), "2:2 3:3"}}},
+		{"the fallback's readers get all of their page", testService(func(v *VirtualService) {
+			v.Fallback = []ipvs.Destination{{Addr: addr(9)}}
+		}), all, []step{
+			{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3 9:0"},
+			{time.Second, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, s := range tt.steps {
+				got := strings.TrimSuffix(text(Decide(t0.Add(s.after), tt.v, tt.m, s.have)), " pending")
+				if diff := cmp.Diff(s.want, got); diff != "" {
+					t.Errorf("after %v (-want +got):\n%s", s.after, diff)
+				}
+			}
+		})
+	}
+}
+
+// TestUDPIsIdleWithoutFlows: UDP has no active connections, only flows.
+func TestUDPIsIdleWithoutFlows(t *testing.T) {
+	d := &ipvs.DestinationInfo{Inactive: 1}
+	if !idle(ipvs.TCP, d) || idle(ipvs.UDP, d) || !idle(ipvs.UDP, &ipvs.DestinationInfo{}) {
+		t.Error("want inactive connections to count for UDP only")
+	}
+}

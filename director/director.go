@@ -1,0 +1,142 @@
+package director
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Options are those of a Director. Kernel is needed; of everything else the zero
+// value works.
+type Options struct {
+	Kernel Kernel
+	Log    *slog.Logger // nil: nothing is logged
+	// Events hears of every event; nil: nobody does. It must not block.
+	Events func(Event)
+	// Subjects hears what is to be checked after every change of it; nil:
+	// nobody checks. It must not block.
+	Subjects func([]Subject)
+	// Beat is called when the loop has been round; nil: nobody listens. It is
+	// what a watchdog should be fed by.
+	Beat func()
+	// Abort, when closed, ends the waiting of a stop that drains.
+	Abort <-chan struct{}
+	// Saved is given what is to survive a restart, whenever it changed.
+	Saved func(Persistent)
+	// Restored is what survived the last one.
+	Restored Persistent
+}
+
+// A Director keeps the services of a Setup alive in a kernel. Run is its one
+// goroutine, which owns all state; all other methods may be called from
+// anywhere, and wait for it.
+type Director struct {
+	o     Options
+	log   *slog.Logger
+	inbox chan func(*state)
+	done  chan struct{}
+}
+
+// ErrStopped is the error of a Director that no longer runs.
+var ErrStopped = errors.New("the director has stopped")
+
+// New makes a Director that has not been started.
+func New(o Options) *Director {
+	d := &Director{o: o, log: o.Log, inbox: make(chan func(*state), 64), done: make(chan struct{})}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.o.Events == nil {
+		d.o.Events = func(Event) {}
+	}
+	if d.o.Subjects == nil {
+		d.o.Subjects = func([]Subject) {}
+	}
+	if d.o.Beat == nil {
+		d.o.Beat = func() {}
+	}
+	if d.o.Saved == nil {
+		d.o.Saved = func(Persistent) {}
+	}
+	return d
+}
+
+func (d *Director) now() time.Time { return time.Now() }
+
+// idleTick is how often the loop comes round when no reconciling asks for more:
+// ramps climb, overrides expire and drains end by it.
+const idleTick = time.Second
+
+// Run adopts what the kernel has, makes it what the setup wants and keeps it so
+// until ctx ends; then it does what the setup's OnStop says. It returns the
+// error of a kernel that cannot be reached at the start; later that is an
+// event, and the Director goes on when the kernel is back.
+func (d *Director) Run(ctx context.Context, setup *Setup) error {
+	defer close(d.done)
+	s := newState(d, setup)
+	if err := s.start(); err != nil {
+		return err
+	}
+	tick := time.NewTimer(s.period())
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return s.stop()
+		case f := <-d.inbox:
+			f(s)
+			s.drainInbox()
+			s.settle()
+		case <-tick.C:
+			s.tick()
+			tick.Reset(s.period())
+		}
+		d.o.Beat()
+	}
+}
+
+// drainInbox takes what has come in meanwhile, so that a thousand verdicts of
+// one moment are one change of the kernel.
+func (s *state) drainInbox() {
+	for range cap(s.d.inbox) {
+		select {
+		case f := <-s.d.inbox:
+			f(s)
+		default:
+			return
+		}
+	}
+}
+
+func (s *state) period() time.Duration {
+	if r := s.setup.Settings.Reconcile; r > 0 && r < idleTick {
+		return r
+	}
+	return idleTick
+}
+
+// do runs f on the Director's goroutine and waits for it.
+func (d *Director) do(f func(*state)) error {
+	ready := make(chan struct{})
+	select {
+	case d.inbox <- func(s *state) { defer close(ready); f(s) }:
+	case <-d.done:
+		return ErrStopped
+	}
+	select {
+	case <-ready:
+		return nil
+	case <-d.done:
+		return ErrStopped
+	}
+}
+
+// Observe takes results of checks. It does not wait for what follows from them,
+// but for room to put them.
+func (d *Director) Observe(results []Result) {
+	select {
+	case d.inbox <- func(s *state) { s.observe(results) }:
+	case <-d.done:
+	}
+}

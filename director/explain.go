@@ -1,0 +1,49 @@
+package director
+
+import (
+	"github.com/goipvs/goipvs/director/control"
+)
+
+// Explain tells what happened to a service, or to a real server, and why it is
+// where it is.
+func (d *Director) Explain(subject, service string, checks Checks) (out control.Explanation, err error) {
+	stopped := d.do(func(s *state) {
+		now := s.d.now()
+		for _, key := range s.keys() {
+			v := s.services[key]
+			if service == "" && v.answersTo(subject) {
+				out.Services = append(out.Services, control.ExplainedService{ServiceStatus: v.status(now, checks), Timeline: v.events.control()})
+			}
+			if service != "" && !v.answersTo(service) {
+				continue
+			}
+			for i := range v.Servers {
+				if a := v.Servers[i].Addr; v.Servers[i].answersTo(subject) {
+					out.Servers = append(out.Servers, control.ExplainedServer{Of: v.Name, ServerStatus: v.serverStatus(now, i, checks), Timeline: v.history(a).control()})
+				}
+			}
+		}
+		if len(out.Services)+len(out.Servers) == 0 {
+			err = noServer(Selector{subject, service})
+		}
+	})
+	if stopped != nil {
+		return out, stopped
+	}
+	return out, err
+}
+
+func (t *timeline) control() []control.Event {
+	out := make([]control.Event, 0, len(*t))
+	for _, e := range *t {
+		c := control.Event{Time: e.Time, Event: e.Kind.Name, Text: e.Kind.Brief, Reason: Clean(e.Reason)}
+		for _, a := range e.Attrs {
+			if c.Facts == nil {
+				c.Facts = make(map[string]string)
+			}
+			c.Facts[a.Key] = Clean(a.Value.String())
+		}
+		out = append(out, c)
+	}
+	return out
+}

@@ -1,0 +1,69 @@
+package director
+
+import (
+	"fmt"
+	"time"
+)
+
+// Health is what checks say of a real server.
+type Health uint8
+
+// The healths. Unchecked is the state before the first definite verdict;
+// unknown verdicts do not change a Health.
+const (
+	Unchecked Health = iota
+	Up
+	Down
+)
+
+var healths = [...]string{Unchecked: "unchecked", Up: "up", Down: "down"}
+
+func (h Health) String() string {
+	if int(h) < len(healths) {
+		return healths[h]
+	}
+	return fmt.Sprint(uint8(h))
+}
+
+// Server is what is remembered of one real server. The zero value is one that
+// nothing is known of.
+type Server struct {
+	Health Health
+	Reason string    // why it is down
+	Since  time.Time // of Health
+	// Refused: its machine itself said that nothing listens, which no trouble
+	// of ours can look like.
+	Refused bool
+	// Ramp is when the server came back, from when on it climbs; zero: it has
+	// its weight.
+	Ramp time.Time
+	// Adopted: the kernel had the server before us, AdoptedIn: with a weight.
+	// Counts until the first verdict.
+	Adopted, AdoptedIn bool
+	// Failed: it was in when it failed.
+	Failed bool
+	// Held: it is down, but so is nearly everything, see massFailure.
+	Held bool
+	// Override is what an operator said of it; nil: nothing.
+	Override *Override
+	// Maintenance is the file in maintenance_dir that takes it out.
+	Maintenance string
+}
+
+// Observe takes note of a definite verdict and reports whether it is news.
+func (s *Server) Observe(now time.Time, h Health, reason string, refused bool) bool {
+	was := s.Health
+	if h == was {
+		if h == Down {
+			s.Reason, s.Refused = reason, refused
+		}
+		return false
+	}
+	s.Failed = h == Down && (was == Up || s.AdoptedIn)
+	s.Health, s.Reason, s.Refused, s.Since, s.Held = h, reason, refused, now, false
+	s.Ramp = time.Time{}
+	if was == Down && h == Up {
+		s.Ramp = now
+	}
+	return true
+}

@@ -1,0 +1,67 @@
+package director
+
+import (
+	"iter"
+	"time"
+)
+
+// Hold guards against the director's own trouble: when nearly all real servers
+// of all services fail at once it is more likely us than them, a cable, a route,
+// a changed check, and the last state is kept. The zero value holds nothing.
+//
+// A refused connection is the word of the server's own machine and never counts
+// as ours. Fewer than minHold servers prove nothing. A hold ends when enough
+// servers are back, and at the latest after holdWindows windows: then the
+// failures are believed.
+type Hold struct {
+	// Share of all checked servers above which failures are held; 1 or more:
+	// never.
+	Share float64
+	// Window is within what time the failures count as one: an interval of
+	// checks and their timeout.
+	Window time.Duration
+
+	since time.Time // zero: no hold
+}
+
+const (
+	minHold     = 3
+	holdWindows = 10
+)
+
+// Active reports whether a hold is on, and since when.
+func (h *Hold) Active() (since time.Time, on bool) { return h.since, !h.since.IsZero() }
+
+// Update marks the servers to be held, or frees them, and reports whether a
+// hold began or ended.
+func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
+	checked, failed := 0, 0
+	for s := range all {
+		if s.Health == Unchecked {
+			continue
+		}
+		checked++
+		if h.counts(now, s) {
+			failed++
+		}
+	}
+	mass := checked >= minHold && float64(failed) > h.Share*float64(checked)
+	_, was := h.Active()
+	mass = mass && !(was && now.Sub(h.since) >= holdWindows*h.Window)
+	for s := range all {
+		s.Held = mass && h.counts(now, s)
+	}
+	switch {
+	case mass && !was:
+		h.since = now
+	case !mass:
+		h.since = time.Time{}
+	}
+	return mass != was
+}
+
+// counts reports whether a server's failure is one of those that may be ours:
+// silent, of a server that was in, and recent, or held already.
+func (h *Hold) counts(now time.Time, s *Server) bool {
+	return s.Health == Down && s.Failed && !s.Refused && (s.Held || now.Sub(s.Since) <= h.Window)
+}

@@ -1,0 +1,98 @@
+package director
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestHold: when nearly everything goes silent at once the last state is kept,
+// until it is over or has lasted too long.
+func TestHold(t *testing.T) {
+	tests := []struct {
+		name            string
+		n, fail         int
+		refused         bool
+		apart           time.Duration // between failures
+		share           float64
+		want, wantLater int // held now, and after ten windows
+	}{
+		{"nine of ten silent", 10, 9, false, 0, 0.8, 9, 0},
+		{"eight of ten silent", 10, 8, false, 0, 0.8, 0, 0},
+		{"all refuse: their machines say so", 10, 10, true, 0, 0.8, 0, 0},
+		{"too few to tell", 2, 2, false, 0, 0.8, 0, 0},
+		{"one after the other over a long time", 10, 10, false, 5 * time.Second, 0.8, 0, 0},
+		{"one after the other within the window", 10, 10, false, 1 * time.Second, 0.8, 10, 0},
+		{"never hold", 10, 10, false, 0, 1, 0, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := &Hold{Share: tt.share, Window: 15 * time.Second}
+			var all []*Server
+			for range tt.n {
+				s := &Server{}
+				s.Observe(t0, Up, "", false)
+				all = append(all, s)
+			}
+			now := t0
+			for _, s := range all[:tt.fail] {
+				now = now.Add(tt.apart)
+				s.Observe(now, Down, "timeout", tt.refused)
+				h.Update(now, slices.Values(all))
+			}
+			if got := held(all); got != tt.want {
+				t.Errorf("held %d, want %d", got, tt.want)
+			}
+			h.Update(now.Add(140*time.Second), slices.Values(all))
+			if got := held(all); got != tt.want {
+				t.Errorf("held %d before ten windows are over, want %d", got, tt.want)
+			}
+			h.Update(now.Add(151*time.Second), slices.Values(all))
+			h.Update(now.Add(152*time.Second), slices.Values(all))
+			if got := held(all); got != tt.wantLater {
+				t.Errorf("held %d later, want %d", got, tt.wantLater)
+			}
+		})
+	}
+}
+
+// TestHoldEnds: servers that come back end it, and those still silent are then
+// believed.
+func TestHoldEnds(t *testing.T) {
+	h := &Hold{Share: 0.5, Window: 15 * time.Second}
+	all := []*Server{{}, {}, {}, {}}
+	for _, s := range all {
+		s.Observe(t0, Up, "", false)
+		s.Observe(t0, Down, "timeout", false)
+	}
+	if !h.Update(t0, slices.Values(all)) || held(all) != 4 {
+		t.Fatalf("held %d, want all", held(all))
+	}
+	for _, s := range all[:2] {
+		s.Observe(t0.Add(time.Minute), Up, "", false)
+	}
+	if !h.Update(t0.Add(time.Minute), slices.Values(all)) || held(all) != 0 {
+		t.Errorf("held %d after half came back, want none", held(all))
+	}
+}
+
+// TestNeverInIsNeverHeld: a server that was dead before we came is no news.
+func TestNeverInIsNeverHeld(t *testing.T) {
+	h := &Hold{Share: 0.5, Window: 15 * time.Second}
+	all := []*Server{{}, {}, {}, {}}
+	for _, s := range all {
+		s.Observe(t0, Down, "timeout", false)
+	}
+	if h.Update(t0, slices.Values(all)) || held(all) != 0 {
+		t.Errorf("held %d", held(all))
+	}
+}
+
+func held(all []*Server) (n int) {
+	for _, s := range all {
+		if s.Held {
+			n++
+		}
+	}
+	return n
+}

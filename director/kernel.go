@@ -1,0 +1,105 @@
+package director
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// Kernel is what a Director keeps right: ipvs.Client is one, so is
+// ipvstest.Kernel, and the full NAT engine has the same methods.
+type Kernel interface {
+	ipvs.Kernel
+	Timeouts() (ipvs.Timeouts, error)
+	SetTimeouts(ipvs.Timeouts) error
+	Daemons() ([]ipvs.Daemon, error)
+	StartDaemon(ipvs.Daemon) error
+	StopDaemon(ipvs.Daemon) error
+}
+
+// listing is what the kernel has of the services in hand.
+type listing struct {
+	services map[ipvs.ServiceKey]ipvs.ServiceInfo
+	dests    map[ipvs.ServiceKey][]ipvs.DestinationInfo
+}
+
+// list asks the kernel once for the services of keys. One listing proves
+// presence, never absence.
+func list(k ipvs.Lister, keys map[ipvs.ServiceKey]bool) (*listing, error) {
+	l := &listing{make(map[ipvs.ServiceKey]ipvs.ServiceInfo), make(map[ipvs.ServiceKey][]ipvs.DestinationInfo)}
+	all, err := k.Services()
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		key := all[i].ServiceKey
+		if !keys[key] {
+			continue
+		}
+		dests, err := k.Destinations(key, nil)
+		if errors.Is(err, ipvs.ErrNoService) {
+			continue // gone meanwhile
+		} else if err != nil {
+			return nil, err
+		}
+		l.services[key], l.dests[key] = all[i], dests
+	}
+	return l, nil
+}
+
+// lookTwice lists until a listing agrees with the one before, which may be that
+// of the last tick. settled is false when others kept writing.
+func lookTwice(k ipvs.Lister, keys map[ipvs.ServiceKey]bool, last *listing) (l *listing, settled bool, err error) {
+	const most = 5
+	for range most {
+		if l, err = list(k, keys); err != nil {
+			return nil, false, err
+		}
+		if last != nil && l.same(last) {
+			return l, true, nil
+		}
+		last = l
+	}
+	return l, false, nil
+}
+
+// same reports whether two listings name the same services and destinations.
+func (l *listing) same(o *listing) bool {
+	if len(l.services) != len(o.services) {
+		return false
+	}
+	for key, dests := range l.dests {
+		others, ok := o.dests[key]
+		if !ok || len(dests) != len(others) {
+			return false
+		}
+		there := make(map[netip.AddrPort]bool, len(others))
+		for i := range others {
+			there[others[i].Addr] = true
+		}
+		for i := range dests {
+			if !there[dests[i].Addr] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// table is the listing as a Table.
+func (l *listing) table() ipvs.Table {
+	t := make(ipvs.Table, 0, len(l.services))
+	for key := range l.services {
+		t = append(t, l.entry(key))
+	}
+	return t
+}
+
+func (l *listing) entry(key ipvs.ServiceKey) ipvs.Entry {
+	e := ipvs.Entry{Service: l.services[key].Service}
+	for i := range l.dests[key] {
+		e.Destinations = append(e.Destinations, l.dests[key][i].Destination)
+	}
+	return e
+}

@@ -1,0 +1,59 @@
+package director
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// forever is the patience with a drained server without a deadline.
+const forever = time.Duration(1<<63 - 1)
+
+// stays reports whether a destination that nobody wants any more is to stay for
+// the sake of its connections, and remembers since when it is leaving. What
+// makes it unwanted does not matter: the file, a verdict, an operator, somebody
+// else's hand. So a daemon that was killed in the middle of a drain goes on
+// with it after its restart. It gets weight 0 first and is looked at again then:
+// a connection may begin while one looks.
+func (m *Memory) stays(now time.Time, v *VirtualService, d *ipvs.DestinationInfo, patience time.Duration) bool {
+	if patience <= 0 || d.Weight == 0 && idle(v.Service.Protocol, d) {
+		delete(m.Leaving, d.Addr)
+		return false
+	}
+	since, known := m.Leaving[d.Addr]
+	if !known {
+		if m.Leaving == nil {
+			m.Leaving = make(map[netip.AddrPort]time.Time)
+		}
+		since = now
+		m.Leaving[d.Addr] = since
+	}
+	return now.Sub(since) < patience
+}
+
+// idle reports whether a destination has no connections worth waiting for.
+// Inactive ones of TCP are over (FIN_WAIT, TIME_WAIT); UDP has no others, and
+// they end by a timeout, so that a steady client keeps them until the deadline.
+func idle(p ipvs.Protocol, d *ipvs.DestinationInfo) bool {
+	if p == ipvs.UDP || p == 0 {
+		return d.Active == 0 && d.Inactive == 0
+	}
+	return d.Active == 0
+}
+
+// forget drops what the kernel no longer has from Leaving.
+func (m *Memory) forget(have []ipvs.DestinationInfo) {
+	if len(m.Leaving) == 0 {
+		return
+	}
+	there := make(map[netip.AddrPort]bool, len(have))
+	for i := range have {
+		there[have[i].Addr] = true
+	}
+	for a := range m.Leaving {
+		if !there[a] {
+			delete(m.Leaving, a)
+		}
+	}
+}

@@ -1,0 +1,502 @@
+package director
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+	"github.com/goipvs/goipvs/ipvs/ipvstest"
+	"github.com/google/go-cmp/cmp"
+)
+
+// fixture is a Director on a kernel in memory, with fake time.
+type fixture struct {
+	t    *testing.T
+	k    *ipvstest.Kernel
+	d    *Director
+	log  *syncBuffer
+	stop func() error
+
+	mu     sync.Mutex
+	saved  Persistent
+	events []Event
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func settings() Settings {
+	return Settings{Reconcile: time.Second, MaxRemoval: 0.5, HoldShare: 1, HoldWindow: 15 * time.Second}
+}
+
+func setupOf(services ...*VirtualService) *Setup {
+	s := &Setup{Settings: settings()}
+	for _, v := range services {
+		s.Services = append(s.Services, *v)
+	}
+	return s
+}
+
+// start runs a Director; it must be called in a synctest bubble.
+func start(t *testing.T, k *ipvstest.Kernel, setup *Setup, restored Persistent) *fixture {
+	t.Helper()
+	f := &fixture{t: t, k: k, log: &syncBuffer{}}
+	f.d = New(Options{
+		Kernel: k, Log: slog.New(slog.NewTextHandler(f.log, nil)), Restored: restored,
+		Events: func(e Event) { f.mu.Lock(); defer f.mu.Unlock(); f.events = append(f.events, e) },
+		Saved:  func(p Persistent) { f.mu.Lock(); defer f.mu.Unlock(); f.saved = p },
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.d.Run(ctx, setup) }()
+	var once sync.Once
+	var result error
+	f.stop = func() error {
+		once.Do(func() { cancel(); result = <-done })
+		return result
+	}
+	t.Cleanup(func() {
+		_ = f.stop()
+		if t.Failed() {
+			t.Log(f.log.String())
+		}
+	})
+	synctest.Wait()
+	return f
+}
+
+// verdict has the checks of servers say something.
+func (f *fixture) verdict(v *VirtualService, h Health, servers ...int) {
+	var list []Result
+	for _, n := range servers {
+		reason := ""
+		if h == Down {
+			reason = "timed out"
+		}
+		list = append(list, Result{Server: ServerID{v.Key(), addr(n)}, Health: h, Reason: reason})
+	}
+	f.d.Observe(list)
+	synctest.Wait()
+}
+
+// holds asserts what the kernel has.
+func (f *fixture) holds(want string) {
+	f.t.Helper()
+	text, err := ipvstest.Text(f.k)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.TrimSpace(want), short(f.k, text)); diff != "" {
+		f.t.Errorf("kernel (-want +got):\n%s", diff)
+	}
+}
+
+// short is a table with a line for each service: "192.0.2.1:80 1:1 2:0".
+func short(k *ipvstest.Kernel, _ string) string {
+	var lines []string
+	services, _ := k.Services()
+	for _, s := range services {
+		line := s.Addr.String()
+		dests, _ := k.Destinations(s.ServiceKey, nil)
+		list := map[string]int32{}
+		var names []string
+		for _, d := range dests {
+			name := fmt.Sprint(d.Addr.Addr().As4()[3])
+			if d.Addr.Addr().IsLoopback() {
+				name = "F"
+			}
+			list[name] = d.Weight
+			names = append(names, name)
+		}
+		for _, n := range []string{"1", "2", "3", "9", "F"} {
+			if w, ok := list[n]; ok {
+				line += fmt.Sprint(" ", n, ":", w)
+			}
+		}
+		if len(list) != len(names) {
+			line += " (twice)"
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// seen counts the events of a kind.
+func (f *fixture) seen(k *EventKind) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.events {
+		if e.Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+func bubble(t *testing.T, f func(t *testing.T)) { t.Helper(); synctest.Test(t, f) }
+
+// TestLife is the main path: nobody gets traffic unchecked, a failed server is
+// quiesced and comes back, the fallback stands in when all are gone.
+func TestLife(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService(fallback)
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.holds("192.0.2.1:80")
+		f.verdict(v, Up, 1, 2, 3)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+		f.verdict(v, Down, 2)
+		f.holds("192.0.2.1:80 1:1 2:0 3:3")
+		f.verdict(v, Down, 1, 3)
+		f.holds("192.0.2.1:80 1:0 2:0 3:0 F:1")
+		f.verdict(v, Up, 2)
+		f.holds("192.0.2.1:80 1:0 2:2 3:0 F:0")
+		time.Sleep(2 * time.Second)
+		f.holds("192.0.2.1:80 1:0 2:2 3:0") // nobody was reading its page
+		if n := f.seen(FallbackOn); n != 1 {
+			t.Errorf("%d times fallback_on", n)
+		}
+	})
+}
+
+// TestUnknownChangesNothing: trouble of our own is no verdict.
+func TestUnknownChangesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.verdict(v, Unchecked, 1, 2, 3)
+		time.Sleep(time.Minute)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestDrift: what others do to our services is undone within the reconcile
+// time, their own services are not touched.
+func TestDrift(t *testing.T) {
+	others := ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.99:80")), Scheduler: "rr"}
+	tests := []struct {
+		name   string
+		do     func(k *ipvstest.Kernel, v *VirtualService) error
+		report string // the table afterwards where drift is only reported
+	}{
+		{"a server removed", func(k *ipvstest.Kernel, v *VirtualService) error {
+			return k.Do(ipvs.Change{Op: ipvs.DeleteDestination, Service: v.Service, Destination: ipvs.Destination{Addr: addr(1)}})
+		}, "192.0.2.1:80 2:2 3:3"},
+		{"a weight changed", func(k *ipvstest.Kernel, v *VirtualService) error {
+			return k.Do(ipvs.Change{Op: ipvs.UpdateDestination, Service: v.Service, Destination: ipvs.Destination{Addr: addr(1), Weight: 50}})
+		}, "192.0.2.1:80 1:50 2:2 3:3"},
+		{"a foreign server", func(k *ipvstest.Kernel, v *VirtualService) error {
+			return k.Do(ipvs.Change{Op: ipvs.AddDestination, Service: v.Service, Destination: ipvs.Destination{Addr: addr(9), Weight: 5}})
+		}, "192.0.2.1:80 1:1 2:2 3:3 9:5"},
+		{"the service removed", func(k *ipvstest.Kernel, v *VirtualService) error {
+			return k.Do(ipvs.Change{Op: ipvs.DeleteService, Service: v.Service})
+		}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				v := testService()
+				k := ipvstest.New(ipvstest.Options{})
+				if err := k.Other().Do(ipvs.Change{Op: ipvs.AddService, Service: others}); err != nil {
+					t.Fatal(err)
+				}
+				f := start(t, k, setupOf(v), Persistent{})
+				f.verdict(v, Up, 1, 2, 3)
+				if err := tt.do(k.Other(), v); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				f.holds("192.0.2.1:80 1:1 2:2 3:3\n192.0.2.99:80")
+				if n := f.seen(Drift); n != 1 {
+					t.Errorf("%d times drift", n)
+				}
+				time.Sleep(time.Minute)
+				if n := f.seen(Drift); n != 1 {
+					t.Errorf("%d times drift after a quiet minute", n)
+				}
+			})
+		})
+		t.Run(tt.name+", reported only", func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				v := testService()
+				k := ipvstest.New(ipvstest.Options{})
+				setup := setupOf(v)
+				setup.Settings.ReportDrift = true
+				f := start(t, k, setup, Persistent{})
+				f.verdict(v, Up, 1, 2, 3)
+				if err := tt.do(k.Other(), v); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				f.holds(tt.report)
+				if n := f.seen(Drift); n != 1 {
+					t.Errorf("%d times drift", n)
+				}
+				f.verdict(v, Down, 2)
+				f.holds(strings.Replace(tt.report, "2:2", "2:0", 1))
+			})
+		})
+	}
+}
+
+// TestAdopt: what the kernel has when the daemon starts stays as it is until
+// checks say otherwise; nothing is flushed, nothing flaps.
+func TestAdopt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService(fallback)
+		k := ipvstest.New(ipvstest.Options{})
+		o := k.Other()
+		for _, c := range []ipvs.Change{
+			{Op: ipvs.AddService, Service: v.Service},
+			{Op: ipvs.AddDestination, Service: v.Service, Destination: v.Servers[0].Destination},
+			{Op: ipvs.AddDestination, Service: v.Service, Destination: ipvs.Destination{Addr: addr(2)}},
+		} {
+			if err := o.Do(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := start(t, k, setupOf(v), Persistent{})
+		f.holds("192.0.2.1:80 1:1 2:0")
+		if n := f.seen(Drift) + f.seen(FallbackOn); n != 0 {
+			t.Error("a start is no drift and needs no fallback")
+		}
+		f.verdict(v, Up, 1, 2, 3)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestRestartForgetsNothing: a service that left the file while the daemon was
+// dead is taken away, an override is still there.
+func TestRestartForgetsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := ipvstest.New(ipvstest.Options{})
+		v, w := testService(), testService(named("other", "192.0.2.2:80"))
+		f := start(t, k, setupOf(v, w), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		if _, err := f.d.Override(Selector{Server: "10.0.0.1", Service: "web"}, &Override{Kind: Maintain, Reason: "disk"}); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("192.0.2.1:80 1:0 2:2 3:3\n192.0.2.2:80")
+		saved := f.saved
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := start(t, k, setupOf(v), saved)
+		g.holds("192.0.2.1:80 1:0 2:2 3:3")
+		g.verdict(v, Up, 1, 2, 3)
+		g.holds("192.0.2.1:80 1:0 2:2 3:3")
+		if _, err := g.d.Override(Selector{Server: "10.0.0.1"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		g.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+func named(name, vip string) func(*VirtualService) {
+	return func(v *VirtualService) {
+		v.Name = name
+		v.Service.ServiceKey = ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort(vip))
+	}
+}
+
+// TestReload: health stays by identity, a removed server goes, a new one gets
+// traffic after its first success, and a reload that takes too much is refused.
+func TestReload(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v, w := testService(), testService(named("other", "192.0.2.2:80"))
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v, w), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.verdict(v, Down, 2)
+		next := testService(func(v *VirtualService) {
+			v.Servers = append(v.Servers[1:2:2], RealServer{Destination: ipvs.Destination{Addr: addr(9), Weight: 4}})
+		})
+		r, err := f.d.Reload(setupOf(next, w), false)
+		if diff := cmp.Diff(Reload{Changed: 1, Kept: 1}, r); diff != "" || err != nil {
+			t.Errorf("%v, (-want +got):\n%s", err, diff)
+		}
+		f.holds("192.0.2.1:80 2:0\n192.0.2.2:80")
+		f.verdict(next, Up, 9)
+		f.holds("192.0.2.1:80 2:0 9:4\n192.0.2.2:80")
+
+		var many *ErrTooManyRemoved
+		if _, err := f.d.Reload(setupOf(), false); !errors.As(err, &many) {
+			t.Errorf("%v: want too many removed", err)
+		}
+		f.holds("192.0.2.1:80 2:0 9:4\n192.0.2.2:80")
+		if r, err := f.d.Reload(setupOf(), true); err != nil || r.Removed != 2 {
+			t.Error(r, err)
+		}
+		f.holds("")
+	})
+}
+
+// TestReloadDrains: a service that leaves the file keeps its connections.
+func TestReloadDrains(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v, w := testService(drain), testService(named("other", "192.0.2.2:80"))
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v, w), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{Active: 1})
+		if _, err := f.d.Reload(setupOf(w), false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		f.holds("192.0.2.1:80 2:0\n192.0.2.2:80")
+		f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{})
+		time.Sleep(2 * time.Second)
+		f.holds("192.0.2.2:80")
+		if f.seen(ServiceRemoved) != 1 {
+			t.Error("want service_removed")
+		}
+	})
+}
+
+// TestModuleReloaded: while IPVS is gone the daemon waits, and when it is back
+// everything is put back.
+func TestModuleReloaded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.k.Unload()
+		time.Sleep(10 * time.Second)
+		f.verdict(v, Down, 1)
+		f.k.Load()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		f.holds("192.0.2.1:80 1:0 2:2 3:3")
+		if f.seen(KernelLost) != 1 || f.seen(KernelBack) != 1 {
+			t.Error("want kernel_lost and kernel_back once each:", f.seen(KernelLost), f.seen(KernelBack))
+		}
+	})
+}
+
+// TestRefusedServiceStopsNoOther: one service the kernel will not have, the
+// rest runs, the refusal is said once and asked again without haste.
+func TestRefusedServiceStopsNoOther(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		bad := testService(named("bad", "192.0.2.2:80"), func(v *VirtualService) { v.Service.Scheduler = "nosuch" })
+		v := testService()
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(bad, v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+		time.Sleep(10 * time.Minute)
+		if n := f.seen(KernelRefused); n != 1 {
+			t.Errorf("said %d times", n)
+		}
+		if n := strings.Count(f.log.String(), "event=kernel_refused"); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
+	})
+}
+
+// TestSlowStart: a server that comes back climbs.
+func TestSlowStart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService(slow)
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+		f.verdict(v, Down, 3)
+		f.verdict(v, Up, 3)
+		f.holds("192.0.2.1:80 1:1 2:2 3:1")
+		time.Sleep(21 * time.Second)
+		f.holds("192.0.2.1:80 1:1 2:2 3:2")
+		time.Sleep(10 * time.Second)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestMassFailure: all silent at once is held, said, and believed in the end.
+func TestMassFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService(fallback)
+		setup := setupOf(v)
+		setup.Settings.HoldShare = 0.8
+		f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.verdict(v, Down, 1)
+		f.holds("192.0.2.1:80 1:0 2:2 3:3")
+		f.verdict(v, Down, 2, 3)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+		time.Sleep(140 * time.Second)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+		time.Sleep(20 * time.Second)
+		f.holds("192.0.2.1:80 1:0 2:0 3:0 F:1")
+		if f.seen(HoldBegan) != 1 || f.seen(HoldEnded) != 1 {
+			t.Error("want one hold", f.seen(HoldBegan), f.seen(HoldEnded))
+		}
+	})
+}
+
+// TestOverrideExpires: maintenance ends by itself.
+func TestOverrideExpires(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		if _, err := f.d.Override(Selector{Server: "10.0.0.1:80"}, &Override{Kind: Maintain, Until: time.Now().Add(time.Minute)}); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("192.0.2.1:80 1:0 2:2 3:3")
+		time.Sleep(61 * time.Second)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+		if len(f.saved.Overrides) != 0 {
+			t.Error(f.saved)
+		}
+		if _, err := f.d.Override(Selector{Server: "10.0.0.77"}, nil); !errors.Is(err, ErrNoServer) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestStop: what happens to the services is the file's choice.
+func TestStop(t *testing.T) {
+	for mode, want := range map[StopMode]string{StopKeep: "192.0.2.1:80 1:1 2:2 3:3", StopFlush: "", StopDrain: ""} {
+		t.Run(string(mode), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				v := testService()
+				setup := setupOf(v)
+				setup.Settings.OnStop = mode
+				f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
+				f.verdict(v, Up, 1, 2, 3)
+				f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{Active: 1})
+				time.AfterFunc(20*time.Second, func() { f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{}) })
+				began := time.Now()
+				if err := f.stop(); err != nil {
+					t.Fatal(err)
+				}
+				f.holds(want)
+				if waited := time.Since(began) > 10*time.Second; waited != (mode == StopDrain) {
+					t.Errorf("took %v", time.Since(began))
+				}
+			})
+		})
+	}
+}

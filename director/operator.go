@@ -1,0 +1,140 @@
+package director
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// ErrNoServer is the error of a selector that matches nothing.
+var ErrNoServer = errors.New("no such real server")
+
+// A Selector names real servers as operators do.
+type Selector struct {
+	// Server is an address with or without a port, or the name the file gives it.
+	Server string
+	// Service is the service's name, or its address; empty: every service.
+	Service string
+}
+
+// Override sets an operator's word on all servers that the selector matches, or
+// takes it back with nil, and returns the servers.
+func (d *Director) Override(sel Selector, o *Override) (ids []ServerID, err error) {
+	if o != nil {
+		if err := o.Check(); err != nil {
+			return nil, err
+		}
+	}
+	stopped := d.do(func(s *state) {
+		ids = s.match(sel)
+		if len(ids) == 0 {
+			err = noServer(sel)
+			return
+		}
+		for _, id := range ids {
+			s.override(id, o, "")
+		}
+		s.save()
+		s.settle()
+	})
+	return ids, cmp.Or(stopped, err)
+}
+
+func noServer(sel Selector) error {
+	if sel.Service != "" {
+		return fmt.Errorf("%w: %s of %s", ErrNoServer, sel.Server, sel.Service)
+	}
+	return fmt.Errorf("%w: %s", ErrNoServer, sel.Server)
+}
+
+// override sets or takes back one word. reason is why it ended, when no person
+// ended it.
+func (s *state) override(id ServerID, o *Override, reason string) {
+	v := s.services[id.Service]
+	old := s.overrides[id]
+	if o == nil {
+		delete(s.overrides, id)
+	} else {
+		c := *o
+		s.overrides[id] = &c
+	}
+	if v == nil || v.server(id) == nil {
+		return
+	}
+	v.mem.Server(id.Addr).Override = s.overrides[id]
+	s.touch(v)
+	switch {
+	case o != nil:
+		s.emit(v.event(ServerOverride, id.Addr, o.String()))
+	case old != nil:
+		if reason == "" {
+			reason = old.String()
+		}
+		s.emit(v.event(ServerEnabled, id.Addr, reason))
+	}
+}
+
+// expire ends the overrides whose time is over.
+func (s *state) expire() {
+	now := s.d.now()
+	ended := false
+	for id, o := range s.overrides {
+		if !o.active(now) {
+			s.override(id, nil, o.String()+" (expired)")
+			ended = true
+		}
+	}
+	if ended {
+		s.save()
+	}
+}
+
+// match finds the servers of a selector, in order.
+func (s *state) match(sel Selector) (ids []ServerID) {
+	for _, key := range s.keys() {
+		v := s.services[key]
+		if v.gone || sel.Service != "" && !v.answersTo(sel.Service) {
+			continue
+		}
+		for i := range v.Servers {
+			if v.Servers[i].answersTo(sel.Server) {
+				ids = append(ids, ServerID{key, v.Servers[i].Addr})
+			}
+		}
+	}
+	return ids
+}
+
+func (v *VirtualService) answersTo(text string) bool {
+	k := v.Key()
+	return text == v.Name || text == k.String() || k.FWMark == 0 && (text == k.Addr.String() || sameAddr(text, k.Addr))
+}
+
+func (r *RealServer) answersTo(text string) bool {
+	if text == r.Name || sameAddr(text, r.Addr) {
+		return true
+	}
+	host, _, ok := strings.Cut(r.Name, ":")
+	return ok && text == host && host != ""
+}
+
+// sameAddr reports whether the text is an address, with or without port, that
+// is a's.
+func sameAddr(text string, a netip.AddrPort) bool {
+	if p, err := netip.ParseAddrPort(text); err == nil {
+		return p == a
+	}
+	ip, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	return err == nil && ip == a.Addr()
+}
+
+// until is the time a duration from now on; 0: never.
+func until(now time.Time, d time.Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
+	}
+	return now.Add(d)
+}

@@ -1,0 +1,26 @@
+package director
+
+import (
+	"maps"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// Persistent is what survives a restart besides the kernel's table. It is not
+// changed once it is handed out.
+type Persistent struct {
+	// Overrides are what operators said.
+	Overrides map[ServerID]*Override
+	// Owned are the services that are ours: one that is no longer in the file
+	// when the daemon comes back is taken away, not left to nobody.
+	Owned map[ipvs.ServiceKey]bool
+}
+
+// save hands out what is to survive.
+func (s *state) save() {
+	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services))}
+	for key := range s.services {
+		p.Owned[key] = true
+	}
+	s.d.o.Saved(p)
+}

@@ -1,0 +1,96 @@
+package director
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// The state file's form of Persistent: lists, in order, so that people can read
+// it.
+type persistentJSON struct {
+	Overrides []overrideJSON `json:"overrides"`
+	Owned     []keyJSON      `json:"owned"`
+}
+
+type overrideJSON struct {
+	Service keyJSON        `json:"service"`
+	Server  netip.AddrPort `json:"server"`
+	Override
+}
+
+// keyJSON is a service's key.
+type keyJSON struct {
+	Protocol ipvs.Protocol  `json:"protocol,omitempty"`
+	Address  netip.AddrPort `json:"address,omitzero"`
+	FWMark   uint32         `json:"fwmark,omitempty"`
+	Family   ipvs.Family    `json:"family,omitempty"`
+}
+
+func keyToJSON(k ipvs.ServiceKey) keyJSON {
+	return keyJSON{k.Protocol, k.Addr, k.FWMark, k.Family}
+}
+
+func (k keyJSON) key() (ipvs.ServiceKey, error) {
+	out := ipvs.AddrService(k.Protocol, k.Address)
+	if k.FWMark != 0 {
+		out = ipvs.MarkService(k.FWMark, k.Family)
+	}
+	return out, out.Check()
+}
+
+// MarshalJSON writes lists in order.
+func (p Persistent) MarshalJSON() ([]byte, error) {
+	j := persistentJSON{Overrides: []overrideJSON{}, Owned: []keyJSON{}}
+	for id, o := range p.Overrides {
+		j.Overrides = append(j.Overrides, overrideJSON{keyToJSON(id.Service), id.Addr, *o})
+	}
+	slices.SortFunc(j.Overrides, func(a, b overrideJSON) int {
+		return strings.Compare(fmt.Sprint(a.Service, a.Server), fmt.Sprint(b.Service, b.Server))
+	})
+	keys := make([]ipvs.ServiceKey, 0, len(p.Owned))
+	for k := range p.Owned {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, ipvs.ServiceKey.Compare)
+	for _, k := range keys {
+		j.Owned = append(j.Owned, keyToJSON(k))
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote and holds it against the rules.
+func (p *Persistent) UnmarshalJSON(b []byte) error {
+	var j persistentJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool)}
+	for i := range j.Overrides {
+		o := &j.Overrides[i]
+		key, err := o.Service.key()
+		if err == nil {
+			err = o.Check()
+		}
+		if err != nil {
+			return fmt.Errorf("override %d: %w", i, err)
+		}
+		if !o.Server.IsValid() {
+			return fmt.Errorf("override %d: no server", i)
+		}
+		out.Overrides[ServerID{key, o.Server}] = &o.Override
+	}
+	for i, k := range j.Owned {
+		key, err := k.key()
+		if err != nil {
+			return fmt.Errorf("owned %d: %w", i, err)
+		}
+		out.Owned[key] = true
+	}
+	*p = out
+	return nil
+}

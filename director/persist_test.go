@@ -1,0 +1,40 @@
+package director
+
+import (
+	"encoding/json"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func TestPersistentJSON(t *testing.T) {
+	web, mark := testService().Key(), ipvs.MarkService(7, ipvs.IPv6)
+	want := Persistent{
+		Overrides: map[ServerID]*Override{
+			{web, addr(1)}:  {Kind: Maintain, Reason: "disk", By: "root", Since: t0, Until: t0.Add(time.Hour)},
+			{mark, addr(2)}: {Kind: SetWeight, Weight: 5, Since: t0},
+		},
+		Owned: map[ipvs.ServiceKey]bool{web: true, mark: true},
+	}
+	b, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Persistent
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{}, ipvs.ServiceKey{})); diff != "" {
+		t.Errorf("(-want +got):\n%s\n%s", diff, b)
+	}
+	for _, bad := range []string{`{"overrides":[{"service":{"protocol":"tcp","address":"192.0.2.1:80"},"server":"10.0.0.1:80","kind":"kill"}]}`,
+		`{"overrides":[{"service":{},"server":"10.0.0.1:80","kind":"drain"}]}`, `{"owned":[{}]}`, `{"owned":{}}`} {
+		if err := json.Unmarshal([]byte(bad), &got); err == nil {
+			t.Errorf("%s: want an error", bad)
+		}
+	}
+}

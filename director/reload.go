@@ -1,0 +1,153 @@
+package director
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// ReloadStatus is how the last reload went.
+type ReloadStatus struct {
+	Time  time.Time
+	Error string // empty: it went well
+}
+
+// A Reload is what a reload changed.
+type Reload struct {
+	Added, Removed, Changed, Kept int // services
+}
+
+func (r Reload) String() string {
+	return fmt.Sprintf("%d services added, %d removed, %d changed, %d as before", r.Added, r.Removed, r.Changed, r.Kept)
+}
+
+// Reload puts another setup in the place of the present one. What is known of
+// the health of servers stays with those that are in both. Unless forced it is
+// refused with ErrTooManyRemoved when it removes too much.
+func (d *Director) Reload(setup *Setup, force bool) (r Reload, err error) {
+	stopped := d.do(func(s *state) {
+		if !force {
+			err = s.setup.guard(setup)
+		}
+		if err == nil {
+			r = s.replace(setup)
+		}
+		s.settle()
+	})
+	if stopped != nil {
+		return r, stopped
+	}
+	if err != nil {
+		d.ReloadFailed(err)
+	}
+	return r, err
+}
+
+// ReloadFailed tells that a reload could not be made, the file being wrong.
+func (d *Director) ReloadFailed(reason error) {
+	_ = d.do(func(s *state) {
+		s.reload = ReloadStatus{s.d.now(), reason.Error()}
+		s.emit(Event{Kind: ReloadFailed, Reason: reason.Error()})
+	})
+}
+
+// replace puts a setup in place and tells.
+func (s *state) replace(setup *Setup) Reload {
+	r := s.swap(setup)
+	s.globals()
+	s.reload = ReloadStatus{Time: s.d.now()}
+	s.emit(Event{Kind: Reloaded, Attrs: []slog.Attr{slog.Int("added", r.Added), slog.Int("removed", r.Removed),
+		slog.Int("changed", r.Changed), slog.Int("kept", r.Kept)}})
+	return r
+}
+
+// swap puts a setup in place; what follows from it settle does.
+func (s *state) swap(setup *Setup) (r Reload) {
+	next := setup.byKey()
+	for key, v := range s.services {
+		if next[key] == nil && !v.gone {
+			v.leave(s)
+			r.Removed++
+		}
+	}
+	s.setup = setup
+	for i := range setup.Services {
+		s.take(&setup.Services[i], &r)
+	}
+	s.configure()
+	s.save()
+	s.d.o.Subjects(s.subjects())
+	s.touchAll()
+	return r
+}
+
+// leave has the service drain what it has and then go.
+func (v *service) leave(s *state) {
+	v.gone = true
+	v.Servers, v.Fallback = nil, nil
+	s.emit(v.event(ServiceLeaving, netip.AddrPort{}, ""))
+}
+
+// take brings one service of the file in: a new one, or one that is known.
+func (s *state) take(next *VirtualService, r *Reload) {
+	v := s.services[next.Key()]
+	switch {
+	case v == nil:
+		v = newService(next)
+		s.services[next.Key()] = v
+		s.emit(v.event(ServiceAdded, netip.AddrPort{}, ""))
+		r.Added++
+		s.adoptNew(v)
+		return
+	case v.gone:
+		r.Added++
+	case v.VirtualService.equal(next):
+		r.Kept++
+	default:
+		r.Changed++
+	}
+	v.update(s, next)
+}
+
+// adoptNew takes what the kernel has for a service that comes in by a reload,
+// as it is done at the start.
+func (s *state) adoptNew(v *service) {
+	l, err := list(s.d.o.Kernel, map[ipvs.ServiceKey]bool{v.Key(): true})
+	if err != nil {
+		return // the kernel is lost, which the next tick tells
+	}
+	v.have, v.seen = l.dests[v.Key()], l.services[v.Key()]
+	s.adopt(v)
+}
+
+// update gives a service another definition. Servers are known by their
+// addresses: those that stay keep their health.
+func (v *service) update(s *state, next *VirtualService) {
+	for i := range v.Servers {
+		a := v.Servers[i].Addr
+		if next.server(ServerID{v.Key(), a}) == nil {
+			s.emit(v.event(ServerRemoved, a, ""))
+			delete(v.mem.Servers, a)
+			delete(v.results, a)
+		}
+	}
+	for i := range next.Servers {
+		a := next.Servers[i].Addr
+		if v.server(ServerID{v.Key(), a}) == nil {
+			s.emit(v.event(ServerAdded, a, ""))
+		}
+	}
+	v.VirtualService, v.gone = *next, false
+}
+
+// Rebind puts a setup of the same file in place, whose host names have other
+// addresses: no reload to anybody but the servers concerned.
+func (d *Director) Rebind(setup *Setup) error {
+	return d.do(func(s *state) {
+		s.swap(setup)
+		s.settle()
+	})
+}

@@ -1,0 +1,58 @@
+package director
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// A VirtualService is a service as its operator means it: what the kernel is to
+// be told, and what to do when real servers fail, come back and leave.
+type VirtualService struct {
+	Name    string // for logs, status, metrics
+	Service ipvs.Service
+	// Servers are those of the file whose addresses are known.
+	Servers []RealServer
+	// Fallback is used, at weight 1, while the service is down.
+	Fallback        []ipvs.Destination
+	FallbackCommand []string // argv, "start" or "stop" is added
+
+	// Quorum is the sum of weights below which the service is down; 0 is 1.
+	Quorum int
+	// Quiescent gives a failed server weight 0 instead of removing it.
+	Quiescent bool
+	// Drain is how long a server that is to be removed may take to end its
+	// connections; 0 removes it at once.
+	Drain time.Duration
+	// SlowStart is the time over which a server that comes back climbs to its
+	// weight; 0 gives it all at once.
+	SlowStart time.Duration
+	// UncheckedUp has servers that were never checked count as up.
+	UncheckedUp bool
+
+	// VIPInterface gets the virtual address while the service is ours; empty:
+	// the address is somebody else's business.
+	VIPInterface string
+}
+
+// Key identifies the service.
+func (v *VirtualService) Key() ipvs.ServiceKey { return v.Service.ServiceKey }
+
+// A RealServer is one server of a service, as its operator means it.
+type RealServer struct {
+	// Name is what the file calls it: a host name, or the address.
+	Name string
+	// Destination is what the kernel is told while the server is in, slow
+	// start aside.
+	ipvs.Destination
+}
+
+// ServerID identifies a real server: one address in two services is two real
+// servers, each with a health and an operator's word of its own.
+type ServerID struct {
+	Service ipvs.ServiceKey
+	Addr    netip.AddrPort
+}
+
+func (id ServerID) String() string { return id.Addr.String() + " of " + id.Service.String() }

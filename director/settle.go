@@ -1,0 +1,211 @@
+package director
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// settle decides anew about all services that something happened to and makes
+// the kernel what is wanted for them.
+func (s *state) settle() {
+	if len(s.dirty) == 0 {
+		return
+	}
+	s.watchHold()
+	var work []*service
+	for _, key := range s.keys() {
+		if s.dirty[key] {
+			v := s.services[key]
+			v.decide(s)
+			if v.differs(s) {
+				work = append(work, v)
+			}
+		}
+	}
+	clear(s.dirty)
+	s.apply(work)
+	s.bury()
+}
+
+// watchHold looks for a mass failure, which concerns all services.
+func (s *state) watchHold() {
+	if !s.hold.Update(s.d.now(), s.servers()) {
+		return
+	}
+	if _, on := s.hold.Active(); on {
+		s.emit(Event{Kind: HoldBegan})
+	} else {
+		s.emit(Event{Kind: HoldEnded})
+	}
+	s.touchAll()
+}
+
+// decide takes a new decision and tells what changed by it.
+func (v *service) decide(s *state) {
+	old := v.decision
+	v.decision = Decide(s.d.now(), &v.VirtualService, &v.mem, v.ours(&s.setup.Settings))
+	d := &v.decision
+	if v.gone {
+		return
+	}
+	none := netip.AddrPort{}
+	switch {
+	case d.Pending:
+		d.Up = old.Up // too early to tell, so nothing is told
+	case d.Up && (!old.Up || !v.decided):
+		v.since = s.d.now()
+		s.emit(v.event(ServiceUp, none, ""))
+	case !d.Up && (old.Up || !v.decided):
+		v.since = s.d.now()
+		s.emit(v.event(ServiceDown, none, v.why()))
+	}
+	v.decided = v.decided || !d.Pending
+	if d.Fallback != old.Fallback {
+		k := FallbackOff
+		if d.Fallback {
+			k = FallbackOn
+		}
+		s.emit(v.event(k, none, ""))
+	}
+}
+
+// why tells why the service is down: what is wrong with its servers, each
+// reason once.
+func (v *service) why() string {
+	var reasons []string
+	seen := make(map[string]bool)
+	for i := range v.Servers {
+		r := v.mem.Server(v.Servers[i].Addr).Reason
+		if r == "" {
+			r = string(v.decision.Standings[i].Cause)
+		}
+		if !seen[r] {
+			seen[r] = true
+			reasons = append(reasons, r)
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// differs reports whether the kernel is to be asked for something: there is
+// something new to ask, or it is not as it should be and it is time.
+func (v *service) differs(s *state) bool {
+	switch {
+	case v.gone && v.decision.Leaving == 0:
+		return false // to be buried
+	case v.asked == nil || !equal(*v.asked, v.decision.Entry):
+		return true
+	case v.made == nil:
+		return !s.d.now().Before(v.refusal.again)
+	}
+	return v.drift != "" && !s.setup.Settings.ReportDrift
+}
+
+func equal(a, b ipvs.Entry) bool { return len(ipvs.Plan(ipvs.Table{a}, ipvs.Table{b})) == 0 }
+
+// apply makes the kernel what is wanted for some services: additions first,
+// then a look, then what takes away (ipvs.Reconcile).
+func (s *state) apply(work []*service) {
+	if len(work) == 0 {
+		return
+	}
+	want := make(ipvs.Table, 0, len(work))
+	for _, v := range work {
+		if e, ok := v.wanted(&s.setup.Settings); ok {
+			want = append(want, e)
+		}
+	}
+	r, err := ipvs.Reconcile(s.d.o.Kernel, want, ipvs.ReconcileOptions{KeepOthers: true})
+	for _, c := range r.Made {
+		s.emit(Event{Kind: KernelChanged, Attrs: []slog.Attr{slog.String("change", c.String())}})
+	}
+	if isLost(err) {
+		s.reached(err)
+		return
+	}
+	s.reached(nil)
+	s.last = nil // what was listed before is history
+	for _, v := range work {
+		v.applied(s, r, err)
+	}
+}
+
+// applied takes note of what the kernel was made to hold, and of what it was not.
+func (v *service) applied(s *state, r ipvs.Result, err error) {
+	e := v.decision.Entry
+	v.asked, v.made, v.drift = &e, &e, ""
+	reason := refusedOf(err, v.Key())
+	for _, c := range r.Withheld {
+		if c.Service.ServiceKey == v.Key() && reason == "" {
+			reason = "withheld: " + c.String()
+		}
+	}
+	if reason != "" {
+		v.made = nil
+	} else {
+		v.assume(e)
+	}
+	if v.refusal.set(s.d.now(), reason) && reason != "" {
+		s.emit(v.event(KernelRefused, netip.AddrPort{}, reason))
+	}
+}
+
+// assume has v.have be what was just made, without a look: the counters of
+// connections stay those of the last one.
+func (v *service) assume(e ipvs.Entry) {
+	have := make([]ipvs.DestinationInfo, 0, len(e.Destinations))
+	for _, d := range e.Destinations {
+		info := ipvs.DestinationInfo{Destination: d}
+		if old := v.inKernel(d.Addr); old != nil {
+			info = *old
+			info.Destination = d
+		}
+		have = append(have, info)
+	}
+	v.have = have
+}
+
+// refusedOf is what the kernel said no to of one service.
+func refusedOf(err error, key ipvs.ServiceKey) string {
+	var batch *ipvs.BatchError
+	if !errors.As(err, &batch) {
+		return ""
+	}
+	var reasons []string
+	name := key.String()
+	for _, f := range batch.Failed {
+		if f.Object == name || strings.HasPrefix(f.Object, name+" ") || strings.HasSuffix(f.Object, " of "+name) {
+			reasons = append(reasons, f.Error())
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// bury removes services that left the file and whose connections are over.
+func (s *state) bury() {
+	for _, key := range s.keys() {
+		v := s.services[key]
+		if !v.gone || v.decision.Leaving > 0 {
+			continue
+		}
+		err := s.d.o.Kernel.Apply(func(yield func(ipvs.Change) bool) {
+			yield(ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: key}})
+		})
+		if isLost(err) {
+			return
+		}
+		if err != nil && !errors.Is(err, ipvs.ErrNoService) {
+			if v.refusal.set(s.d.now(), err.Error()) {
+				s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
+			}
+			continue
+		}
+		delete(s.services, key)
+		s.emit(Event{Kind: ServiceRemoved, Virtual: v.Name})
+		s.save()
+	}
+}

@@ -1,0 +1,94 @@
+package director
+
+import (
+	"maps"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+func newState(d *Director, setup *Setup) *state {
+	s := &state{
+		d: d, setup: setup,
+		services:  make(map[ipvs.ServiceKey]*service),
+		dirty:     make(map[ipvs.ServiceKey]bool),
+		overrides: maps.Clone(d.o.Restored.Overrides),
+	}
+	if s.overrides == nil {
+		s.overrides = make(map[ServerID]*Override)
+	}
+	for i := range setup.Services {
+		v := newService(&setup.Services[i])
+		s.services[v.Key()] = v
+	}
+	s.configure()
+	return s
+}
+
+// start takes over what the kernel has and makes it what is wanted.
+func (s *state) start() error {
+	for key := range s.d.o.Restored.Owned {
+		if s.services[key] == nil {
+			s.services[key] = s.leaving(key)
+		}
+	}
+	if err := s.look(); err != nil {
+		return err
+	}
+	for _, key := range s.keys() {
+		s.adopt(s.services[key])
+	}
+	s.globals()
+	s.emit(Event{Kind: Started})
+	s.save()
+	s.d.o.Subjects(s.subjects())
+	s.touchAll()
+	s.settle()
+	return nil
+}
+
+// adopt takes the servers that the kernel has for what they are there: they
+// keep their traffic until their first verdict.
+func (s *state) adopt(v *service) {
+	for i := range v.have {
+		h := &v.have[i]
+		if r := v.server(ServerID{v.Key(), h.Addr}); r == nil {
+			continue
+		}
+		srv := v.mem.Server(h.Addr)
+		if srv.Health != Unchecked || srv.Adopted {
+			continue
+		}
+		srv.Adopted, srv.AdoptedIn = true, h.Weight > 0
+		s.emit(v.event(ServerAdopted, h.Addr, ""))
+	}
+}
+
+// leaving is a service that was ours and is no longer in the file. Where the
+// file does not say how to take leave the daemon's default does.
+func (s *state) leaving(key ipvs.ServiceKey) *service {
+	v := newService(&VirtualService{Name: key.String(), Service: ipvs.Service{ServiceKey: key}, Drain: s.setup.Settings.Drain})
+	v.gone = true
+	return v
+}
+
+// configure brings what depends on the setup up to date.
+func (s *state) configure() {
+	set := &s.setup.Settings
+	s.hold.Share, s.hold.Window = set.HoldShare, set.HoldWindow
+	counts := s.setup.checkCounts()
+	for key, v := range s.services {
+		v.count(counts[key])
+		for i := range v.Servers {
+			a := v.Servers[i].Addr
+			v.mem.Server(a).Override = s.overrides[ServerID{key, a}]
+		}
+	}
+}
+
+func (s *state) touch(v *service) { s.dirty[v.Key()] = true }
+
+func (s *state) touchAll() {
+	for key := range s.services {
+		s.dirty[key] = true
+	}
+}

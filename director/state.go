@@ -1,0 +1,126 @@
+package director
+
+import (
+	"iter"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// state is everything the Director's one goroutine owns.
+type state struct {
+	d         *Director
+	setup     *Setup
+	services  map[ipvs.ServiceKey]*service
+	hold      Hold
+	last      *listing                 // the tick's before
+	lost      error                    // why the kernel cannot be reached; nil: it can
+	dirty     map[ipvs.ServiceKey]bool // to be decided anew
+	reload    ReloadStatus
+	daemons   []ipvs.Daemon          // sync daemons that we started
+	overrides map[ServerID]*Override // also those of servers that are not in the file now
+	own       timeline               // events of the daemon as a whole
+}
+
+// service is one service and what is known of it.
+type service struct {
+	VirtualService
+	mem      Memory
+	decision Decision
+	decided  bool
+	have     []ipvs.DestinationInfo // as last seen
+	seen     ipvs.ServiceInfo
+	// asked is what the kernel was last asked to hold, made the same when it
+	// does; nil: nothing yet.
+	asked, made *ipvs.Entry
+	drift       string // how the kernel differs from made
+	// gone: it left the file and is kept only until its connections are over.
+	gone    bool
+	checks  map[netip.AddrPort]int // how many each server has
+	results map[netip.AddrPort]checks
+	since   time.Time // of decision.Up
+	refusal refusal
+
+	events       timeline
+	serverEvents map[netip.AddrPort]*timeline
+}
+
+func newService(v *VirtualService) *service {
+	return &service{
+		VirtualService: *v,
+		results:        make(map[netip.AddrPort]checks),
+		serverEvents:   make(map[netip.AddrPort]*timeline),
+	}
+}
+
+// refusal is the kernel's last no to a service, so that it is said once and
+// asked again less and less often.
+type refusal struct {
+	text  string
+	again time.Time // not before
+	pause time.Duration
+}
+
+const (
+	firstPause   = time.Second
+	longestPause = 30 * time.Second
+)
+
+func (r *refusal) set(now time.Time, text string) (news bool) {
+	news = text != r.text
+	if text == "" {
+		*r = refusal{}
+		return news
+	}
+	r.pause = min(max(2*r.pause, firstPause), longestPause)
+	r.text, r.again = text, now.Add(r.pause)
+	return news
+}
+
+// keys are those of all services in hand, in order.
+func (s *state) keys() []ipvs.ServiceKey {
+	return slices.SortedFunc(maps.Keys(s.services), ipvs.ServiceKey.Compare)
+}
+
+// servers are all real servers of the file.
+func (s *state) servers() iter.Seq[*Server] {
+	return func(yield func(*Server) bool) {
+		for _, v := range s.services {
+			for i := range v.Servers {
+				if !yield(v.mem.Server(v.Servers[i].Addr)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// emit writes an event into the log and the timelines and tells who listens.
+func (s *state) emit(e Event) {
+	e.Time = s.d.now()
+	e.log(s.d.log)
+	if e.Kind.Level == debug {
+		return
+	}
+	switch {
+	case e.of == nil:
+		s.own.add(e)
+	case e.Server == "":
+		e.of.events.add(e)
+	default:
+		e.of.history(e.addr).add(e)
+	}
+	s.d.o.Events(e)
+}
+
+func (v *service) history(a netip.AddrPort) *timeline {
+	t := v.serverEvents[a]
+	if t == nil {
+		t = new(timeline)
+		v.serverEvents[a] = t
+	}
+	return t
+}

@@ -1,0 +1,166 @@
+package director
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/healthcheck"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// Checks tells what is known of the checks of one server, in their order; the
+// runner does.
+type Checks func(ServerID) []CheckStatus
+
+// CheckStatus is what a runner knows of one check.
+type CheckStatus struct {
+	Type string
+	healthcheck.Status
+}
+
+// Status is a picture of everything, as of the last look at the kernel.
+func (d *Director) Status(checks Checks) (st control.Status, err error) {
+	err = d.do(func(s *state) {
+		if s.stale() {
+			_ = s.look() // its error is part of the picture
+		}
+		st = s.status(checks)
+	})
+	return st, err
+}
+
+// stale reports whether no tick keeps the counters of connections fresh.
+func (s *state) stale() bool { return s.setup.Settings.Reconcile == 0 }
+
+func (s *state) status(checks Checks) control.Status {
+	st := control.Status{Time: s.d.now(), Kernel: "ok", Services: make([]control.ServiceStatus, 0, len(s.services))}
+	if s.lost != nil {
+		st.Kernel = s.lost.Error()
+	}
+	if since, on := s.hold.Active(); on {
+		st.Hold = &since
+	}
+	if !s.reload.Time.IsZero() {
+		st.Reload = &control.Reload{Time: s.reload.Time, Error: s.reload.Error}
+	}
+	for _, key := range s.keys() {
+		st.Services = append(st.Services, s.services[key].status(s.d.now(), checks))
+	}
+	return st
+}
+
+func (v *service) status(now time.Time, checks Checks) control.ServiceStatus {
+	d := &v.decision
+	out := control.ServiceStatus{
+		Name: v.Name, Service: v.Key().String(), Scheduler: v.Service.Scheduler,
+		State: v.stateName(), Since: stamp(v.since), Fallback: d.Fallback,
+		Quorum: max(v.Quorum, 1), Capacity: d.Capacity, Drift: v.drift, Refused: v.refusal.text,
+		Servers: make([]control.ServerStatus, 0, len(v.Servers)),
+	}
+	for i := range v.Servers {
+		out.Servers = append(out.Servers, v.serverStatus(now, i, checks))
+	}
+	out.Others = v.others()
+	return out
+}
+
+func (v *service) stateName() string {
+	switch d := &v.decision; {
+	case v.gone:
+		return "leaving"
+	case d.Pending:
+		return "pending"
+	case d.Up:
+		return "up"
+	}
+	return "down"
+}
+
+func (v *service) serverStatus(now time.Time, i int, checks Checks) control.ServerStatus {
+	r := &v.Servers[i]
+	m := v.mem.Server(r.Addr)
+	out := control.ServerStatus{
+		Address: r.Addr.String(), Verdict: m.Health.String(), Since: stamp(m.Since), Reason: Clean(m.Reason),
+		Weight: r.Weight, Method: r.Method.String(), Maintenance: m.Maintenance,
+	}
+	if r.Name != out.Address {
+		out.Name = r.Name
+	}
+	if i < len(v.decision.Standings) {
+		st := v.decision.Standings[i]
+		out.Place, out.Cause, out.WeightWanted = st.Place.String(), string(st.Cause), st.Weight
+	}
+	if _, leaving := v.mem.Leaving[r.Addr]; leaving {
+		out.Place = "leaving"
+	}
+	if m.Override.active(now) {
+		out.Override = m.Override.status()
+	}
+	if h := v.inKernel(r.Addr); h != nil {
+		w := h.Weight
+		out.WeightKernel, out.Active, out.Inactive = &w, h.Active, h.Inactive
+	}
+	if checks != nil {
+		for _, c := range checks(ServerID{v.Key(), r.Addr}) {
+			out.Checks = append(out.Checks, c.status())
+		}
+	}
+	return out
+}
+
+// others are what the kernel has, or shall have, beyond the file's servers.
+func (v *service) others() (out []control.ServerStatus) {
+	for i := range v.have {
+		h := &v.have[i]
+		if v.server(ServerID{v.Key(), h.Addr}) != nil {
+			continue
+		}
+		w := h.Weight
+		o := control.ServerStatus{Address: h.Addr.String(), Place: "foreign", Method: h.Method.String(),
+			Weight: w, WeightKernel: &w, Active: h.Active, Inactive: h.Inactive}
+		if _, leaving := v.mem.Leaving[h.Addr]; leaving {
+			o.Place = "leaving"
+		}
+		for _, f := range v.Fallback {
+			if f.Addr == h.Addr && v.decision.Fallback {
+				o.Place, o.WeightWanted = "fallback", max(f.Weight, 1)
+			}
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func (v *service) inKernel(a netip.AddrPort) *ipvs.DestinationInfo {
+	for i := range v.have {
+		if v.have[i].Addr == a {
+			return &v.have[i]
+		}
+	}
+	return nil
+}
+
+func (o *Override) status() *control.Override {
+	out := &control.Override{Kind: string(o.Kind), Reason: o.Reason, By: o.By, Since: o.Since, Until: stamp(o.Until), Deadline: stamp(o.Deadline)}
+	if o.Kind == SetWeight {
+		w := o.Weight
+		out.Weight = &w
+	}
+	return out
+}
+
+func (c *CheckStatus) status() control.Check {
+	return control.Check{
+		Type: c.Type, Verdict: c.Verdict.String(), Reason: Clean(c.Reason), Last: stamp(c.Checked), Seconds: c.Took.Seconds(),
+		Successes: c.Successes, Failures: c.Failures, Warning: Clean(c.Warning), Transcript: c.Transcript,
+	}
+}
+
+// stamp is a time for JSON: the zero time is absent.
+func stamp(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,69 @@
+package director
+
+import (
+	"errors"
+	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// stop does with our services what the setup says. Keep leaves them to
+// the kernel, which goes on without us.
+func (s *state) stop() error {
+	s.emit(Event{Kind: Stopping})
+	var err error
+	switch s.setup.Settings.OnStop {
+	case StopFlush:
+		err = s.flush()
+	case StopDrain:
+		err = s.drainAll()
+	}
+	s.emit(Event{Kind: Stopped})
+	return err
+}
+
+// flush removes our services and nothing else.
+func (s *state) flush() error {
+	var errs []error
+	for _, key := range s.keys() {
+		err := s.d.o.Kernel.Apply(func(yield func(ipvs.Change) bool) {
+			yield(ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: key}})
+		})
+		if err != nil && !errors.Is(err, ipvs.ErrNoService) {
+			errs = append(errs, err)
+			continue
+		}
+		delete(s.services, key)
+	}
+	s.save()
+	return errors.Join(errs...)
+}
+
+// drainAll has all services drained and then removed. Those without a drain of
+// their own take as long as their connections do. Health no longer matters.
+// It ends early when the operator has no more patience (Options.Abort).
+func (s *state) drainAll() error {
+	for _, v := range s.services {
+		if v.gone {
+			continue
+		}
+		if v.Drain == 0 {
+			v.Drain = forever
+		}
+		v.leave(s)
+	}
+	tick := time.NewTicker(idleTick)
+	defer tick.Stop()
+	for len(s.services) > 0 {
+		s.tick()
+		select {
+		case <-tick.C:
+		case f := <-s.d.inbox:
+			f(s)
+		case <-s.d.o.Abort:
+			return errors.Join(s.lost, s.flush())
+		}
+		s.d.o.Beat()
+	}
+	return s.lost
+}

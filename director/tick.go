@@ -1,0 +1,132 @@
+package director
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// tick looks at the kernel and decides everything anew: somebody may have
+// changed the table, and time itself changes what is wanted.
+func (s *state) tick() {
+	s.expire()
+	if s.setup.Settings.Reconcile > 0 || s.waits() || s.lost != nil {
+		if s.look() != nil {
+			return // said by look; the next tick tries again
+		}
+		s.findDrift()
+	}
+	s.touchAll()
+	s.settle()
+}
+
+// waits reports whether connections of something that leaves must be counted.
+func (s *state) waits() bool {
+	for _, v := range s.services {
+		if v.gone || v.decision.Leaving > 0 || len(v.mem.Leaving) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// look reads what the kernel has of our services.
+func (s *state) look() error {
+	keys := make(map[ipvs.ServiceKey]bool, len(s.services))
+	for key := range s.services {
+		keys[key] = true
+	}
+	l, _, err := lookTwice(s.d.o.Kernel, keys, s.last)
+	if s.reached(err); err != nil {
+		s.last = nil
+		return err
+	}
+	s.last = l
+	for key, v := range s.services {
+		v.have, v.seen = l.dests[key], l.services[key]
+		if _, there := l.services[key]; !there {
+			v.have = nil
+		} else if v.gone && v.Service.Scheduler == "" {
+			v.Service = v.seen.Service
+		}
+	}
+	return nil
+}
+
+// reached takes note of whether the kernel answers, and says so when it changes.
+func (s *state) reached(err error) {
+	switch {
+	case err != nil && (s.lost == nil || s.lost.Error() != err.Error()):
+		s.emit(Event{Kind: KernelLost, Reason: err.Error()})
+	case err == nil && s.lost != nil:
+		s.emit(Event{Kind: KernelBack})
+	}
+	s.lost = err
+}
+
+// findDrift tells what others did to our services: where the kernel is not as
+// we last made it.
+func (s *state) findDrift() {
+	for _, key := range s.keys() {
+		v := s.services[key]
+		if v.made == nil || v.gone {
+			continue
+		}
+		var have ipvs.Table
+		if _, there := s.last.services[key]; there {
+			have = ipvs.Table{s.last.entry(key)}
+		}
+		// What would undo it tells what was done.
+		text := driftText(ipvs.Plan(have, ipvs.Table{*v.made}))
+		if text != "" && text != v.drift {
+			e := v.event(Drift, netip.AddrPort{}, text)
+			e.Attrs = []slog.Attr{slog.Bool("repaired", !s.setup.Settings.ReportDrift)}
+			s.emit(e)
+		}
+		v.drift = text
+	}
+}
+
+// driftText says what was done to a service, from the changes that would undo
+// it.
+func driftText(undo []ipvs.Change) string {
+	const most = 3
+	text := ""
+	for i, c := range undo {
+		if i == most {
+			return fmt.Sprintf("%s and %d more", text, len(undo)-most)
+		}
+		if i > 0 {
+			text += ", "
+		}
+		text += done(c)
+	}
+	return text
+}
+
+// done names what somebody did, from the change that undoes it.
+func done(undo ipvs.Change) string {
+	switch undo.Op {
+	case ipvs.AddService:
+		return "service removed"
+	case ipvs.UpdateService:
+		return "service changed"
+	case ipvs.AddDestination:
+		return undo.Destination.Addr.String() + " removed"
+	case ipvs.UpdateDestination:
+		return undo.Destination.Addr.String() + " changed"
+	case ipvs.DeleteDestination:
+		return undo.Destination.Addr.String() + " added"
+	}
+	return undo.String()
+}
+
+// isLost reports whether an error of the kernel says that nothing can be done
+// there, rather than that it refused something.
+func isLost(err error) bool {
+	var batch *ipvs.BatchError
+	return err != nil && !errors.As(err, &batch) && !errors.Is(err, ipvs.ErrUnsettled)
+}
