@@ -139,7 +139,7 @@ rewrite unix - - n - - trivial-rewrite
 proxymap unix - - n - - proxymap
 tlsmgr unix - - n 1000? 1 tlsmgr
 `, smtp, submission, old, expired, wrapped))
-	postfixCheck(t, dir)
+	testserver.Run(t, testserver.Program{Path: "postfix", Args: []string{"-c", dir, "check"}}) // makes the queue's folders
 	p := testserver.Start(t, testserver.Program{
 		Path: "/usr/lib/postfix/sbin/master", Args: []string{"-d", "-c", dir}, Env: []string{"MAIL_CONFIG=" + dir},
 	})

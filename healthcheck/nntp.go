@@ -38,6 +38,11 @@ func (n nntpCheck) look(ctx context.Context, d *Dialer) error {
 	if err := t.coded("greeting", 20, ""); err != nil {
 		return err
 	}
+	if n.mode == tlsStartTLS || n.login != "" || n.request != "" {
+		if err := n.readerMode(t); err != nil {
+			return err
+		}
+	}
 	if n.mode == tlsStartTLS {
 		if err := t.coded("starttls", 382, "STARTTLS"); err != nil {
 			return err
@@ -54,14 +59,8 @@ func (n nntpCheck) look(ctx context.Context, d *Dialer) error {
 	return err
 }
 
-// read becomes a reader, logs in and reads, as far as the check says.
+// read logs in and reads, as far as the check says.
 func (n nntpCheck) read(t *talk) error {
-	if n.login == "" && n.request == "" {
-		return nil
-	}
-	if err := n.readerMode(t); err != nil {
-		return err
-	}
 	if n.login != "" {
 		if err := n.authenticate(t); err != nil {
 			return err

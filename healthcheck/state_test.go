@@ -1,6 +1,7 @@
 package healthcheck
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -69,3 +70,6 @@ func (c certificates) states(trusting Check, good, expired uint16) []state {
 		{name: "TLS certificate not looked at", check: blind, port: expired, warn: "expire"},
 	}
 }
+
+// loopbackVIP is the address that some servers announce instead of their own.
+var loopbackVIP = netip.MustParseAddrPort("198.51.100.7:21")

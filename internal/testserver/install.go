@@ -82,12 +82,39 @@ func install(packages []string) error {
 }
 
 func apt(args ...string) error {
+	inn, err := innConf()
+	if err != nil {
+		return err
+	}
+	defer os.Remove(inn)
 	cmd := exec.Command("apt-get", args...)
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "INNCONF="+inn)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("testserver: apt-get %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
 	return nil
+}
+
+// innConf writes a configuration for the scripts of package inn2, which fail on
+// a host whose name has no domain unless they are told one.
+func innConf() (file string, err error) {
+	f, err := os.CreateTemp("", "goipvs-inn-*.conf")
+	if err != nil {
+		return "", fmt.Errorf("testserver: %w", err)
+	}
+	_, err = f.WriteString(`mta: "/usr/sbin/sendmail -oi -oem %s"
+pathnews: /usr/lib/news
+pathdb: /var/lib/news
+pathetc: /etc/news
+pathlog: /var/log/news
+pathrun: /run/news
+pathspool: /var/spool/news
+pathhost: news.goipvs.test
+domain: goipvs.test
+hismethod: hisv6
+ovmethod: tradindexed
+`)
+	return f.Name(), errors.Join(err, f.Chmod(0o644), f.Close())
 }
 
 // forbidServices keeps the packages' scripts from starting their daemons, by

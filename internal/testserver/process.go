@@ -66,6 +66,22 @@ func Start(t testing.TB, p Program) *Process {
 	return s
 }
 
+// Run runs a program to its end, as one that sets up a server's files does, and
+// fails the test unless it succeeds.
+func Run(t testing.TB, p Program) {
+	t.Helper()
+	path, err := find(p.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, p.Args...)
+	cmd.Env, cmd.Dir = append(os.Environ(), p.Env...), p.Dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential(t, p.User)}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("testserver: %s: %v\n%s", p.Path, err, out)
+	}
+}
+
 // run keeps one thread for the life of the process: the kernel sends the
 // death signal when the thread that started it ends.
 func (p *Process) run(started chan<- error) {
