@@ -37,7 +37,7 @@ func Gather(ctx context.Context, o Options) (*Facts, error) {
 	start := time.Now()
 	g.Before = readCounters()
 	for _, part := range []func(){g.ipvs, g.links, g.conf, g.knobs, g.files, g.sockets, g.clients, g.firewall, g.marks,
-		g.routes, g.arp, g.conntrack, g.managers, g.probes} {
+		g.routes, g.arp, g.conntrack, g.managers} {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("doctor: %w", err)
 		}
@@ -47,6 +47,7 @@ func Gather(ctx context.Context, o Options) (*Facts, error) {
 		return nil, fmt.Errorf("doctor: %w", err)
 	}
 	g.After = readCounters()
+	g.probes() // last: counters must not show them
 	return g.Facts, nil
 }
 

@@ -84,6 +84,7 @@ var outside = []struct{ tree, module string }{
 	{"fullnat", "golang.org/x/sys"},
 	{"config", "github.com/BurntSushi/toml"},
 	{"doctor", "github.com/vishvananda/netlink"},
+	{"doctor", "github.com/google/nftables"}, // reads rulesets
 	{"doctor", "golang.org/x/sys"},
 	{"cmd/goipvs", "golang.org/x/sys"},
 	{"cmd/goipvsd", "golang.org/x/sys"},
