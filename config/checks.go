@@ -29,7 +29,7 @@ func (r *reader) checks(t *table, v *Virtual, c *Config) {
 		} else if !ok || checkType(typ) != nil {
 			typ = ""
 		}
-		ch := newCheck(typ, c.Check)
+		ch := NewCheck(typ, c.Check)
 		r.check(ct, "[virtual.check]", &ch, v, nil, c)
 		v.Checks = append(v.Checks, ch)
 	}
@@ -55,9 +55,9 @@ func tables(n node) (out []*table, ok bool) {
 // connect, which pings where there is nothing to connect to.
 func defaultCheck(v *Virtual, c *Config) Check {
 	if v.Service.Protocol == ipvs.TCP && v.Port() != 0 {
-		return newCheck("connect", c.Check)
+		return NewCheck("connect", c.Check)
 	}
-	return newCheck("ping", c.Check)
+	return NewCheck("ping", c.Check)
 }
 
 // overrides are the checks of one real server.
@@ -79,7 +79,7 @@ func (r *reader) overrides(t *table, v *Virtual, s *Real, c *Config) []Check {
 	}
 	for i, ct := range list {
 		if typ, ok := ct.at["type"].v.(string); ok && typ != out[i].Type && checkType(typ) == nil {
-			out[i] = newCheck(typ, out[i].Timing)
+			out[i] = NewCheck(typ, out[i].Timing)
 		}
 		r.check(ct, "check", &out[i], v, s, c)
 	}

@@ -89,8 +89,8 @@ func lift[P, T any](keys []key[P], part func(*T) *P) (out []key[T]) {
 	return out
 }
 
-// newCheck is a check of that type as it is when nothing but the type is given.
-func newCheck(typ string, t Timing) Check {
+// NewCheck is a check of that type as it is when nothing but the type is given.
+func NewCheck(typ string, t Timing) Check {
 	var c Check
 	spec := specOf(typ)
 	for _, k := range append(commonKeys[1:len(commonKeys):len(commonKeys)], typeKeys...) {

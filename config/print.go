@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -62,7 +63,11 @@ func (p *printer) virtual(v *Virtual, c *Config) {
 	setDefaults(virtualKeys[:len(virtualKeys)-len(policyKeys)], &base)
 	base.scheduler = "" // the two that every reader wants to see
 	base.forward = noMethod
-	p.line("", "\n[[virtual]]")
+	p.WriteString("\n")
+	for line := range strings.Lines(v.Comment) {
+		p.line("", "# ", strings.Map(visible, strings.TrimSpace(line)))
+	}
+	p.line("", "[[virtual]]")
 	rows(p, "", virtualKeys, &raw, &base)
 	if len(v.Fallback) > 0 {
 		p.line("", "fallback = [", strings.Join(each(v.Fallback, func(s *Real) string { return v.fallbackText(s) }), ", "), "]")
@@ -89,6 +94,14 @@ func (p *printer) virtual(v *Virtual, c *Config) {
 	}
 }
 
+// visible drops what a comment cannot hold.
+func visible(r rune) rune {
+	if control(r) || r == utf8.RuneError {
+		return -1
+	}
+	return r
+}
+
 func each[T any](list []T, f func(*T) string) (out []string) {
 	for i := range list {
 		out = append(out, f(&list[i]))
@@ -104,7 +117,7 @@ func rawOf(v *Virtual) rawVirtual {
 		onePacket: s.Flags&ipvs.OnePacket != 0, forward: v.Forward, vipInterface: v.VIPInterface,
 		quorum: v.Quorum, fallbackCmd: v.FallbackCommand, policy: v.Policy,
 	}
-	if v.Name != defaultName(s.ServiceKey) {
+	if v.Name != DefaultName(s.ServiceKey) {
 		raw.name = v.Name
 	}
 	if s.FWMark != 0 {
@@ -151,7 +164,7 @@ func (v *Virtual) fallbackText(s *Real) string {
 }
 
 func (p *printer) check(indent string, ch *Check, c *Config) {
-	base := newCheck(ch.Type, c.Check)
+	base := NewCheck(ch.Type, c.Check)
 	p.line(indent, "type = ", quote(ch.Type))
 	rows(p, indent, checkKeys, secretsApart(ch), &base)
 }
@@ -195,7 +208,7 @@ func overrideText(ch, base *Check) string {
 	from := *base
 	if ch.Type != base.Type {
 		parts = append(parts, "type = "+quote(ch.Type))
-		from = newCheck(ch.Type, base.Timing)
+		from = NewCheck(ch.Type, base.Timing)
 	}
 	a, b := secretsApart(ch), secretsApart(&from)
 	for _, k := range checkKeys[1:] {

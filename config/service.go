@@ -24,7 +24,7 @@ func (r *reader) virtual(t *table, c *Config) *Virtual {
 		r.problem(t.line, `like address = "192.0.2.10:80"`, "a service without address or fwmark")
 	}
 	if v.Name == "" {
-		v.Name = defaultName(v.Service.ServiceKey)
+		v.Name = DefaultName(v.Service.ServiceKey)
 	}
 	r.inside(t, v, c)
 	return v

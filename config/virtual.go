@@ -31,6 +31,8 @@ type Virtual struct {
 
 	// Pos is where the service begins.
 	Pos Position
+	// Comment is what Print writes above the service; Load leaves it empty.
+	Comment string
 }
 
 // FullNAT is how full NAT of a service works.
@@ -61,9 +63,9 @@ type Position struct {
 // Family is that of the service.
 func (v *Virtual) Family() ipvs.Family { return v.Service.AF() }
 
-// defaultName is the name of a service that was given none: its address, with
+// DefaultName is the name of a service that was given none: its address, with
 // the protocol behind it when that is not TCP.
-func defaultName(k ipvs.ServiceKey) string {
+func DefaultName(k ipvs.ServiceKey) string {
 	switch {
 	case k.FWMark != 0:
 		return k.String()
