@@ -73,8 +73,7 @@ func (p *printer) virtual(v *Virtual, c *Config) {
 		p.line("", "fallback = [", strings.Join(each(v.Fallback, func(s *Real) string { return v.fallbackText(s) }), ", "), "]")
 	}
 	if v.Forward == ipvs.FullNAT {
-		var none FullNAT
-		setDefaults(fullNATKeys, &none)
+		none := NewFullNAT()
 		sub := &printer{}
 		if rows(sub, "  ", fullNATKeys, &v.FullNAT, &none) > 0 {
 			p.line("", "\n  [virtual.fullnat]")

@@ -150,7 +150,7 @@ func (r *reader) vip(t *table, v *Virtual) {
 }
 
 func (r *reader) fullNAT(t *table, v *Virtual) {
-	setDefaults(fullNATKeys, &v.FullNAT)
+	v.FullNAT = NewFullNAT()
 	block(r, t, "fullnat", func(ft *table) {
 		fill(r, "[virtual.fullnat]", fullNATKeys, ft, &v.FullNAT)
 		if v.Forward != ipvs.FullNAT {

@@ -44,6 +44,12 @@ type FullNAT struct {
 	Retries        int           // other servers tried when a connect fails
 }
 
+// NewFullNAT is full NAT as it is when nothing is said of it.
+func NewFullNAT() (f FullNAT) {
+	setDefaults(fullNATKeys, &f)
+	return f
+}
+
 // Plane is where full NAT is done.
 type Plane string
 

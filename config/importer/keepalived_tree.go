@@ -1,0 +1,129 @@
+package importer
+
+import "strings"
+
+// block is a keyword with its words, and what stands in its braces.
+type block struct {
+	place
+	words []string
+	sub   []*block
+	skip  string // why it does not count; empty: it does
+	open  bool   // it has braces
+}
+
+func (b *block) name() string { return b.words[0] }
+
+// arg is the i-th word behind the keyword, or empty.
+func (b *block) arg(i int) string {
+	if i+1 < len(b.words) {
+		return b.words[i+1]
+	}
+	return ""
+}
+
+// last is how many lines the block has, for messages.
+func (b *block) lines() int {
+	n := 1
+	for _, s := range b.sub {
+		n += s.lines()
+	}
+	return n
+}
+
+const maxBraces = 32
+
+// tree puts lines into blocks by their braces.
+func (r *lineReader) tree() []*block {
+	root := &block{}
+	stack := []*block{root}
+	for _, l := range r.out {
+		stack = r.line(l, stack)
+	}
+	if len(stack) > 1 {
+		r.lose(stack[len(stack)-1].place, "%s: its brace is never closed", stack[len(stack)-1].name())
+	}
+	return root.sub
+}
+
+// line adds the words of a line to the innermost block. A brace may follow on
+// its own line, stand right behind a word, or be closed on the same line.
+func (r *lineReader) line(l kaLine, stack []*block) []*block {
+	var cur *block
+	for _, w := range tokens(l.text) {
+		top := stack[len(stack)-1]
+		switch {
+		case w == "{":
+			if cur == nil && len(top.sub) > 0 && !top.sub[len(top.sub)-1].open {
+				cur = top.sub[len(top.sub)-1]
+			}
+			if cur == nil || len(stack) > maxBraces {
+				r.lose(l.place, "a brace without a keyword")
+				cur = &block{place: l.place, words: []string{"{"}, skip: l.skip}
+			}
+			cur.open = true
+			stack, cur = append(stack, cur), nil
+		case w == "}":
+			if cur = nil; len(stack) == 1 {
+				r.lose(l.place, "a closing brace without an opening one")
+			} else if len(stack) > 1 {
+				stack = stack[:len(stack)-1]
+			}
+		case cur == nil:
+			cur = &block{place: l.place, words: []string{word(w)}, skip: l.skip}
+			top.sub = append(top.sub, cur)
+		default:
+			cur.words = append(cur.words, word(w))
+		}
+	}
+	return stack
+}
+
+// quoted marks a token that was in quotes, so that a brace in it is none.
+const quoted = "\x01"
+
+func word(w string) string { return strings.TrimPrefix(w, quoted) }
+
+// tokens splits a line at blanks and braces; quotes keep a word together.
+func tokens(s string) (out []string) {
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case isBlank(s[i:]) > 0:
+			i += isBlank(s[i:])
+		case c == '{' || c == '}':
+			out = append(out, string(c))
+			i++
+		case (c == '"' || c == '\'') && strings.IndexByte(s[i+1:], c) >= 0:
+			var b strings.Builder
+			b.WriteString(quoted)
+			for i++; i < len(s) && s[i] != c; i++ {
+				if s[i] == '\\' && i+1 < len(s) && (s[i+1] == c || s[i+1] == '\\') {
+					i++
+				}
+				b.WriteByte(s[i])
+			}
+			out = append(out, b.String())
+			i++
+		default:
+			from := i
+			for i < len(s) && isBlank(s[i:]) == 0 && s[i] != '{' && s[i] != '}' {
+				i++
+			}
+			out = append(out, s[from:i])
+		}
+	}
+	return out
+}
+
+// isBlank is the length of the blank that s begins with. Pages bring no-break
+// and ideographic ones along.
+func isBlank(s string) int {
+	if s[0] == ' ' || s[0] == '\t' || s[0] == '\r' || s[0] == '\n' {
+		return 1
+	}
+	for _, b := range []string{"\u00a0", "\u3000", "\ufeff"} {
+		if strings.HasPrefix(s, b) {
+			return len(b)
+		}
+	}
+	return 0
+}
