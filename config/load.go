@@ -23,7 +23,7 @@ type Options struct {
 // is no Config. It reads regular files only and does not wait for anything.
 func Load(path string, opt Options) (*Config, error) {
 	opt.defaults()
-	src, mode, p := readFile(path, maxFile)
+	src, mode, p := readFile(path, MaxFile)
 	if p != nil {
 		return nil, Errors{*p}
 	}
@@ -179,7 +179,7 @@ func (r *reader) included(t *table, c *Config) (out []string) {
 func (r *reader) include(path string, c *Config) {
 	c.Files = append(c.Files, path)
 	r.file = path
-	src, mode, p := readFile(path, maxFile)
+	src, mode, p := readFile(path, MaxFile)
 	if p != nil {
 		r.problems = append(r.problems, *p)
 		return

@@ -8,8 +8,10 @@ import (
 	"syscall"
 )
 
+// MaxFile is how many bytes a configuration may have.
+const MaxFile = 16 << 20
+
 const (
-	maxFile   = 16 << 20
 	maxSecret = 4 << 10
 	maxFiles  = 4096
 )
@@ -42,6 +44,16 @@ func readFile(path string, limit int64) ([]byte, os.FileMode, *Problem) {
 		return fail("the file is too large", "")
 	}
 	return b, st.Mode(), nil
+}
+
+// ReadFile reads a regular file of at most [MaxFile] bytes. It never waits, as it
+// would for a FIFO.
+func ReadFile(path string) ([]byte, error) {
+	b, _, p := readFile(path, MaxFile)
+	if p != nil {
+		return nil, errors.New(p.String())
+	}
+	return b, nil
 }
 
 // reason is the error without the path, which stands before it anyway.

@@ -35,7 +35,7 @@ _goipvs()
 	fi
 	if [[ ${1##*/} != ipvsadm ]]; then
 		if [[ $COMP_CWORD -eq 1 ]]; then
-			_goipvs_offer 'apply diff status explain drain maintain weight enable reload doctor help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
+			_goipvs_offer 'apply diff status explain drain maintain weight enable reload doctor import help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
 			return
 		fi
 		case ${COMP_WORDS[1]} in
@@ -77,8 +77,15 @@ _goipvs()
 		doctor)
 			_goipvs_offer '--service --method --director --scheduler --strict --json --help'
 			return ;;
+		import)
+			if [[ $cur == -?* ]]; then
+				_goipvs_offer '--config-id --json --help'
+			else
+				compopt -o default
+			fi
+			return ;;
 		help)
-			_goipvs_offer 'schedulers forwarding persistence restore apply diff status explain drain maintain weight enable reload doctor help'
+			_goipvs_offer 'schedulers forwarding persistence restore apply diff status explain drain maintain weight enable reload doctor import help'
 			return ;;
 		esac
 	fi

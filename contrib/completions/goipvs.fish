@@ -177,7 +177,11 @@ complete -c goipvs -n '__goipvs_verb doctor' -l director -x -d 'ADDRESS: the dir
 complete -c goipvs -n '__goipvs_verb doctor' -l scheduler -x -d 'NAME: a scheduler that is going to be used'
 complete -c goipvs -n '__goipvs_verb doctor' -l strict -d 'exit status 1 for warnings too'
 complete -c goipvs -n '__goipvs_verb doctor' -l json -d 'print one JSON document'
+complete -c goipvs -n __goipvs_start -a import -d 'make a goipvs.toml of the configuration of ldirectord or keepalived'
+complete -c goipvs -n '__goipvs_verb import' -F
+complete -c goipvs -n '__goipvs_verb import' -l config-id -x -d 'ID: take the lines that keepalived takes with --config-id ID'
+complete -c goipvs -n '__goipvs_verb import' -l json -d 'print one JSON document'
 complete -c goipvs -n __goipvs_start -a help -d 'explain a topic or a verb'
-complete -c goipvs -n '__goipvs_verb help' -a 'schedulers forwarding persistence restore apply diff status explain drain maintain weight enable reload doctor help'
+complete -c goipvs -n '__goipvs_verb help' -a 'schedulers forwarding persistence restore apply diff status explain drain maintain weight enable reload doctor import help'
 complete -c ipvsadm-save -f -s n -d 'numbers, not names'
 complete -c ipvsadm-restore -f

@@ -53,7 +53,7 @@ func (v *verbs) commands() []*cli.Command {
 	all := []*cli.Command{
 		v.apply(), v.diff(),
 		v.daemonStatus(), v.explainVerb(), v.drain(), v.maintain(), v.weight(), v.enable(), v.reload(),
-		v.doctor(), v.help(),
+		v.doctor(), v.imports(), v.help(),
 	}
 	for _, c := range all {
 		c.OnUsageError = asUsage

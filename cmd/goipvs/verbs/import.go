@@ -1,0 +1,127 @@
+package verbs
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/config/importer"
+	"github.com/goipvs/goipvs/ipvsadm"
+)
+
+// partly is the status of an import that could not carry everything over.
+const partly = 3
+
+func (v *verbs) imports() *cli.Command {
+	return &cli.Command{
+		Name: "import", ArgsUsage: "KIND FILE",
+		Usage: "make a goipvs.toml of the configuration of ldirectord or keepalived",
+		Description: "KIND is ldirectord or keepalived. The configuration goes to standard output, and always loads. Each line of FILE that could not be carried over goes to standard error, " +
+			"as FILE:LINE: what becomes of it. Exit status 0: all is carried over, 3: not all, 2: FILE cannot be read, or bad command line. " +
+			"FILE may be - for standard input.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config-id", Usage: "ID: take the lines that keepalived takes with --config-id ID"},
+			jsonFlag,
+		},
+		Action: v.convert,
+	}
+}
+
+// converters are the programs whose configuration can be imported.
+var converters = map[string]func(string, []byte, importer.Options) importer.Result{
+	"ldirectord": importer.Ldirectord,
+	"keepalived": importer.Keepalived,
+}
+
+func (v *verbs) convert(c *cli.Context) error {
+	program, file := c.Args().Get(0), c.Args().Get(1)
+	convert := converters[program]
+	switch {
+	case c.NArg() != 2:
+		return usageError{fmt.Errorf("goipvs import takes ldirectord or keepalived, and a FILE, after the options (- is standard input)")}
+	case convert == nil:
+		return usageError{fmt.Errorf("import: unknown program %q (ldirectord or keepalived)", program)}
+	case c.IsSet("config-id") && program != "keepalived":
+		return usageError{fmt.Errorf("import: --config-id is for keepalived")}
+	}
+	src, err := v.source(file)
+	if err != nil {
+		v.fail(usage, fmt.Errorf("import %s: %w", program, err))
+		return nil
+	}
+	names := &ipvsadm.Resolver{}
+	r := convert(file, src, importer.Options{
+		Host: names.Host, Port: names.Port, Glob: filepath.Glob, ConfigID: c.String("config-id"),
+		Read: config.ReadFile,
+	})
+	if len(r.Lost) > 0 {
+		v.status = partly
+	}
+	if c.Bool("json") {
+		return v.importJSON(program, file, r)
+	}
+	for _, p := range r.Lost {
+		fmt.Fprintln(v.errw, p)
+	}
+	if n := len(r.Lost); n > 0 {
+		fmt.Fprintf(v.errw, "goipvs: import %s: %d of the lines of %s could not be carried over as they are\n", program, n, file)
+	}
+	_, err = fmt.Fprintf(v.out, "# Made of %s by goipvs import %s.\n%s", oneLine(file), program, separated(config.Print(r.Config)))
+	return err
+}
+
+// separated is the text with an empty line before it, if there is any.
+func separated(toml []byte) string {
+	if len(toml) == 0 {
+		return ""
+	}
+	return "\n" + string(toml)
+}
+
+func oneLine(s string) string { return strings.Map(visible, s) }
+
+func visible(r rune) rune {
+	if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\ufffd' {
+		return '?'
+	}
+	return r
+}
+
+// source reads the file to be imported; - is standard input.
+func (v *verbs) source(file string) ([]byte, error) {
+	if file != "-" {
+		return config.ReadFile(file)
+	}
+	b, err := io.ReadAll(io.LimitReader(v.in, config.MaxFile+1))
+	if err == nil && len(b) > config.MaxFile {
+		err = fmt.Errorf("standard input: the file is too large")
+	}
+	return b, err
+}
+
+// importJSON prints one document: the configuration as text, and what is lost.
+func (v *verbs) importJSON(program, file string, r importer.Result) error {
+	type lost struct {
+		File string `json:"file"`
+		Line int    `json:"line"`
+		Text string `json:"text"`
+	}
+	doc := struct {
+		Program  string `json:"program"`
+		File     string `json:"file"`
+		Services int    `json:"services"`
+		TOML     string `json:"toml"`
+		Lost     []lost `json:"lost"`
+	}{program, file, len(r.Config.Virtuals), string(config.Print(r.Config)), []lost{}}
+	for _, p := range r.Lost {
+		doc.Lost = append(doc.Lost, lost{p.File, p.Line, p.Text})
+	}
+	e := json.NewEncoder(v.out)
+	e.SetIndent("", "  ")
+	return e.Encode(doc)
+}
