@@ -18,24 +18,28 @@ func pgsql(c Check) (look, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = pgDefaults()
-	return pgsqlCheck{s}.look, err
+	p := pgsqlCheck{sqlCheck: s}
+	p.defaults, err = pgDefaults()
+	return p.look, err
 }
 
-type pgsqlCheck struct{ *sqlCheck }
+type pgsqlCheck struct {
+	*sqlCheck
+	defaults *pgconn.Config
+}
 
 // pgDefaults is a configuration that holds nothing of our environment or home:
 // the library accepts only what it parsed, and fills what the text leaves out
 // from PG* variables, ~/.pgpass and ~/.postgresql. The one variable that
 // nothing overrides is refused.
-var pgDefaults = sync.OnceValues(func() (*pgconn.Config, error) {
+func pgDefaults() (*pgconn.Config, error) {
 	if os.Getenv("PGSERVICE") != "" {
 		return nil, errors.New("the environment variable PGSERVICE must not be set")
 	}
 	return pgconn.ParseConfig("host=127.0.0.1 port=5432 user=x password=x dbname=x passfile=/dev/null connect_timeout=0 " +
 		"sslmode=disable sslcertmode=disable sslcert='' sslkey='' sslrootcert='' sslpassword='' sslsni=1 sslnegotiation=postgres " +
 		"target_session_attrs=any min_protocol_version=3.0 max_protocol_version=3.0 channel_binding=prefer require_auth=''")
-})
+}
 
 func (p pgsqlCheck) look(ctx context.Context, d *Dialer) error {
 	c, err := p.connect(ctx, d)
@@ -79,11 +83,7 @@ func (p pgsqlCheck) connect(ctx context.Context, d *Dialer) (net.Conn, error) {
 
 // enter logs in over c, the only connection the library gets.
 func (p pgsqlCheck) enter(ctx context.Context, d *Dialer, c net.Conn) (*pgconn.PgConn, error) {
-	defaults, err := pgDefaults()
-	if err != nil {
-		return nil, ours(err)
-	}
-	cfg := defaults.Copy()
+	cfg := p.defaults.Copy()
 	cfg.Host, cfg.Port = d.Address().Addr().String(), d.Address().Port()
 	cfg.User, cfg.Password, cfg.Database = p.login, p.password, p.database
 	if cfg.Database == "" {
