@@ -172,7 +172,7 @@ func next(locals []*local, after *local) *local {
 // server is there, so that a retry loses nothing.
 func (l *loop) watch(c *conn, connected bool) {
 	l.wheel.arm(&l.conns, c.index, c.due)
-	e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, c.half[origin].fd, events, newToken(kindOrigin, c.index, c.gen))
+	e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, c.half[origin].fd, eventsAll, newToken(kindOrigin, c.index, c.gen))
 	if e != noErr {
 		l.abort(c)
 		return
@@ -252,17 +252,25 @@ func (l *loop) connected(c *conn) {
 	s.set(up)
 	c.last = l.sec
 	c.state = sched.Established // counts as before
-	if c.svc.settings.Load().proxy != NoProxy && !l.sendHeader(c) {
-		return
-	}
 	k.set(up)
-	if e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, k.fd, events, newToken(kindClient, c.index, c.gen)); e != noErr {
-		l.abort(c)
+	gen := c.gen
+	if p := c.svc.settings.Load().proxy; p == NoProxy {
+		l.pump(c, client)
+	} else {
+		l.introduce(c, p)
+	}
+	if c.gen != gen || k.is(dying) {
 		return
 	}
-	gen := c.gen
-	l.pump(c, client)
-	if c.gen == gen && !s.is(wrote) {
+	if !s.is(wrote) {
 		sysSetInt(s.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) // nothing carries the ACK, and this server may speak first
+	}
+	ev := uint32(eventsIn)
+	if k.is(watchedOut) {
+		ev = eventsAll
+	}
+	k.set(registered)
+	if e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, k.fd, ev, newToken(kindClient, c.index, c.gen)); e != noErr {
+		l.abort(c)
 	}
 }

@@ -66,6 +66,7 @@ func (e *Engine) add(w *Service) error {
 		return err
 	}
 	e.services[w.ServiceKey] = svc
+	svc.fds = fds
 	for i, fd := range fds {
 		e.loops[i%len(e.loops)].do(func(l *loop) { l.serve(svc, fd) })
 	}

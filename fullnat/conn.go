@@ -48,30 +48,37 @@ type half struct {
 	pipe  *pipe   // or holds it, for bulk
 }
 
-type flags uint16
+type flags uint32
 
 const (
-	up       flags = 1 << iota // is connected and registered with epoll
-	eof                        // all was read, the peer has sent its FIN
-	finished                   // FIN seen by epoll, maybe not read up to yet
-	failed                     // error seen by epoll
-	urgent                     // has urgent data: a short read is not the end of what is there
-	blocked                    // the last write to it did not take all
-	queued                     // is in loop.again
-	wrote                      // something was sent to it
-	noDelay                    // Nagle is off
-	splicing                   // is in bulk
-	broken                     // a write to it failed: its end is no clean one
-	guarded                    // has keepalive
-	dying                      // its connection is about to be reset
+	up         flags = 1 << iota // is connected
+	registered                   // epoll knows the client's socket
+	watchedOut                   // and reports when it is writable
+	eof                          // all was read, the peer has sent its FIN
+	finished                     // FIN seen by epoll, maybe not read up to yet
+	failed                       // error seen by epoll
+	urgent                       // has urgent data: a short read is not the end of what is there
+	blocked                      // the last write to it did not take all
+	queued                       // is in loop.again
+	wrote                        // something was sent to it
+	noDelay                      // Nagle is off
+	splicing                     // is in bulk
+	broken                       // a write to it failed: its end is no clean one
+	guarded                      // has keepalive
+	dying                        // its connection is about to be reset
 )
 
 func (h *half) is(f flags) bool { return h.flags&f != 0 }
 func (h *half) set(f flags)     { h.flags |= f }
 func (h *half) clear(f flags)   { h.flags &^= f }
 
-// events are what a socket of a connection is registered for, once for its life.
-const events = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
+// What a socket is registered for: the server's for all its life, the client's
+// without EPOLLOUT until a write to it does not take all. New sockets are
+// writable, and to hear that of every client would be an event for nothing.
+const (
+	eventsIn  = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
+	eventsAll = eventsIn | unix.EPOLLOUT
+)
 
 // event handles what epoll reports of one side.
 func (l *loop) event(c *conn, side int, ev uint32) {
@@ -128,6 +135,18 @@ func (l *loop) ended(c *conn, side int) {
 		l.enter(c, sched.FinWait)
 	}
 	l.rearm(c)
+}
+
+// block notes that a side takes no more; EPOLLOUT will tell when it does.
+func (l *loop) block(c *conn, side int) {
+	d := &c.half[side]
+	d.set(blocked)
+	if side == client && !d.is(watchedOut) {
+		d.set(watchedOut)
+		if d.is(registered) {
+			sysEpollControl(l.epoll, unix.EPOLL_CTL_MOD, d.fd, eventsAll, newToken(kindClient, c.index, c.gen))
+		}
+	}
 }
 
 // enter moves a connection to a state in which it counts differently.

@@ -70,3 +70,10 @@ func minus(a, b ipvs.Stats) ipvs.Stats {
 		InBytes: a.InBytes - b.InBytes, OutBytes: a.OutBytes - b.OutBytes,
 	}
 }
+
+func failures(shares []counters) (n uint64) {
+	for i := range shares {
+		n += shares[i].failed.Load()
+	}
+	return n
+}

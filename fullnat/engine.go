@@ -2,7 +2,6 @@ package fullnat
 
 import (
 	"log/slog"
-	"net/netip"
 	"os"
 	"runtime"
 	"sync"
@@ -208,38 +207,3 @@ func (l *loop) rearmAll() {
 		}
 	}
 }
-
-// inherit tells what each socket listens to; what is none of ours is closed.
-func inherit(files []*os.File) map[ipvs.ServiceKey][]int32 {
-	m := map[ipvs.ServiceKey][]int32{}
-	for _, f := range files {
-		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-		f.Close()
-		if err != nil {
-			continue
-		}
-		if k, ok := listensTo(int32(fd)); ok {
-			_ = unix.SetNonblock(fd, true)
-			m[k] = append(m[k], int32(fd))
-		} else {
-			unix.Close(fd)
-		}
-	}
-	return m
-}
-
-func listensTo(fd int32) (ipvs.ServiceKey, bool) {
-	var a sockaddr
-	proto, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil || sysSockname(fd, &a) != noErr || !a.addrPort().IsValid() {
-		return ipvs.ServiceKey{}, false
-	}
-	if proto == unix.IPPROTO_TCP {
-		if on, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
-			return ipvs.ServiceKey{}, false
-		}
-	}
-	return ipvs.AddrService(ipvs.Protocol(proto), a.addrPort()), true
-}
-
-var _ netip.AddrPort

@@ -64,8 +64,7 @@ func (l *loop) serve(svc *service, fd int32) {
 	}
 }
 
-// unserve stops accepting for a service and closes its sockets, or with keep
-// leaves them open for another process that has them, too.
+// unserve stops accepting for a service and closes its sockets.
 func (l *loop) unserve(svc *service) {
 	for i, ln := range l.listeners {
 		if ln == nil || ln.svc != svc {
@@ -88,14 +87,14 @@ func (l *loop) release() {
 			l.reset(c)
 		}
 	}
-	for _, ln := range l.listeners {
+	for i, ln := range l.listeners {
 		if ln != nil {
 			sysClose(ln.fd)
+			l.listeners[i] = nil
 		}
 	}
 	for _, p := range l.pipes {
 		sysClose(p.r)
 		sysClose(p.w)
 	}
-	l.shut()
 }

@@ -27,6 +27,7 @@ type loop struct {
 	// The mailbox: how the control plane has things done in the loop.
 	mu   sync.Mutex
 	mail []func(*loop)
+	dead bool
 
 	now  time.Duration // since the engine began
 	sec  uint32        // the same in whole seconds
@@ -102,8 +103,14 @@ func (l *loop) shut() {
 }
 
 // do has f run in the loop, soon. Whoever needs to know when, tells f to say so.
+// When the loop has ended, f runs at once.
 func (l *loop) do(f func(*loop)) {
 	l.mu.Lock()
+	if l.dead {
+		defer l.mu.Unlock()
+		f(l)
+		return
+	}
 	l.mail = append(l.mail, f)
 	l.mu.Unlock()
 	one := [8]byte{7: 1}
@@ -133,6 +140,13 @@ func (l *loop) run() {
 		l.tick()
 	}
 	l.release()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead = true
+	for _, f := range l.mail {
+		f(l)
+	}
+	l.shut()
 }
 
 func (l *loop) dispatch(ev *unix.EpollEvent) {

@@ -72,7 +72,7 @@ func (l *loop) copy(c *conn, side int) bool {
 	}
 	if w < n {
 		l.keep(h, w, n)
-		d.set(blocked)
+		l.block(c, 1-side)
 		return false
 	}
 	return l.afterRead(c, side, n)
@@ -139,7 +139,7 @@ func (l *loop) flush(c *conn, side int) bool {
 	for h.off < h.end {
 		n, e := sysSend(d.fd, h.kept[h.off:h.end], 0)
 		if e == unix.EAGAIN {
-			d.set(blocked)
+			l.block(c, 1-side)
 			return false
 		}
 		if e != noErr {

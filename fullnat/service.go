@@ -29,6 +29,7 @@ type service struct {
 	gone    ipvs.Stats                 // counts of servers that are forgotten
 	meter   meter
 	want    Service
+	fds     []int32 // its listening sockets, which loops close
 }
 
 // settings are a service's options as loops need them. They are never changed,

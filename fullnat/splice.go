@@ -44,7 +44,7 @@ func (l *loop) splice(c *conn, side int) bool {
 	n, e := sysSplice(h.pipe.r, d.fd, h.pipe.n)
 	switch {
 	case e == unix.EAGAIN:
-		d.set(blocked)
+		l.block(c, 1-side)
 		return false
 	case e != noErr:
 		l.writeFailed(c, side)

@@ -1,8 +1,132 @@
 package fullnat
 
-import "time"
+import (
+	"net/netip"
+	"time"
 
-// estimate feeds the meters until the engine ends.
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// ServiceInfo is a service as it is now.
+type ServiceInfo struct {
+	ipvs.ServiceInfo
+	Options      Options
+	Destinations []DestinationInfo // newest first, as the kernel lists them
+	Locals       []LocalInfo       // in the order of Options.Locals
+}
+
+// DestinationInfo is a real server as it is now.
+type DestinationInfo struct {
+	ipvs.DestinationInfo
+	// Failures counts connects that were refused or not answered in time.
+	Failures uint64
+}
+
+// LocalInfo is a local address as it is now: what "ipvsadm -G" lists.
+type LocalInfo struct {
+	Addr  netip.Addr
+	Conns uint64 // that have it now
+	Total uint64 // that had it since it was added
+	// Conflicts counts connects for which the address had no port that was free
+	// towards the server.
+	Conflicts uint64
+	// Unusable counts the attempts to use it while it was not an address of
+	// this machine.
+	Unusable uint64
+}
+
+// Services reports all services, in the order of their keys.
+func (e *Engine) Services() []ServiceInfo {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	infos := make([]ServiceInfo, 0, len(e.services))
+	for _, k := range e.keys() {
+		infos = append(infos, e.services[k].info())
+	}
+	return infos
+}
+
+// Service reports one service; ok is false when there is none.
+func (e *Engine) Service(k ipvs.ServiceKey) (info ServiceInfo, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	svc := e.services[k]
+	if svc == nil {
+		return info, false
+	}
+	return svc.info(), true
+}
+
+func (svc *service) info() ServiceInfo {
+	i := ServiceInfo{Options: svc.want.Options}
+	i.Service, i.Stats = svc.want.Service, svc.meter.read(svc.counted())
+	svc.mu.Lock()
+	for _, m := range svc.sched.Servers(nil) {
+		d := of(m)
+		info := DestinationInfo{DestinationInfo: m.Info(), Failures: failures(d.shares)}
+		info.Stats = d.meter.read(total(d.shares))
+		i.Destinations = append(i.Destinations, info)
+	}
+	svc.mu.Unlock()
+	for _, a := range svc.want.Options.Locals {
+		i.Locals = append(i.Locals, svc.locals[a].info())
+	}
+	return i
+}
+
+// counted sums what all servers did, with those that are gone.
+func (svc *service) counted() ipvs.Stats {
+	sum := svc.gone
+	for _, d := range svc.servers {
+		sum = plus(sum, total(d.shares))
+	}
+	return sum
+}
+
+func (lip *local) info() LocalInfo {
+	i := LocalInfo{Addr: lip.addr}
+	for n := range lip.shares {
+		s := &lip.shares[n]
+		i.Conns += uint64(s.live.Load())
+		i.Total += s.total.Load()
+		i.Conflicts += s.conflicts.Load()
+		i.Unusable += s.unusable.Load()
+	}
+	return i
+}
+
+// Zero sets the counters of all services and their servers to zero, ZeroService
+// those of one.
+func (e *Engine) Zero() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, svc := range e.services {
+		svc.zero()
+	}
+}
+
+// ZeroService sets the counters of a service and its servers to zero. A missing
+// service is ipvs.ErrNoService.
+func (e *Engine) ZeroService(k ipvs.ServiceKey) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	svc := e.services[k]
+	if svc == nil {
+		return opError("zero counters", k, ipvs.ErrNoService)
+	}
+	svc.zero()
+	return nil
+}
+
+func (svc *service) zero() {
+	svc.meter.zero(svc.counted())
+	for _, d := range svc.servers {
+		d.meter.zero(total(d.shares))
+	}
+}
+
+// estimate feeds the meters, and forgets removed servers, until the engine
+// ends.
 func (e *Engine) estimate() {
 	t := time.NewTicker(estimateEvery)
 	defer t.Stop()
@@ -13,19 +137,52 @@ func (e *Engine) estimate() {
 		case <-t.C:
 			e.mu.Lock()
 			for _, svc := range e.services {
-				svc.tick()
+				svc.tick(e.clock())
 			}
 			e.mu.Unlock()
 		}
 	}
 }
 
-func (svc *service) tick() {
-	sum := svc.gone
-	for _, d := range svc.servers {
+func (svc *service) tick(now time.Duration) {
+	svc.mu.Lock()
+	svc.sched.Advance(now)
+	svc.mu.Unlock()
+	for addr, d := range svc.servers {
 		n := total(d.shares)
 		d.meter.tick(n)
-		sum = plus(sum, n)
+		if d.removed && live(d.shares) == 0 {
+			svc.gone = plus(svc.gone, n)
+			delete(svc.servers, addr)
+		}
 	}
-	svc.meter.tick(sum)
+	svc.meter.tick(svc.counted())
+}
+
+// Errors counts what did not end well, since the engine began.
+type Errors struct {
+	// Refused connections found no server to go to: none, or none with weight
+	// and below its threshold.
+	Refused uint64 `json:"refused"`
+	// Unreachable connections had a server, but neither it nor those tried in
+	// its place answered.
+	Unreachable uint64 `json:"unreachable"`
+	// NoFiles counts the times that descriptors or memory ran out.
+	NoFiles uint64 `json:"no_files"`
+	// Exhausted connections got no descriptor or port in the time to connect.
+	Exhausted uint64 `json:"exhausted"`
+	// Idle connections were reset after the idle timeout.
+	Idle uint64 `json:"idle"`
+}
+
+// Errors reports them for the whole engine.
+func (e *Engine) Errors() (s Errors) {
+	for _, l := range e.loops {
+		s.Refused += l.errs.refused.Load()
+		s.Unreachable += l.errs.unreachable.Load()
+		s.NoFiles += l.errs.noFiles.Load()
+		s.Exhausted += l.errs.exhausted.Load()
+		s.Idle += l.errs.idle.Load()
+	}
+	return s
 }

@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"director/daemon":                     {"config", "director", "director/control", "director/store", "healthcheck", "ipvs"},
 	"director/store":                      {},
 	"examples":                            {}, // tests only
-	"fullnat":                             {"fullnat/sched", "ipvs"},
+	"fullnat":                             {"fullnat/sched", "ipvs", "ipvs/procfs"},
 	"fullnat/sched":                       {"ipvs"},
 	"healthcheck":                         {},
 	"ipvs":                                {"ipvs/internal/wire"},

@@ -1,0 +1,187 @@
+package fullnat_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat"
+)
+
+// through sets up one server behind one service and returns a client's
+// connection and the server's end of it.
+func through(t *testing.T, options fullnat.Options) (*fullnat.Engine, *net.TCPConn, *net.TCPConn) {
+	t.Helper()
+	n := newNetwork()
+	ends := make(chan *net.TCPConn, 1)
+	over := make(chan struct{})
+	rs := serveTCP(t, n.addr(11), func(c *net.TCPConn) { ends <- c; <-over })
+	t.Cleanup(func() { close(over) })
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", rs)
+	s.Options = options
+	apply(t, e, s)
+	c := dial(t, s.Addr)
+	select {
+	case end := <-ends:
+		end.SetDeadline(time.Now().Add(patience))
+		return e, c, end
+	case <-time.After(patience):
+		t.Fatal("no connection arrived at the server")
+		return nil, nil, nil
+	}
+}
+
+func say(t *testing.T, c net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatalf("write %q: %v", text, err)
+	}
+}
+
+func hear(t *testing.T, c net.Conn, text string) {
+	t.Helper()
+	b := make([]byte, len(text))
+	if n, err := io.ReadFull(c, b); err != nil || string(b) != text {
+		t.Fatalf("read %q, %v, want %q", b[:n], err, text)
+	}
+}
+
+func hearEnd(t *testing.T, c net.Conn, want error) {
+	t.Helper()
+	n, err := c.Read(make([]byte, 1))
+	if n != 0 || !errors.Is(err, want) {
+		t.Fatalf("read %d bytes, error %v, want %v", n, err, want)
+	}
+}
+
+func TestServerSpeaksFirst(t *testing.T) {
+	_, c, rs := through(t, fullnat.Options{})
+	say(t, rs, "220 ready")
+	hear(t, c, "220 ready")
+	say(t, c, "HELO")
+	hear(t, rs, "HELO")
+}
+
+func TestHalfCloseByClient(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{})
+	say(t, c, "question")
+	c.CloseWrite()
+	hear(t, rs, "question")
+	hearEnd(t, rs, io.EOF)
+	for range 3 { // the server may go on for long
+		say(t, rs, "answer")
+		hear(t, c, "answer")
+	}
+	if got := states(e); got != "CLOSE_WAIT" {
+		t.Errorf("state %s, want CLOSE_WAIT", got)
+	}
+	rs.Close()
+	hearEnd(t, c, io.EOF)
+	eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+	if got := states(e); got != "TIME_WAIT" {
+		t.Errorf("state %s, want TIME_WAIT", got)
+	}
+}
+
+func TestHalfCloseByServer(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{})
+	say(t, rs, "all I have")
+	rs.CloseWrite()
+	hear(t, c, "all I have")
+	hearEnd(t, c, io.EOF)
+	for range 3 {
+		say(t, c, "more")
+		hear(t, rs, "more")
+	}
+	if got := states(e); got != "FIN_WAIT" {
+		t.Errorf("state %s, want FIN_WAIT", got)
+	}
+	c.Close()
+	hearEnd(t, rs, io.EOF)
+	eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+}
+
+// states are those of the listed connections.
+func states(e *fullnat.Engine) (s string) {
+	for _, c := range e.Connections() {
+		s += c.State
+	}
+	return s
+}
+
+func TestResetPassesOn(t *testing.T) {
+	for _, from := range []string{"client", "server"} {
+		t.Run(from, func(t *testing.T) {
+			e, a, b := through(t, fullnat.Options{})
+			if from == "server" {
+				a, b = b, a
+			}
+			say(t, a, "last words")
+			hear(t, b, "last words")
+			a.SetLinger(0)
+			a.Close()
+			hearEnd(t, b, syscall.ECONNRESET)
+			eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+			if got := states(e); got != "CLOSE" {
+				t.Errorf("state %s, want CLOSE", got)
+			}
+		})
+	}
+}
+
+// A RST must not overtake the bytes that came before it.
+func TestBytesBeforeReset(t *testing.T) {
+	for _, from := range []string{"client", "server"} {
+		t.Run(from, func(t *testing.T) {
+			_, a, b := through(t, fullnat.Options{})
+			if from == "server" {
+				a, b = b, a
+			}
+			sent := bytes.Repeat([]byte("0123456789abcdef"), 8<<10)
+			if _, err := a.Write(sent); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, len(sent))
+			if _, err := io.ReadFull(b, got[:1]); err != nil { // they are on their way
+				t.Fatal(err)
+			}
+			waitSent(t, a)
+			a.SetLinger(0)
+			a.Close()
+			if n, err := io.ReadFull(b, got[1:]); err != nil || !bytes.Equal(got, sent) {
+				t.Fatalf("%d bytes of %d before %v", 1+n, len(sent), err)
+			}
+			hearEnd(t, b, syscall.ECONNRESET)
+		})
+	}
+}
+
+// After one side has sent its FIN, its RST is still heard of.
+func TestResetAfterHalfClose(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{})
+	c.CloseWrite()
+	hearEnd(t, rs, io.EOF)
+	c.SetLinger(0)
+	c.Close()
+	eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+	eventually(t, "the server hears of it", func() bool {
+		_, err := rs.Write([]byte("x"))
+		return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	})
+}
+
+// A server that answers early and closes while the client still sends: its
+// answer must arrive.
+func TestEarlyAnswer(t *testing.T) {
+	_, c, rs := through(t, fullnat.Options{})
+	say(t, c, "a very long upload")
+	hear(t, rs, "a")
+	say(t, rs, "413 too large")
+	rs.Close() // with data unread: a RST follows
+	hear(t, c, "413 too large")
+}

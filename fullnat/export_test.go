@@ -1,0 +1,32 @@
+package fullnat
+
+import "time"
+
+// Skew moves the engine's clock forward.
+func (e *Engine) Skew(d time.Duration) {
+	e.skew.Add(int64(d))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all(func(*loop) {})
+}
+
+// Threads are the thread ids of the loops.
+func (e *Engine) Threads() (ids []int) {
+	e.all(func(*loop) {})
+	for _, l := range e.loops {
+		ids = append(ids, int(l.thread.Load()))
+	}
+	return ids
+}
+
+// Ghosts is how many closed connections still count.
+func (e *Engine) Ghosts() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.loops {
+		done := make(chan int, 1)
+		l.do(func(l *loop) { done <- l.ghosts[0].n + l.ghosts[1].n })
+		n += <-done
+	}
+	return n
+}
