@@ -1,6 +1,7 @@
 package fullnat_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -156,4 +157,10 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("did not happen in %v: %s", patience, what)
 		}
 	}
+}
+
+func testContext() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	context.AfterFunc(ctx, cancel)
+	return ctx
 }

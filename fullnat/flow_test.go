@@ -1,0 +1,307 @@
+package fullnat_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"hash"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+var (
+	bulk = flag.Int64("bulk", 48, "megabytes each way in TestBulk")
+	soak = flag.Duration("soak", 2*time.Second, "how long TestSoak runs")
+)
+
+// Both ways at once, with both ends pausing at random: buffers fill and empty,
+// pipes are borrowed and given back, and every byte arrives in order.
+func TestBulk(t *testing.T) {
+	size := *bulk << 20
+	for _, options := range []fullnat.Options{{}, {ProxyProtocol: fullnat.ProxyV1}} {
+		t.Run("proxy "+options.ProxyProtocol.String(), func(t *testing.T) {
+			e, c, rs := through(t, options)
+			c.SetDeadline(time.Now().Add(time.Hour))
+			rs.SetDeadline(time.Now().Add(time.Hour))
+			if options.ProxyProtocol != fullnat.NoProxy {
+				b := make([]byte, 1)
+				for b[0] != '\n' {
+					if _, err := rs.Read(b); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			var wg sync.WaitGroup
+			sums := make([]hash.Hash, 4)
+			for i, end := range []*net.TCPConn{c, rs} {
+				sent, got := sha256.New(), sha256.New()
+				sums[2*i], sums[2*i+1] = sent, got
+				wg.Go(func() { pour(t, end, size, sent) })
+				wg.Go(func() { drink(t, end, size, got) })
+			}
+			wg.Wait()
+			for i, other := range []int{3, 1} {
+				if !bytes.Equal(sums[2*i].Sum(nil), sums[other].Sum(nil)) {
+					t.Errorf("direction %d: what arrived is not what was sent", i)
+				}
+			}
+			eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+			checkBytes(t, e, uint64(size))
+		})
+	}
+}
+
+func checkBytes(t *testing.T, e *fullnat.Engine, size uint64) {
+	t.Helper()
+	if s := e.Services()[0].Stats; s.InBytes != size || s.OutBytes != size || s.Conns != 1 || s.InPkts < size/1448 {
+		t.Errorf("statistics %+v, want %d bytes each way and 1 connection", s, size)
+	}
+}
+
+func pause() {
+	if rand.IntN(200) == 0 {
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+	}
+}
+
+func pour(t *testing.T, c *net.TCPConn, size int64, sum io.Writer) {
+	b := make([]byte, 256<<10)
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	for size > 0 {
+		at := rand.IntN(len(b))
+		chunk := b[at:min(int64(len(b)), int64(at)+1+rand.Int64N(size))]
+		sum.Write(chunk)
+		if _, err := c.Write(chunk); err != nil {
+			t.Errorf("write: %v", err)
+			return
+		}
+		size -= int64(len(chunk))
+		pause()
+	}
+	c.CloseWrite()
+}
+
+func drink(t *testing.T, c *net.TCPConn, size int64, sum io.Writer) {
+	b := make([]byte, 128<<10)
+	for {
+		n, err := c.Read(b[:1+rand.IntN(len(b))])
+		sum.Write(b[:n])
+		size -= int64(n)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Errorf("read: %v", err)
+			return
+		}
+		pause()
+	}
+	if size != 0 {
+		t.Errorf("%d bytes are missing", size)
+	}
+}
+
+// A reader that does not read stops its writer, costs a buffer, and does not
+// stop the other direction.
+func TestBackpressure(t *testing.T) {
+	_, c, rs := through(t, fullnat.Options{})
+	var sent int64
+	b := make([]byte, 64<<10)
+	for { // until nothing has moved for a while
+		rs.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+		n, err := rs.Write(b)
+		sent += int64(n)
+		if err != nil {
+			break
+		}
+	}
+	if sent > 64<<20 {
+		t.Errorf("%d bytes on the way to a client that reads nothing", sent)
+	}
+	for range 10 {
+		say(t, c, "the other way")
+		hear(t, rs, "the other way")
+	}
+	if n, err := io.CopyN(io.Discard, c, sent); err != nil {
+		t.Errorf("%d of %d bytes arrived: %v", n, sent, err)
+	}
+}
+
+// Slow readers for hours: what moves does not idle, what does not is reset.
+func TestIdleTimeout(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{})
+	for range 10 {
+		e.Skew(10 * time.Minute) // of the 15 that are allowed
+		say(t, rs, "tick")
+		hear(t, c, "tick")
+	}
+	e.Skew(16 * time.Minute)
+	hearEnd(t, c, syscall.ECONNRESET)
+	hearEnd(t, rs, syscall.ECONNRESET)
+	if got := e.Errors().Idle; got != 1 {
+		t.Errorf("%d connections idled out, want 1", got)
+	}
+	e.Skew(time.Minute)
+	eventually(t, "it is forgotten", func() bool { return e.Ghosts() == 0 })
+}
+
+func TestTimeoutAfterFIN(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{})
+	e.SetTimeouts(ipvs.Timeouts{TCPFin: 30 * time.Second})
+	c.CloseWrite()
+	hearEnd(t, rs, io.EOF)
+	e.Skew(20 * time.Second)
+	say(t, rs, "tick")
+	hear(t, c, "tick")
+	e.Skew(40 * time.Second)
+	hearEnd(t, c, syscall.ECONNRESET)
+	eventually(t, "the server, too, hears of it", func() bool { // when it writes: it has read the FIN
+		_, err := rs.Write([]byte("x"))
+		return errors.Is(err, syscall.EPIPE)
+	})
+}
+
+// Timeouts count for connections that are there already.
+func TestShorterTimeout(t *testing.T) {
+	e, c, _ := through(t, fullnat.Options{})
+	e.Skew(5 * time.Second) // its timer is now at the 15 minutes
+	e.SetTimeouts(ipvs.Timeouts{TCP: 20 * time.Second})
+	e.Skew(30 * time.Second)
+	hearEnd(t, c, syscall.ECONNRESET)
+	if got := e.Timeouts().TCP; got != 20*time.Second {
+		t.Errorf("timeout %v, want 20s", got)
+	}
+}
+
+// Random traffic with random faults: clients and servers that stop, reset,
+// half-close, do not answer. In the end nothing is left.
+func TestSoak(t *testing.T) {
+	n := newNetwork()
+	servers := []*server{}
+	for i := range byte(4) {
+		servers = append(servers, serveTCP(t, n.addr(11+i), moody))
+	}
+	e := start(t, fullnat.Config{Loops: 2})
+	s := tcpService(t, n.addr(1), "wlc", servers...)
+	s.Options.Locals = n.addrs(101, 104)
+	apply(t, e, s)
+	files := openFiles(t)
+	end := time.Now().Add(*soak)
+	var wg sync.WaitGroup
+	var conns sync.Map
+	for i := range 64 {
+		wg.Go(func() {
+			n := 0
+			for ; time.Now().Before(end); n++ {
+				capricious(t, s)
+			}
+			conns.Store(i, n)
+		})
+	}
+	for i := 0; time.Now().Before(end); i++ { // and the control plane is busy, too
+		change := s
+		change.Destinations = append([]ipvs.Destination(nil), s.Destinations...)
+		change.Destinations[i%4].Weight = int32(i % 3)
+		if i%5 == 0 {
+			change.Destinations = change.Destinations[:3]
+			change.Options.CutRemoved = i%2 == 0
+		}
+		apply(t, e, change)
+		e.Connections()
+		time.Sleep(10 * time.Millisecond)
+	}
+	wg.Wait()
+	total := 0
+	conns.Range(func(_, n any) bool { total += n.(int); return true })
+	t.Logf("%d connections, errors %+v", total, e.Errors())
+	eventually(t, "all connections end", func() bool { return e.Conns() == 0 })
+	checkEmpty(t, e)
+	eventually(t, "all descriptors are closed", func() bool { return openFiles(t) <= files+2*2*32 }) // pipes are kept
+}
+
+func checkEmpty(t *testing.T, e *fullnat.Engine) {
+	t.Helper()
+	for _, s := range e.Services() {
+		for _, d := range s.Destinations {
+			if d.Active != 0 {
+				t.Errorf("server %s still has %d active connections", d.Addr, d.Active)
+			}
+		}
+		for _, l := range s.Locals {
+			if l.Conns != 0 {
+				t.Errorf("local address %s still has %d connections", l.Addr, l.Conns)
+			}
+		}
+	}
+	e.Skew(5 * time.Minute)
+	eventually(t, "closed connections are forgotten", func() bool { return e.Ghosts() == 0 })
+	for _, d := range e.Services()[0].Destinations {
+		if d.Inactive != 0 {
+			t.Errorf("server %s still has %d inactive connections", d.Addr, d.Inactive)
+		}
+	}
+}
+
+// moody is a server that does anything.
+func moody(c *net.TCPConn) {
+	c.SetDeadline(time.Now().Add(time.Duration(1+rand.IntN(2000)) * time.Millisecond))
+	switch rand.IntN(8) {
+	case 0:
+		c.SetLinger(0)
+	case 1:
+		c.Write(make([]byte, rand.IntN(1<<20)))
+		c.SetLinger(0)
+	case 2:
+		c.CloseWrite()
+		io.Copy(io.Discard, c)
+	case 3:
+		io.CopyN(c, c, int64(rand.IntN(1<<16)))
+	default:
+		echo(c)
+	}
+}
+
+// capricious is a client that does anything; but what it gets is what it sent.
+func capricious(t *testing.T, s fullnat.Service) {
+	c, err := net.Dial("tcp", s.Addr.String())
+	if err != nil {
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("connect: %v", err)
+		}
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Duration(1+rand.IntN(2000)) * time.Millisecond))
+	if rand.IntN(4) == 0 {
+		c.(*net.TCPConn).SetLinger(0)
+	}
+	switch rand.IntN(6) {
+	case 0:
+	case 1:
+		c.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, c)
+	case 2:
+		c.Write(make([]byte, rand.IntN(2<<20)))
+	default:
+		b := make([]byte, 1+rand.IntN(32<<10))
+		for range rand.IntN(20) {
+			if _, err := c.Write(b); err != nil {
+				return
+			}
+			if _, err := io.ReadFull(c, b); err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,306 @@
+package fullnat_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+func dead(t *testing.T, a netip.Addr) *server {
+	s := serveTCP(t, a, named("dead"))
+	s.listener.Close()
+	return s
+}
+
+// A server that refuses costs its clients nothing: another one has them, with
+// all they had sent.
+func TestRetry(t *testing.T) {
+	for _, scheduler := range []string{"rr", "wlc", "sed", "nq", "fo", "ovf", "mh"} {
+		t.Run(scheduler, func(t *testing.T) {
+			n := newNetwork()
+			alive := serveTCP(t, n.addr(11), echo)
+			e := start(t, fullnat.Config{Loops: 2})
+			s := tcpService(t, n.addr(1), scheduler, alive, dead(t, n.addr(12)), dead(t, n.addr(13)))
+			s.Flags |= map[bool]ipvs.Flags{true: ipvs.Sched1}[scheduler == "mh"] // fallback
+			s.Options.Locals = n.addrs(101, 102)
+			apply(t, e, s)
+			for range 12 {
+				c := dial(t, s.Addr)
+				say(t, c, "hello")
+				hear(t, c, "hello")
+				c.Close()
+			}
+			i := e.Services()[0]
+			if i.Stats.Conns != 12 {
+				t.Errorf("%d connections counted, want 12", i.Stats.Conns)
+			}
+			if scheduler == "rr" && i.Destinations[0].Failures == 0 {
+				t.Error("no failure is counted at a server that refuses")
+			}
+		})
+	}
+}
+
+func TestNoServerAnswers(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", dead(t, n.addr(11)), dead(t, n.addr(12)))
+	apply(t, e, s)
+	refused(t, s.Addr)
+	if got := e.Errors().Unreachable; got != 1 {
+		t.Errorf("%d unreachable, want 1", got)
+	}
+	eventually(t, "nothing is left", func() bool { return e.Conns() == 0 })
+}
+
+// A server that does not even refuse has its time, and then another one is
+// asked.
+func TestConnectTimeout(t *testing.T) {
+	n := newNetwork()
+	alive, mute := serveTCP(t, n.addr(11), echo), silent(t, n.addr(12))
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", alive, alive)
+	s.Destinations[1].Addr = mute // the one that is asked first
+	s.Options.ConnectTimeout = 2 * time.Second
+	apply(t, e, s)
+	c := dial(t, s.Addr)
+	say(t, c, "hello")
+	eventually(t, "the client waits", func() bool { return e.Conns() == 1 })
+	e.Skew(4 * time.Second)
+	hear(t, c, "hello")
+	if got := e.Services()[0].Destinations[0]; got.Failures != 1 || got.Addr != mute {
+		t.Errorf("server %s has %d failures, want 1 of %s", got.Addr, got.Failures, mute)
+	}
+}
+
+// silent is an address where connects are not answered: its queue is full.
+func silent(t *testing.T, a netip.Addr) netip.AddrPort {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	to := freePort(t, "tcp", a)
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: a.As4(), Port: int(to.Port())}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	for { // fill the queue
+		c, err := net.DialTimeout("tcp", to.String(), 200*time.Millisecond)
+		if err != nil {
+			return to
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+}
+
+func TestNoServer(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr")
+	apply(t, e, s)
+	refused(t, s.Addr)
+	if got := e.Errors().Refused; got != 1 {
+		t.Errorf("%d refused, want 1", got)
+	}
+}
+
+// refused connects and expects a RST: at once, or when the connection is there.
+func refused(t *testing.T, to netip.AddrPort) {
+	t.Helper()
+	c, err := net.Dial("tcp", to.String())
+	if err == nil {
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		_, err = c.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("error %v, want a reset", err)
+	}
+}
+
+// At the upper threshold a server gets no more until it is below the lower one,
+// where closed connections still count.
+func TestThresholds(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), echo)
+	e := start(t, fullnat.Config{Loops: 2})
+	s := tcpService(t, n.addr(1), "rr", rs)
+	s.Destinations[0].Upper, s.Destinations[0].Lower = 4, 2
+	apply(t, e, s)
+	var open []*net.TCPConn
+	for range 4 {
+		c := dial(t, s.Addr)
+		say(t, c, "hello")
+		hear(t, c, "hello")
+		open = append(open, c)
+	}
+	refused(t, s.Addr)
+	for _, c := range open[1:] {
+		c.Close()
+	}
+	eventually(t, "three are closed", func() bool { return e.Conns() == 1 })
+	refused(t, s.Addr) // the kernel would still count them
+	e.Skew(3 * time.Minute)
+	eventually(t, "they are forgotten", func() bool { return e.Services()[0].Destinations[0].Inactive == 0 })
+	c := dial(t, s.Addr)
+	say(t, c, "hello")
+	hear(t, c, "hello")
+}
+
+// Weight 0 and removal keep what is open; a removal may cut it.
+func TestDrainAndRemoval(t *testing.T) {
+	n := newNetwork()
+	a, b := serveTCP(t, n.addr(11), echo), serveTCP(t, n.addr(12), echo)
+	e := start(t, fullnat.Config{Loops: 2})
+	s := tcpService(t, n.addr(1), "rr", a)
+	apply(t, e, s)
+	old := dial(t, s.Addr)
+	say(t, old, "1")
+	hear(t, old, "1")
+
+	s.Destinations[0].Weight = 0
+	s.Destinations = append(s.Destinations, ipvs.Destination{Addr: b.addr, Method: ipvs.FullNAT, Weight: 1})
+	apply(t, e, s)
+	for range 3 {
+		c := dial(t, s.Addr)
+		say(t, c, "2")
+		hear(t, c, "2")
+		c.Close()
+	}
+	if got := b.conns.Load(); got != 3 {
+		t.Errorf("%d new connections at the other server, want 3", got)
+	}
+	s.Destinations = s.Destinations[1:]
+	apply(t, e, s)
+	say(t, old, "3")
+	hear(t, old, "3")
+
+	s.Destinations = append(s.Destinations, ipvs.Destination{Addr: a.addr, Method: ipvs.FullNAT, Weight: 1})
+	apply(t, e, s) // back, and its connection with it
+	if d := e.Services()[0].Destinations[0]; d.Active != 1 || d.Stats.Conns != 1 {
+		t.Errorf("server that came back: %+v, want its 1 connection", d)
+	}
+	s.Destinations = s.Destinations[:1]
+	s.Options.CutRemoved = true
+	apply(t, e, s)
+	hearEnd(t, old, syscall.ECONNRESET)
+}
+
+// Services are changed at run time: others are not disturbed, and an error
+// concerns its own service only.
+func TestApply(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), echo)
+	e := start(t, fullnat.Config{Loops: 2})
+	s, other := tcpService(t, n.addr(1), "rr", rs), tcpService(t, n.addr(2), "wlc", rs)
+	apply(t, e, s)
+	old := dial(t, s.Addr)
+	say(t, old, "1")
+	hear(t, old, "1")
+	bad := []fullnat.Service{s, other, other, other, other, other, other}
+	bad[2].ServiceKey = ipvs.MarkService(7, ipvs.IPv4)
+	bad[3].ServiceKey, bad[3].Scheduler = ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(n.addr(3), 80)), "wrrr"
+	bad[4].ServiceKey = ipvs.AddrService(ipvs.TCP, rs.addr) // taken
+	bad[5].ServiceKey = ipvs.AddrService(ipvs.SCTP, s.Addr)
+	bad[6].Options.Locals = []netip.Addr{{}}
+	err := e.Apply(bad)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	want := []string{
+		"fullnat: apply service fwmark 7: not possible in user space: a firewall mark has no address to listen on",
+		"fullnat: add service tcp " + bad[3].Addr.String() + ": ",
+		"fullnat: add service tcp " + rs.addr.String() + ": address already in use",
+		"fullnat: apply service sctp " + s.Addr.String() + ": not possible in user space: protocol sctp",
+		"fullnat: apply service tcp " + other.Addr.String() + ": local address invalid IP: invalid argument",
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != len(want) || !slices.EqualFunc(lines, want, strings.HasPrefix) {
+		t.Errorf("errors:\n%s\nwant:\n%s", err, strings.Join(want, "\n"))
+	}
+	c := dial(t, other.Addr)
+	say(t, c, "2")
+	hear(t, c, "2")
+	say(t, old, "2")
+	hear(t, old, "2")
+	apply(t, e, other) // the first one goes, its connection stays
+	if _, err := net.Dial("tcp", s.Addr.String()); err == nil {
+		t.Error("a service that was removed still accepts")
+	}
+	say(t, old, "3")
+	hear(t, old, "3")
+}
+
+func TestPersistence(t *testing.T) {
+	n := newNetwork()
+	a, b := serveTCP(t, n.addr(11), named("a")), serveTCP(t, n.addr(12), named("b"))
+	e := start(t, fullnat.Config{Loops: 2})
+	s := tcpService(t, n.addr(1), "rr", a, b)
+	s.Flags, s.Timeout = ipvs.Persistent, 5*time.Minute
+	apply(t, e, s)
+	var got string
+	for range 5 {
+		got += ask(t, s.Addr)
+	}
+	if got != "bbbbb" {
+		t.Errorf("servers of one client: %s, want bbbbb", got)
+	}
+	templates := 0
+	for _, c := range e.Connections() {
+		if c.Client.Port() == 0 {
+			templates++
+		}
+	}
+	if templates != 1 {
+		t.Errorf("%d templates listed, want 1", templates)
+	}
+	e.Skew(time.Hour)
+	eventually(t, "its connections are forgotten", func() bool { return e.Ghosts() == 0 })
+	e.Skew(2 * time.Minute)
+	if got := ask(t, s.Addr); got != "a" {
+		t.Errorf("after the template: %s, want a", got)
+	}
+}
+
+// IPv6 in front, IPv4 behind, and the other way round.
+func TestMixedFamilies(t *testing.T) {
+	n := newNetwork()
+	v6 := netip.MustParseAddr("::1")
+	for _, test := range []struct{ vip, rip netip.Addr }{{v6, n.addr(11)}, {n.addr(1), v6}, {v6, v6}} {
+		t.Run(test.vip.String()+" to "+test.rip.String(), func(t *testing.T) {
+			rs := serveTCP(t, test.rip, func(c *net.TCPConn) { io.WriteString(c, c.RemoteAddr().String()) })
+			e := start(t, fullnat.Config{Loops: 2})
+			s := tcpService(t, test.vip, "sh", rs)
+			lip := n.addr(101)
+			s.Options.Locals = []netip.Addr{lip, v6}
+			apply(t, e, s)
+			from := netip.MustParseAddrPort(ask(t, s.Addr)).Addr()
+			if want := map[bool]netip.Addr{true: lip, false: v6}[test.rip.Is4()]; from != want {
+				t.Errorf("the server saw %s, want %s", from, want)
+			}
+		})
+	}
+}
