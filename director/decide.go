@@ -59,8 +59,8 @@ func Decide(now time.Time, v *VirtualService, m *Memory, have []ipvs.Destination
 	}
 	d.Up = d.Capacity >= max(v.Quorum, 1)
 	d.Pending = !d.Up && unsure
-	d.Fallback = !d.Up && !d.Pending && len(v.Fallback) > 0
-	if d.Fallback {
+	d.Fallback = !d.Up && !d.Pending && len(v.Fallback)+len(v.FallbackCommand) > 0
+	if d.Fallback && len(v.Fallback) > 0 {
 		quiesceAll(d.Standings) // the fallback stands in for them, not beside them
 	}
 	d.place(now, v, m, have)

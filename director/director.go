@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
@@ -20,6 +21,12 @@ type Options struct {
 	// Beat is called when the loop has been round; nil: nobody listens. It is
 	// what a watchdog should be fed by.
 	Beat func()
+	// Command is asked to run a program of the operator's, in the order of the
+	// calls for each service; nil: none is run. It must not wait for it.
+	Command func(Command)
+	// VIPs hears which virtual addresses belong on which interface, after every
+	// change of that; nil: nobody sets them up. It must not block.
+	VIPs func(map[netip.Addr]string)
 	// Abort, when closed, ends the waiting of a stop that drains.
 	Abort <-chan struct{}
 	// Saved is given what is to survive a restart, whenever it changed.
@@ -52,6 +59,12 @@ func New(o Options) *Director {
 	}
 	if d.o.Subjects == nil {
 		d.o.Subjects = func([]Subject) {}
+	}
+	if d.o.Command == nil {
+		d.o.Command = func(Command) {}
+	}
+	if d.o.VIPs == nil {
+		d.o.VIPs = func(map[netip.Addr]string) {}
 	}
 	if d.o.Beat == nil {
 		d.o.Beat = func() {}

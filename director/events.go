@@ -32,7 +32,12 @@ type Event struct {
 
 	of   *service       // whose timeline it belongs to; nil: the daemon's
 	addr netip.AddrPort // of Server
+
+	first bool
 }
+
+// First reports whether the event is the first word on a server.
+func (e *Event) First() bool { return e.first }
 
 // log writes the event as one line: a constant message, facts as attributes.
 func (e *Event) log(l *slog.Logger) {

@@ -46,6 +46,7 @@ func (v *service) observe(s *state, now time.Time, r Result) {
 	if all.Health == Down {
 		e.Kind = ServerDown
 	}
+	e.first = was == Unchecked
 	e.Attrs = []slog.Attr{slog.String("was", was.String())}
 	if !since.IsZero() {
 		e.Attrs = append(e.Attrs, slog.Duration("for", now.Sub(since).Round(time.Millisecond)))

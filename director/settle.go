@@ -29,6 +29,7 @@ func (s *state) settle() {
 	clear(s.dirty)
 	s.apply(work)
 	s.bury()
+	s.handOutVIPs()
 }
 
 // watchHold looks for a mass failure, which concerns all services.
@@ -70,6 +71,7 @@ func (v *service) decide(s *state) {
 			k = FallbackOn
 		}
 		s.emit(v.event(k, none, ""))
+		v.command(s)
 	}
 }
 

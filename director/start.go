@@ -61,6 +61,17 @@ func (s *state) adopt(v *service) {
 		srv.Adopted, srv.AdoptedIn = true, h.Weight > 0
 		s.emit(v.event(ServerAdopted, h.Addr, ""))
 	}
+	v.adoptFallback()
+}
+
+// adoptFallback takes a fallback that is in use for what it is, so that its end
+// is told, and its command run.
+func (v *service) adoptFallback() {
+	for _, f := range v.Fallback {
+		if h := v.inKernel(f.Addr); h != nil && h.Weight > 0 && v.server(ServerID{v.Key(), f.Addr}) == nil {
+			v.decision.Fallback, v.decided = true, true
+		}
+	}
 }
 
 // leaving is a service that was ours and is no longer in the file. Where the
@@ -78,6 +89,7 @@ func (s *state) configure() {
 	counts := s.setup.checkCounts()
 	for key, v := range s.services {
 		v.count(counts[key])
+		s.maintain(v)
 		for i := range v.Servers {
 			a := v.Servers[i].Addr
 			v.mem.Server(a).Override = s.overrides[ServerID{key, a}]

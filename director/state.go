@@ -22,6 +22,8 @@ type state struct {
 	reload    ReloadStatus
 	daemons   []ipvs.Daemon          // sync daemons that we started
 	overrides map[ServerID]*Override // also those of servers that are not in the file now
+	files     map[string]bool        // in the maintenance folder
+	vips      map[netip.Addr]string  // as last handed out
 	own       timeline               // events of the daemon as a whole
 }
 

@@ -99,7 +99,7 @@ func (v *service) serverStatus(now time.Time, i int, checks Checks) control.Serv
 	}
 	if h := v.inKernel(r.Addr); h != nil {
 		w := h.Weight
-		out.WeightKernel, out.Active, out.Inactive = &w, h.Active, h.Inactive
+		out.WeightKernel, out.Active, out.Inactive, out.Stats = &w, h.Active, h.Inactive, stats(h)
 	}
 	if checks != nil {
 		for _, c := range checks(ServerID{v.Key(), r.Addr}) {
@@ -118,7 +118,7 @@ func (v *service) others() (out []control.ServerStatus) {
 		}
 		w := h.Weight
 		o := control.ServerStatus{Address: h.Addr.String(), Place: "foreign", Method: h.Method.String(),
-			Weight: w, WeightKernel: &w, Active: h.Active, Inactive: h.Inactive}
+			Weight: w, WeightKernel: &w, Active: h.Active, Inactive: h.Inactive, Stats: stats(h)}
 		if _, leaving := v.mem.Leaving[h.Addr]; leaving {
 			o.Place = "leaving"
 		}
@@ -139,6 +139,12 @@ func (v *service) inKernel(a netip.AddrPort) *ipvs.DestinationInfo {
 		}
 	}
 	return nil
+}
+
+func stats(h *ipvs.DestinationInfo) *control.Stats {
+	s := &h.Stats
+	return &control.Stats{Connections: s.Conns, PacketsIn: s.InPkts, PacketsOut: s.OutPkts, BytesIn: s.InBytes, BytesOut: s.OutBytes,
+		CPS: s.CPS, BPSIn: s.InBPS, BPSOut: s.OutBPS}
 }
 
 func (o *Override) status() *control.Override {

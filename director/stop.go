@@ -18,6 +18,7 @@ func (s *state) stop() error {
 	case StopDrain:
 		err = s.drainAll()
 	}
+	s.handOutVIPs()
 	s.emit(Event{Kind: Stopped})
 	return err
 }

@@ -53,11 +53,24 @@ type ServerStatus struct {
 	WeightWanted int32     `json:"weight_wanted"`
 	WeightKernel *int32    `json:"weight_kernel,omitempty"`
 	Method       string    `json:"method"`
-	Active       uint32    `json:"active"`   // connections
-	Inactive     uint32    `json:"inactive"` // connections
+	Active       uint32    `json:"active"`          // connections
+	Inactive     uint32    `json:"inactive"`        // connections
+	Stats        *Stats    `json:"stats,omitempty"` // absent: it is not in the kernel
 	Override     *Override `json:"override,omitempty"`
 	Maintenance  string    `json:"maintenance_file,omitempty"`
 	Checks       []Check   `json:"checks,omitempty"`
+}
+
+// Stats are the kernel's counters of a server, and its rates per second.
+type Stats struct {
+	Connections uint64 `json:"connections"`
+	PacketsIn   uint64 `json:"packets_in"`
+	PacketsOut  uint64 `json:"packets_out"`
+	BytesIn     uint64 `json:"bytes_in"`
+	BytesOut    uint64 `json:"bytes_out"`
+	CPS         uint64 `json:"connections_per_second"`
+	BPSIn       uint64 `json:"bytes_in_per_second"`
+	BPSOut      uint64 `json:"bytes_out_per_second"`
 }
 
 // Override is what an operator said of a server.

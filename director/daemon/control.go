@@ -104,12 +104,14 @@ func (d *Daemon) status(_ context.Context, _ control.Peer, args []byte) (any, er
 	if err := arguments(args, &struct{}{}); err != nil {
 		return nil, err
 	}
+	return d.snapshot()
+}
+
+// snapshot is the whole picture, without what was said in checks.
+func (d *Daemon) snapshot() (control.Status, error) {
 	st, err := d.dir.Status(d.checksBriefly)
-	if err != nil {
-		return nil, err
-	}
 	st.Version, st.PID, st.Started, st.Config = d.o.Version, os.Getpid(), d.started, d.o.Config
-	return st, nil
+	return st, err
 }
 
 // checksBriefly leaves out what was said, which is for explain.

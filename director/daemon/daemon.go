@@ -12,7 +12,9 @@ import (
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
+	"github.com/goipvs/goipvs/director/alert"
 	"github.com/goipvs/goipvs/director/store"
+	"github.com/goipvs/goipvs/director/web"
 	"github.com/goipvs/goipvs/healthcheck"
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -44,6 +46,13 @@ type Daemon struct {
 	prober  *director.Prober
 	dir     *director.Director
 	notify  *notifier
+	cmds    *commands
+	folder  *folder
+	watcher *watcher
+	vips    *vips
+	alerts  *alert.Alerter
+	monitor *web.Monitor
+	http    *web.Server
 	reloads chan reload
 	abort   chan struct{} // closed: stop at once
 }
@@ -86,10 +95,19 @@ func (d *Daemon) run(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	d.notify = newNotifier(d.log)
-	d.prober = director.NewProber(healthcheck.Options{Spread: time.Second}, d.log)
+	d.cmds, d.watcher = newCommands(d.log), newWatcher(d.log)
+	d.folder = newFolder(d.config.MaintenanceDir, d.log)
+	d.vips = newVIPs(saved.VIPs, func(m map[string]string) { d.saver.change(func(st *state) { st.VIPs = m }) }, d.log)
+	d.watch(d.config)
+	d.alerts = alert.New(alertConfig(d.config), d.log)
+	d.monitor = web.NewMonitor(d.o.Version, d.snapshot)
+	d.http = web.NewServer(d.monitor, d.log)
+	d.http.Set(d.config.HTTP)
+	d.prober = director.NewProber(healthcheck.Options{Spread: time.Second, Done: d.monitor.Check}, d.log)
 	d.dir = director.New(director.Options{
 		Kernel: d.o.Kernel, Log: d.log, Restored: saved.Persistent,
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
+		Command: d.cmds.put, VIPs: d.vips.set,
 	})
 	socket, err := d.listen()
 	if err != nil {
@@ -106,6 +124,12 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.prober.Run(rest, d.dir) })
 	all.Go(func() { d.names.run(rest, d.rebind) })
 	all.Go(func() { d.reloader(rest) })
+	all.Go(func() { d.cmds.run(rest) })
+	all.Go(func() { d.folder.run(rest, d.dir.Maintain) })
+	all.Go(func() { d.watcher.run(rest, d.requestReload) })
+	all.Go(func() { d.vips.run(rest) })
+	all.Go(func() { d.alerts.Run(rest) })
+	all.Go(func() { d.http.Run(rest) })
 	all.Go(func() { d.signals(rest, stop) })
 	all.Go(func() { d.serve(rest, socket) })
 	all.Go(func() { d.announce(rest) })
@@ -135,8 +159,4 @@ func (d *Daemon) restore() (saved state) {
 	}
 	d.saver = newSaver(d.store, saved, d.log)
 	return saved
-}
-
-func (d *Daemon) event(e director.Event) {
-	d.notify.status(e)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/goipvs/goipvs/config"
@@ -106,10 +108,35 @@ func (d *Daemon) reload(ctx context.Context, force bool) (res reloadResult) {
 	d.config = c
 	d.level(c)
 	d.names.want(c.Hosts())
+	d.folder.set(c.MaintenanceDir)
+	d.alerts.Set(alertConfig(c))
+	d.http.Set(c.HTTP)
+	d.watch(c)
 	for _, w := range c.Warnings {
 		res.warnings = append(res.warnings, w.String())
 	}
 	return res
+}
+
+// watch has autoreload look at the files of a configuration, and at those that
+// may come into its included folders.
+func (d *Daemon) watch(c *config.Config) {
+	if !c.Autoreload {
+		d.watcher.set(nil)
+		return
+	}
+	d.watcher.set(func() []string {
+		files := slices.Clone(c.Files)
+		for _, p := range c.Include {
+			if !filepath.IsAbs(p) {
+				p = filepath.Join(filepath.Dir(d.o.Config), p)
+			}
+			more, _ := filepath.Glob(p)
+			files = append(files, more...)
+		}
+		slices.Sort(files)
+		return slices.Compact(files)
+	})
 }
 
 // fixed refuses to change by a reload what only a restart can.

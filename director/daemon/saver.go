@@ -14,6 +14,7 @@ import (
 type state struct {
 	director.Persistent
 	Addresses map[string]netip.Addr // of host names, the last that were good
+	VIPs      map[string]string     // that we added, and their interfaces
 }
 
 // saver writes the state file on a goroutine of its own, so that a slow disk

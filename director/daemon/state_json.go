@@ -12,9 +12,10 @@ import (
 type stateJSON struct {
 	Director  director.Persistent   `json:"director"`
 	Addresses map[string]netip.Addr `json:"addresses,omitempty"`
+	VIPs      map[string]string     `json:"vips,omitempty"`
 }
 
-func stateFile(s state) stateJSON { return stateJSON{s.Persistent, s.Addresses} }
+func stateFile(s state) stateJSON { return stateJSON{s.Persistent, s.Addresses, s.VIPs} }
 
 // UnmarshalJSON reads the file's form.
 func (s *state) UnmarshalJSON(b []byte) error {
@@ -22,6 +23,6 @@ func (s *state) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*s = state{j.Director, j.Addresses}
+	*s = state{j.Director, j.Addresses, j.VIPs}
 	return nil
 }

@@ -1,0 +1,218 @@
+package alert
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// run runs an Alerter for the test.
+func run(t *testing.T, c Config) *Alerter {
+	t.Helper()
+	c.On = append(c.On, "down", "up")
+	a := New(c, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { a.Run(ctx); close(done) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return a
+}
+
+func down(n int) Event {
+	return Event{Time: time.Now(), Alert: "down", Event: "server_down", Text: "real server down", Virtual: "web",
+		Real: fmt.Sprintf("10.0.0.%d:80", n), Reason: "timed\r\nout", Begins: true}
+}
+
+func await(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain for ", what)
+		}
+	}
+}
+
+func TestCommand(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	a := run(t, Config{Command: []string{"/bin/sh", "-c", `echo "$GOIPVS_EVENT $GOIPVS_VIRTUAL $GOIPVS_REAL $GOIPVS_REASON $0" >> ` + out, "$HOME;x"}})
+	a.Tell(down(1))
+	a.Tell(Event{Alert: "fallback", Virtual: "nobody asked for it"})
+	a.Tell(down(2))
+	want := "down web 10.0.0.1:80 timed\r\nout $HOME;x\ndown web 10.0.0.2:80 timed\r\nout $HOME;x\n"
+	var got []byte
+	await(t, "two lines", func() bool { got, _ = os.ReadFile(out); return len(got) >= len(want) })
+	if string(got) != want {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestWebhook(t *testing.T) {
+	var mu sync.Mutex
+	var got []Event
+	fail := 1
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if fail > 0 {
+			fail--
+			w.WriteHeader(500)
+			return
+		}
+		var e Event
+		if err := json.NewDecoder(r.Body).Decode(&e); err != nil || r.Method != "POST" {
+			t.Error(r.Method, err)
+		}
+		got = append(got, e)
+	}))
+	defer s.Close()
+	a := run(t, Config{Webhook: s.URL})
+	a.Tell(down(1))
+	a.Tell(down(2))
+	await(t, "two posts", func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 2 })
+	if got[0].Real != "10.0.0.1:80" || got[1].Real != "10.0.0.2:80" || got[0].Host == "" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestMail: one mail for what happens at once, to all recipients, in one header
+// line each.
+func TestMail(t *testing.T) {
+	s := newMailServer(t)
+	a := run(t, Config{MailTo: []string{"a@example.com", "b@example.com"}, SMTP: s.addr})
+	for n := range 5 {
+		a.Tell(down(n))
+	}
+	await(t, "a mail", func() bool { return len(s.mails()) > 0 })
+	mail := s.mails()[0]
+	for _, want := range []string{"RCPT TO:<a@example.com>", "RCPT TO:<b@example.com>", "and 4 more", "real server down 10.0.0.4:80 of web: timed  out\n"} {
+		if !strings.Contains(mail, want) {
+			t.Errorf("no %q in\n%s", want, mail)
+		}
+	}
+}
+
+// TestNobodyWaits: a mail server that says nothing delays neither who tells nor
+// the command.
+func TestNobodyWaits(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out := filepath.Join(t.TempDir(), "out")
+	a := run(t, Config{MailTo: []string{"a@example.com"}, SMTP: l.Addr().String(), Command: []string{"/bin/touch", out}})
+	for n := range 3 * queueLength {
+		a.Tell(down(n))
+	}
+	await(t, "the command", func() bool { _, err := os.Stat(out); return err == nil })
+}
+
+// TestRepeat: what lasts is told again, what is over is not.
+func TestRepeat(t *testing.T) {
+	a := New(Config{On: []string{"down"}, Repeat: time.Minute}, slog.New(slog.DiscardHandler))
+	now := time.Now()
+	e := down(1)
+	e.Time = now
+	a.Tell(e)
+	a.Tell(down(2))
+	up := down(2)
+	up.Alert, up.Begins, up.Ends = "up", false, true
+	a.Tell(up)
+	queue := a.ways[0].queue
+	for len(queue) > 0 {
+		<-queue
+	}
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{59 * time.Second, 0}, {time.Minute, 1}, {61 * time.Second, 0}, {2 * time.Minute, 1}} {
+		a.repeat(now.Add(step.after))
+		if len(queue) != step.want {
+			t.Errorf("after %v: %d told, want %d", step.after, len(queue), step.want)
+		}
+		for len(queue) > 0 {
+			if e := <-queue; e.Real != "10.0.0.1:80" || e.Repeat == 0 {
+				t.Errorf("%+v", e)
+			}
+		}
+	}
+	a.Forget("web", "10.0.0.1:80")
+	a.repeat(now.Add(time.Hour))
+	if len(queue) != 0 {
+		t.Error("told of a server that has left the file")
+	}
+}
+
+// mailServer is an SMTP server that keeps what it hears.
+type mailServer struct {
+	addr string
+	mu   sync.Mutex
+	got  []string
+}
+
+func (s *mailServer) mails() []string { s.mu.Lock(); defer s.mu.Unlock(); return s.got }
+
+func newMailServer(t *testing.T) *mailServer {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &mailServer{addr: l.Addr().String()}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { s.talk(c) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	return s
+}
+
+func (s *mailServer) talk(c net.Conn) {
+	defer c.Close()
+	in := bufio.NewReader(c)
+	say := func(text string) { _, _ = io.WriteString(c, text+"\r\n") }
+	say("220 test")
+	var heard strings.Builder
+	data := false
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		heard.WriteString(strings.ReplaceAll(line, "\r\n", "\n"))
+		switch {
+		case data && line == ".\r\n":
+			data = false
+			s.mu.Lock()
+			s.got = append(s.got, heard.String())
+			s.mu.Unlock()
+			say("250 taken")
+		case data:
+		case strings.HasPrefix(line, "DATA"):
+			data = true
+			say("354 go on")
+		case strings.HasPrefix(line, "QUIT"):
+			say("221 bye")
+			return
+		default:
+			say("250 fine")
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package alert
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// sendCommand runs the command: argv as it is, the event in its environment, in
+// a process group of its own that is killed when the time is over.
+func sendCommand(ctx context.Context, c *Config, _ string, list []Event) error {
+	if len(c.Command) == 0 {
+		return nil
+	}
+	e := &list[0]
+	cmd := exec.CommandContext(ctx, c.Command[0], c.Command[1:]...)
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8",
+		"GOIPVS_EVENT=" + e.Alert, "GOIPVS_VIRTUAL=" + e.Virtual, "GOIPVS_REAL=" + e.Real, "GOIPVS_REASON=" + e.Reason,
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", c.Command[0], err)
+	}
+	return nil
+}

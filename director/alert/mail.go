@@ -1,0 +1,139 @@
+package alert
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"mime"
+	"net"
+	"net/smtp"
+	"strings"
+	"time"
+)
+
+// sendMail sends one mail about all events, by STARTTLS where the server has it.
+func sendMail(ctx context.Context, c *Config, host string, list []Event) error {
+	if len(c.MailTo) == 0 {
+		return nil
+	}
+	server := cmp.Or(c.SMTP, "localhost:25")
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", server)
+	if err != nil {
+		return fmt.Errorf("mail: %w", err)
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	name, _, _ := net.SplitHostPort(server)
+	s, err := smtp.NewClient(conn, name)
+	if err != nil {
+		return fmt.Errorf("mail: %w", err)
+	}
+	if err := deliver(s, c, name, host, list); err != nil {
+		return fmt.Errorf("mail: %w", err)
+	}
+	return nil
+}
+
+func deliver(s *smtp.Client, c *Config, server, host string, list []Event) error {
+	if err := s.Hello(helo(host)); err != nil {
+		return err
+	}
+	if ok, _ := s.Extension("STARTTLS"); ok {
+		// Mail servers of one's own seldom have certificates that name them; who
+		// reads along learns that a server is down.
+		if err := s.StartTLS(&tls.Config{ServerName: server, InsecureSkipVerify: true}); err != nil { //nolint:gosec // see above
+			return err
+		}
+	}
+	from := cmp.Or(c.MailFrom, "goipvs@"+helo(host))
+	if err := s.Mail(from); err != nil {
+		return err
+	}
+	for _, to := range c.MailTo {
+		if err := s.Rcpt(to); err != nil {
+			return err
+		}
+	}
+	w, err := s.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(message(from, c.MailTo, host, list)); err != nil {
+		return errors.Join(err, w.Close())
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return s.Quit()
+}
+
+// helo is the host's name as one may say it to a mail server.
+func helo(host string) string {
+	if host == "" || strings.ContainsAny(host, " \r\n") {
+		return "localhost"
+	}
+	return host
+}
+
+// message is the mail: what happened, a line for each event.
+func message(from string, to []string, host string, list []Event) []byte {
+	var b strings.Builder
+	header := func(key, value string) { b.WriteString(key + ": " + oneLine(value) + "\r\n") }
+	header("From", from)
+	header("To", strings.Join(to, ", "))
+	header("Subject", mime.QEncoding.Encode("utf-8", oneLine(subjectOf(host, list))))
+	header("Date", list[0].Time.Format(time.RFC1123Z))
+	header("Message-ID", fmt.Sprintf("<%d.%d@%s>", time.Now().UnixNano(), len(list), helo(host)))
+	header("Auto-Submitted", "auto-generated")
+	header("MIME-Version", "1.0")
+	header("Content-Type", "text/plain; charset=utf-8")
+	header("Content-Transfer-Encoding", "8bit")
+	b.WriteString("\r\n")
+	for i := range list {
+		e := &list[i]
+		line := e.Time.Format(time.DateTime) + "  " + e.summary()
+		if e.Reason != "" {
+			line += ": " + e.Reason
+		}
+		if e.Repeat > 0 {
+			line += fmt.Sprintf(" (since %s, told %d times before)", e.Time.Format(time.DateTime), e.Repeat)
+		}
+		b.WriteString(oneLine(line) + "\r\n")
+	}
+	return []byte(b.String())
+}
+
+func subjectOf(host string, list []Event) string {
+	text := "goipvs " + host + ": " + list[0].summary()
+	if n := len(list) - 1; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
+}
+
+// summary is the event in a few words.
+func (e *Event) summary() string {
+	text := e.Text
+	if e.Real != "" {
+		text += " " + e.Real
+	}
+	if e.Virtual != "" {
+		text += " of " + e.Virtual
+	}
+	return text
+}
+
+// oneLine keeps what is in a value from becoming a line of its own.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,47 @@
+package daemon
+
+import (
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/director"
+	"github.com/goipvs/goipvs/director/alert"
+)
+
+func alertConfig(c *config.Config) alert.Config {
+	a := &c.Alert
+	return alert.Config{On: a.On, Command: a.Command, Webhook: a.Webhook.Reveal(),
+		MailTo: a.MailTo, MailFrom: a.MailFrom, SMTP: a.SMTP, Repeat: a.Repeat}
+}
+
+// begins and ends are the events of what lasts.
+var (
+	begins = map[*director.EventKind]bool{director.ServerDown: true, director.FallbackOn: true, director.HoldBegan: true, director.ReloadFailed: true}
+	ends   = map[*director.EventKind]bool{director.ServerUp: true, director.FallbackOff: true, director.HoldEnded: true, director.Reloaded: true}
+)
+
+// event passes on what happened: to systemd, to the counters, to people.
+func (d *Daemon) event(e director.Event) {
+	d.notify.status(e)
+	d.monitor.Event(e.Kind.Name)
+	switch e.Kind {
+	case director.ServerRemoved:
+		d.alerts.Forget(e.Virtual, e.Server)
+	case director.ServiceLeaving:
+		d.alerts.Forget(e.Virtual, "")
+	}
+	word := e.Kind.Alert
+	if e.Kind == director.Reloaded {
+		word = director.ReloadFailed.Alert
+	}
+	if word == "" {
+		return
+	}
+	if e.Kind == director.ServerUp && e.First() {
+		return // its first success is no recovery
+	}
+	a := alert.Event{Time: e.Time, Alert: word, Event: e.Kind.Name, Text: e.Kind.Brief,
+		Virtual: e.Virtual, Real: e.Server, Reason: director.Clean(e.Reason), Begins: begins[e.Kind], Ends: ends[e.Kind]}
+	if e.Kind == director.Reloaded {
+		a.Quiet = true
+	}
+	d.alerts.Tell(a)
+}

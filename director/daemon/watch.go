@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// settleTime is how long the files must have been quiet before they are read:
+// editors and copies write in several steps.
+const settleTime = 500 * time.Millisecond
+
+// watcher notices that the configuration changed on disk. It watches folders,
+// since editors replace files, and compares contents, since touching is no
+// change.
+type watcher struct {
+	log  *slog.Logger
+	wake chan struct{}
+
+	mu    sync.Mutex
+	files func() []string // nil: nothing is watched
+	sum   []byte
+}
+
+func newWatcher(log *slog.Logger) *watcher { return &watcher{log: log, wake: make(chan struct{}, 1)} }
+
+// set says which files matter from now on; nil: autoreload is off. Their
+// present contents are taken as known.
+func (w *watcher) set(files func() []string) {
+	w.mu.Lock()
+	w.files = files
+	if files != nil {
+		w.sum = digest(files())
+	}
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run calls changed after every change of the contents, until ctx ends.
+func (w *watcher) run(ctx context.Context, changed func()) {
+	fs, err := fsnotify.NewWatcher()
+	if err != nil {
+		w.log.Error("autoreload does not work", "event", "autoreload_failed", "err", err)
+		return
+	}
+	defer fs.Close()
+	quiet := time.NewTimer(0)
+	defer quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.wake:
+			w.follow(fs)
+		case _, ok := <-fs.Events:
+			if !ok {
+				return
+			}
+			quiet.Reset(settleTime)
+		case err := <-fs.Errors:
+			w.log.Warn("autoreload may have missed a change", "event", "autoreload_failed", "err", err)
+			quiet.Reset(settleTime)
+		case <-quiet.C:
+			if w.news() {
+				changed()
+			}
+		}
+	}
+}
+
+// follow watches the folders of the files and no others.
+func (w *watcher) follow(fs *fsnotify.Watcher) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	want := make(map[string]bool)
+	if w.files != nil {
+		for _, f := range w.files() {
+			want[filepath.Dir(f)] = true
+		}
+	}
+	for _, dir := range fs.WatchList() {
+		if !want[dir] {
+			_ = fs.Remove(dir)
+		}
+		delete(want, dir)
+	}
+	for dir := range want {
+		if err := fs.Add(dir); err != nil {
+			w.log.Warn("autoreload does not see a folder", "event", "autoreload_failed", "err", err)
+		}
+	}
+}
+
+// news reports whether the contents changed since they were last looked at.
+func (w *watcher) news() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.files == nil {
+		return false
+	}
+	now := digest(w.files())
+	changed := !bytes.Equal(now, w.sum)
+	w.sum = now
+	return changed
+}
+
+// digest is of names and contents; what cannot be read counts as empty.
+func digest(files []string) []byte {
+	h := sha256.New()
+	for _, f := range files {
+		h.Write([]byte(f + "\x00"))
+		if info, err := os.Stat(f); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if b, err := os.ReadFile(f); err == nil {
+			h.Write(b)
+		}
+		h.Write([]byte{0})
+	}
+	return h.Sum(nil)
+}
