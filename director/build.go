@@ -96,6 +96,7 @@ func (b *builder) checks(c *config.Virtual, r *config.Real) {
 
 func (b *builder) subject(id ServerID, i int, c *config.Check, r *config.Real) (Subject, error) {
 	check := convert(c, id.Addr.Port())
+	check.Protocol = protocol(c, id.Service)
 	key := check.Key()
 	if _, known := b.ready[key]; !known {
 		b.ready[key] = check.Validate()

@@ -1,8 +1,11 @@
 package director
 
 import (
+	"slices"
+
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/healthcheck"
+	"github.com/goipvs/goipvs/ipvs"
 )
 
 // convert says in healthcheck's words what the file says of a check of a server
@@ -12,7 +15,7 @@ func convert(c *config.Check, port uint16) healthcheck.Check {
 		Type: c.Type, Port: c.Port, Request: c.Request, Receive: c.Receive,
 		Status: c.Status, VirtualHost: c.VirtualHost, Method: c.Method + c.Record, // no type has both
 		Login: c.Login, Password: c.Password.Reveal(), Database: c.Database, Secret: c.Secret.Reveal(),
-		Command: c.Command, Protocol: c.Protocol, Follow: c.Follow,
+		Command: c.Command, Follow: c.Follow,
 	}
 	if h.Port == 0 && port == 0 {
 		h.Port = c.TargetPort(0)
@@ -22,6 +25,18 @@ func convert(c *config.Check, port uint16) healthcheck.Check {
 	}
 	h.TLS = convertTLS(c)
 	return h
+}
+
+// protocol is the one that the check speaks, of types that speak two: the
+// service's unless the file says otherwise.
+func protocol(c *config.Check, s ipvs.ServiceKey) string {
+	switch {
+	case c.Protocol != "" || !slices.Contains(typeOf(c.Type).Keys, "protocol"):
+		return c.Protocol
+	case c.TLS == config.TLSOn, s.FWMark == 0 && s.Protocol == ipvs.TCP:
+		return "tcp"
+	}
+	return ""
 }
 
 // convertTLS names the mode only where it is not what the type does by itself.

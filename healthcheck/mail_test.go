@@ -158,8 +158,8 @@ func TestMailServer(t *testing.T) {
 
 	plain := Check{Type: "smtp"}
 	login := Check{Type: "submission", Login: "monitor", Password: "watchword"}
-	inClear := with(login, func(c *Check) { c.TLS.Mode = "off" })
-	examine(t, certs.states(certs.trust(login, ""), submission, old)...)
+	smtpLogin := with(login, func(c *Check) { c.Type = "smtp" })
+	examine(t, certs.states(certs.trust(login, "starttls"), submission, old)...)
 	examine(t, certs.states(certs.trust(plain, "starttls"), submission, old)...)
 	examine(t,
 		row("up", plain, smtp, ""),
@@ -168,10 +168,10 @@ func TestMailServer(t *testing.T) {
 		row("smtps", certs.trust(plain, "on"), wrapped, ""),
 		row("banner", with(plain, func(c *Check) { c.Receive = "ESMTP Postfix" }), smtp, ""),
 		row("wrong answer", with(plain, func(c *Check) { c.Receive = "Exim" }), smtp, `smtp: the answer does not match "Exim": 220 mail.goipvs.test`),
-		row("wrong password", with(certs.trust(login, ""), func(c *Check) { c.Password = "wrong" }), submission, "submission auth monitor: 535 5.7.8 Error: authentication failed"),
-		row("login in clear", inClear, old, ""),
-		row("login in clear where the server wants TLS", inClear, submission, "submission auth monitor: the server offers neither AUTH PLAIN nor AUTH LOGIN"),
-		row("no STARTTLS", certs.trust(login, ""), smtp, "submission starttls: 502 5.5.1 Error: command not implemented"),
-		row("no logins", with(inClear, func(c *Check) { c.Type = "smtp" }), smtp, "smtp auth monitor: the server offers neither"),
+		row("wrong password", with(certs.trust(login, "starttls"), func(c *Check) { c.Password = "wrong" }), submission, "submission auth monitor: 535 5.7.8 Error: authentication failed"),
+		row("login in clear", login, old, ""),
+		row("login in clear where the server wants TLS", login, submission, "submission auth monitor: the server takes no login in clear, but offers STARTTLS"),
+		row("no STARTTLS", certs.trust(login, "starttls"), smtp, "submission starttls: 502 5.5.1 Error: command not implemented"),
+		row("no logins", smtpLogin, smtp, "smtp auth monitor: the server offers neither"),
 	)
 }

@@ -49,7 +49,7 @@ var kinds = map[string]kind{
 	"redis":      {uses: "request receive login password database tls", prepare: redis},
 	"sip":        {uses: "request receive login protocol tls", prepare: sip},
 	"smtp":       {uses: "receive login password tls", prepare: smtp},
-	"submission": {uses: "receive login password tls", prepare: submission},
+	"submission": {uses: "receive login password tls", prepare: smtp},
 	"tcp":        {uses: "request receive tls", prepare: tcp},
 	"udp":        {uses: "request receive", prepare: udp},
 }

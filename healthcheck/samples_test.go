@@ -73,7 +73,7 @@ var samples = map[string][]sample{
 		{check: Check{Protocol: "tcp", TLS: TLS{Mode: "on", Insecure: true}}},
 	},
 	"smtp":       {{check: Check{Receive: "^never$"}}, {check: Check{TLS: TLS{Mode: "starttls", Insecure: true}}}},
-	"submission": {{check: Check{Login: "me", Password: "secret", TLS: TLS{Insecure: true}}}},
+	"submission": {{check: Check{Login: "me", Password: "secret", TLS: TLS{Mode: "starttls", Insecure: true}}}},
 	"tcp": {
 		{check: Check{Request: "hello\r\n", Receive: "^never$"}},
 		{check: Check{Request: "hello\r\n", Receive: "^never$", TLS: TLS{Mode: "on", Insecure: true}}},

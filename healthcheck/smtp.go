@@ -20,23 +20,12 @@ type smtpCheck struct {
 	login, password string
 }
 
-// smtp checks a mail exchanger: in clear, unless the check says otherwise.
-func smtp(c Check) (look, error) { return newSMTP(c, tlsOff, tlsStartTLS, tlsOn) }
-
-// submission checks a server that takes mail from its users. Their passwords
-// go through TLS, and so does the check's unless the mode is "off".
-func submission(c Check) (look, error) {
-	if c.Login != "" {
-		return newSMTP(c, tlsStartTLS, tlsOn, tlsOff)
-	}
-	return newSMTP(c, tlsOff, tlsStartTLS, tlsOn)
-}
-
-func newSMTP(c Check, modes ...string) (look, error) {
+// smtp checks a server that takes mail, from others or from its users.
+func smtp(c Check) (look, error) {
 	if err := bothOrNone(c); err != nil {
 		return nil, err
 	}
-	s, err := newSecurity(c, modes...)
+	s, err := newSecurity(c, tlsOff, tlsStartTLS, tlsOn)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +92,11 @@ func (s smtpCheck) auth(t *talk, offers string) error {
 		_, err := t.ask(doing, 235, base64Of(s.password))
 		return err
 	}
-	return t.refused(doing, "the server offers neither AUTH PLAIN nor AUTH LOGIN but: "+strings.ReplaceAll(offers, "\n", ", "))
+	offers = strings.ReplaceAll(offers, "\n", ", ")
+	if s.mode == tlsOff && strings.Contains(offers, "STARTTLS") {
+		return t.refused(doing, "the server takes no login in clear, but offers STARTTLS")
+	}
+	return t.refused(doing, "the server offers neither AUTH PLAIN nor AUTH LOGIN but: "+offers)
 }
 
 // mechanisms are the words of the AUTH line in what a server offers.

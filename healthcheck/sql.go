@@ -26,7 +26,7 @@ func newSQL(c Check) (*sqlCheck, error) {
 	if err := oneLine(Check{Login: c.Login, Password: c.Password, Database: c.Database}); err != nil {
 		return nil, err
 	}
-	s, err := newSecurity(c, tlsOff, tlsStartTLS)
+	s, err := newSecurity(c, tlsOff, tlsStartTLS, tlsOn) // TLS has one way to begin here
 	if err != nil {
 		return nil, err
 	}
