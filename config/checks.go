@@ -104,7 +104,7 @@ func (r *reader) check(t *table, where string, ch *Check, v *Virtual, s *Real, c
 	before := len(r.problems)
 	login, secret := ch.PasswordFile, ch.SecretFile
 	for _, p := range [][2]string{{"password", "password_file"}, {"secret", "secret_file"}} {
-		if a, b := t.at[p[0]], t.at[p[1]]; a.line != 0 && b.line != 0 {
+		if a, b := t.at[p[0]], t.at[p[1]]; a.v != "" && a.line != 0 && b.v != "" && b.line != 0 {
 			r.problem(max(a.line, b.line), "", "check: %s and %s exclude each other", p[0], p[1])
 		}
 	}
@@ -118,20 +118,30 @@ func (r *reader) check(t *table, where string, ch *Check, v *Virtual, s *Real, c
 			r.problem(t.at[name].line, keyHint(&spec), "%s: does not go with a check of type %s", name, spec.Name)
 		}
 	}
-	switch { // what overrides goes before what it overrides
-	case t.at["password"].line != 0:
+	r.secrets(t, ch, login, secret, c)
+	r.required(t, &spec, ch)
+	if s == nil {
+		secureLogin(t, ch)
+	}
+	r.checkRules(t, &spec, ch, v)
+}
+
+// secrets reads the files of secrets that are new in this table. What is given
+// goes before what it overrides, in whichever of the two ways.
+func (r *reader) secrets(t *table, ch *Check, login, secret string, c *Config) {
+	given := func(key string) int { return t.at[key].line }
+	switch {
+	case ch.PasswordFile != "" && ch.PasswordFile != login:
+		ch.Password = r.secretFile(given("password_file"), "password_file", ch.PasswordFile, c)
+	case given("password") != 0 && given("password_file") == 0:
 		ch.PasswordFile = ""
-	case ch.PasswordFile != login:
-		ch.Password = r.secretFile(t.at["password_file"].line, "password_file", ch.PasswordFile, c)
 	}
 	switch {
-	case t.at["secret"].line != 0:
+	case ch.SecretFile != "" && ch.SecretFile != secret:
+		ch.Secret = r.secretFile(given("secret_file"), "secret_file", ch.SecretFile, c)
+	case given("secret") != 0 && given("secret_file") == 0:
 		ch.SecretFile = ""
-	case ch.SecretFile != secret:
-		ch.Secret = r.secretFile(t.at["secret_file"].line, "secret_file", ch.SecretFile, c)
 	}
-	r.required(t, &spec, ch)
-	r.checkRules(t, &spec, ch, v)
 }
 
 func keyHint(s *CheckType) string {
@@ -156,8 +166,21 @@ func (r *reader) required(t *table, s *CheckType, ch *Check) {
 	}
 }
 
-// startTLS are the types whose protocol has a command to begin TLS.
-var startTLS = words("smtp submission pop3 imap ftp nntp ldap mysql pgsql")
+// Types by what their protocol can do: begin TLS by a command; begin TLS in no
+// other way; and log in with name and password only.
+var (
+	startTLS   = words("smtp submission pop3 imap ftp nntp ldap mysql pgsql")
+	onlyStart  = words("mysql pgsql")
+	wholeLogin = words("smtp submission pop3 pop3s imap imaps ftp nntp ldap ldaps radius redis")
+)
+
+// secureLogin is for submission: its users' passwords do not go in clear, and
+// neither does the check's, unless the file says so.
+func secureLogin(t *table, ch *Check) {
+	if _, given := t.at["tls"]; !given && ch.Type == "submission" && ch.Login != "" {
+		ch.TLS = TLSStart
+	}
+}
 
 func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	at := func(key string) int { return max(t.at[key].line, 0) }
@@ -172,6 +195,9 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	}
 	if slices.Contains([]string{"https", "pop3s", "imaps", "ldaps"}, s.Name) && ch.TLS != TLSOn {
 		r.problem(line("tls"), "the type without the s can do without TLS", "tls: %s is TLS from the first byte", s.Name)
+	}
+	if ch.TLS == TLSOn && slices.Contains(onlyStart, s.Name) {
+		r.problem(line("tls"), `tls = "starttls"`, "tls: %s begins TLS by a message of its own", s.Name)
 	}
 	if (ch.Cert == "") != (ch.Key == "") {
 		r.problem(max(at("cert"), at("key"), 1), "", "check: cert and key go together")
@@ -196,6 +222,15 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	}
 	if ch.Source.IsValid() && ch.Address.IsValid() && ch.Source.Is4() != ch.Address.Is4() {
 		r.problem(line("source"), "", "source: %s cannot reach %s", ch.Source, ch.Address)
+	}
+	if ch.Login != "" && ch.Password == "" && ch.PasswordFile == "" && slices.Contains(wholeLogin, s.Name) {
+		r.problem(line("login"), "", "login: needs a password or password_file")
+	}
+	if ch.Receive != "" && ch.Request == "" && slices.Contains(words("ldap ldaps ftp"), s.Name) {
+		r.problem(line("receive"), "", "receive: needs a request, what is read")
+	}
+	if ch.Request != "" && ch.Login == "" && (s.Name == "imap" || s.Name == "imaps") {
+		r.problem(line("request"), "", "request: a mailbox needs a login")
 	}
 	if len(ch.Password) > 0 && ch.Login == "" && s.Name != "redis" && s.Name != "radius" && s.has("login") {
 		r.problem(line("password"), "", "password: needs a login")

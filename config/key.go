@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -26,15 +27,26 @@ func setDefaults[T any](keys []key[T], t *T) {
 		if k.zero == "" {
 			continue
 		}
-		tab, p := parse("default of "+k.name, "v = "+k.zero)
-		if p != nil {
-			panic(p.String())
-		}
 		r := &reader{}
-		if k.set(r, tab.at["v"], t); len(r.problems) > 0 {
+		if k.set(r, zeroNode(k.zero), t); len(r.problems) > 0 {
 			panic("default of " + k.name + ": " + r.problems.Error())
 		}
 	}
+}
+
+// zeroes are the parsed defaults, by their text: each service asks for them.
+var zeroes sync.Map
+
+func zeroNode(text string) node {
+	if n, ok := zeroes.Load(text); ok {
+		return n.(node)
+	}
+	t, p := parse("default", "v = "+text)
+	if p != nil {
+		panic(p.String()) // a row of ours is wrong
+	}
+	zeroes.Store(text, t.at["v"])
+	return t.at["v"]
 }
 
 // reader gathers the problems of a file while its values are read.

@@ -60,12 +60,15 @@ func (s *scanner) next() {
 	if s.peek() == '\n' {
 		s.line++
 	}
-	s.pos++
+	s.skip(1)
 }
+
+// skip goes on, never beyond the end.
+func (s *scanner) skip(n int) { s.pos = min(s.pos+n, len(s.src)) }
 
 func (s *scanner) blank() {
 	for c := s.peek(); s.pos < len(s.src) && (c == ' ' || c == '\t' || c == '\r'); c = s.peek() {
-		s.pos++
+		s.skip(1)
 	}
 }
 
@@ -108,10 +111,10 @@ func (s *scanner) statement() {
 
 func (s *scanner) header() {
 	line := s.line
-	s.pos++
+	s.skip(1)
 	array := s.peek() == '['
 	if array {
-		s.pos++
+		s.skip(1)
 	}
 	keys := s.keys()
 	path := ""
@@ -146,7 +149,7 @@ func (s *scanner) pair(path string, depth int) {
 	}
 	s.blank()
 	if s.peek() == '=' {
-		s.pos++
+		s.skip(1)
 		s.value(path, depth)
 	}
 }
@@ -160,7 +163,7 @@ func (s *scanner) keys() (out []string) {
 		if s.peek() != '.' {
 			return out
 		}
-		s.pos++
+		s.skip(1)
 		if len(out) >= maxDepth {
 			s.deep = s.line
 			return out
@@ -174,7 +177,7 @@ func (s *scanner) key() string {
 	}
 	from := s.pos
 	for s.pos < len(s.src) && !strings.ContainsRune(" \t\r\n.=[]{},#\"'", rune(s.src[s.pos])) {
-		s.pos++
+		s.skip(1)
 	}
 	return s.src[from:s.pos]
 }
@@ -189,14 +192,14 @@ func (s *scanner) value(path string, depth int) {
 	case '"', '\'':
 		s.text()
 	case '[':
-		s.pos++
+		s.skip(1)
 		s.array(path, depth+1)
 	case '{':
-		s.pos++
+		s.skip(1)
 		s.inline(path, depth+1)
 	default: // a number, a truth value, a date
 		for s.pos < len(s.src) && !strings.ContainsRune(",]}#\n", rune(s.src[s.pos])) {
-			s.pos++
+			s.skip(1)
 		}
 	}
 }
@@ -212,13 +215,13 @@ func (s *scanner) array(path string, depth int) {
 		s.value(element(path, i), depth)
 		s.space()
 		if s.peek() == ',' {
-			s.pos++
+			s.skip(1)
 		}
 		if s.pos == from { // not TOML
 			return
 		}
 	}
-	s.pos++
+	s.skip(1)
 }
 
 func (s *scanner) inline(path string, depth int) {
@@ -231,13 +234,13 @@ func (s *scanner) inline(path string, depth int) {
 		s.pair(path, depth)
 		s.space()
 		if s.peek() == ',' {
-			s.pos++
+			s.skip(1)
 		}
 		if s.pos == from { // not TOML
 			return
 		}
 	}
-	s.pos++
+	s.skip(1)
 }
 
 // text reads a string of any of the four kinds and gives what a key in quotes
@@ -248,17 +251,17 @@ func (s *scanner) text() string {
 		s.multiline(q[0])
 		return ""
 	}
-	s.pos++
+	s.skip(1)
 	from := s.pos
 	for s.pos < len(s.src) && s.peek() != q[0] && s.peek() != '\n' {
 		if q == `"` && s.peek() == '\\' && s.pos+1 < len(s.src) && s.src[s.pos+1] != '\n' {
-			s.pos++
+			s.skip(1)
 		}
-		s.pos++
+		s.skip(1)
 	}
 	t := s.src[from:min(s.pos, len(s.src))]
 	if s.peek() == q[0] {
-		s.pos++
+		s.skip(1)
 	}
 	if q == `"` && strings.ContainsRune(t, '\\') {
 		return unescape(t)
@@ -269,7 +272,7 @@ func (s *scanner) text() string {
 // multiline skips a string in three quotes; up to two more may stand before
 // the closing three.
 func (s *scanner) multiline(q byte) {
-	s.pos += 3
+	s.skip(3)
 	for s.pos < len(s.src) {
 		switch {
 		case q == '"' && s.peek() == '\\':
@@ -277,9 +280,9 @@ func (s *scanner) multiline(q byte) {
 			s.next()
 			continue
 		case strings.HasPrefix(s.src[s.pos:], strings.Repeat(string(q), 3)):
-			s.pos += 3
+			s.skip(3)
 			for i := 0; i < 2 && s.peek() == q; i++ {
-				s.pos++
+				s.skip(1)
 			}
 			return
 		}

@@ -29,6 +29,9 @@ func Print(c *Config) []byte {
 	for i := range c.Virtuals {
 		p.virtual(&c.Virtuals[i], c)
 	}
+	if p.Len() == 0 { // an empty file is taken for a lost one
+		return []byte("# Nothing but defaults, and no services.\n")
+	}
 	return bytes.TrimPrefix(p.Bytes(), []byte("\n"))
 }
 

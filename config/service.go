@@ -234,7 +234,7 @@ func (r *reader) sync(t *table, c *Config) {
 	before := len(r.problems)
 	fill(r, "[sync]", syncKeys, t, &s)
 	switch {
-	case len(r.problems) > before, len(t.at) == 0:
+	case len(r.problems) > before, len(s.states) == 0 && s.iface == "":
 		return
 	case len(s.states) == 0:
 		r.problem(t.line, `state = ["master"]`, "sync: needs a state")

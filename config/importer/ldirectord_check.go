@@ -224,8 +224,11 @@ func (n *negotiation) fill() (lacking string) {
 		if _, err := netip.ParseAddr(bare); err == nil {
 			c.Record = "PTR"
 		}
+		n.transport()
 	case "ldap", "ldaps", "ftp", "nntp":
-		c.Request = bare
+		if c.Request = bare; bare == "" {
+			c.Receive = "" // there is nothing to read
+		}
 		n.login()
 	case "mysql", "pgsql":
 		c.Request, c.Database = bare, n.v.get("database").value
@@ -243,19 +246,33 @@ func (n *negotiation) fill() (lacking string) {
 			return "login, passwd and secret"
 		}
 	case "sip":
-		c.Login = n.v.get("login").value
+		n.transport()
 	case "pop3", "pop3s", "imap", "imaps":
 		n.login()
 	}
 	return ""
 }
 
+// transport: TCP services are asked by TCP.
+func (n *negotiation) transport() {
+	if n.v.Service.Protocol == ipvs.TCP {
+		n.c.Protocol = "tcp"
+	}
+}
+
+// login takes login and passwd. Of FTP's anonymous user a password is made up,
+// here as in ldirectord; others need one, but with SQL.
 func (n *negotiation) login() {
-	n.c.Login = n.v.get("login").value
-	if d := n.v.get("passwd"); n.c.Login != "" {
-		n.c.Password = config.Secret(d.value)
-	} else if d.known() && d.value != "" {
-		n.l.lose(d.place, "passwd: says nothing without login")
+	login, passwd := n.v.get("login"), n.v.get("passwd")
+	sql := n.c.Type == "mysql" || n.c.Type == "pgsql"
+	switch {
+	case login.value == "" && passwd.value != "":
+		n.l.lose(passwd.place, "passwd: says nothing without login")
+	case login.value == "anonymous" && passwd.value == "" && n.c.Type == "ftp":
+	case passwd.value == "" && login.value != "" && !sql:
+		n.l.lose(login.place, "login: without passwd there is no logging in: left out")
+	case login.value != "":
+		n.c.Login, n.c.Password = login.value, config.Secret(passwd.value)
 	}
 }
 
@@ -266,7 +283,7 @@ func (n *negotiation) expect() {
 		return
 	}
 	switch n.c.Type {
-	case "smtp", "submission", "pop3", "pop3s", "imap", "imaps", "radius", "sip", "oracle", "on":
+	case "smtp", "submission", "pop3", "pop3s", "imap", "imaps", "nntp", "radius", "sip", "oracle", "on":
 		return // ldirectord does not look at it either
 	}
 	if _, err := regexp.Compile(d.value); err != nil {
