@@ -15,7 +15,12 @@ type listener struct {
 	gen   uint32
 	svc   *service
 	burst int  // how many connections to expect at once
-	quiet bool // taken out of epoll because of the service's own limits
+	quiet bool // epoll does not report it for now
+
+	// Of UDP:
+	datagrams bool
+	table     flowTable
+	retired   bool // nothing comes from here any more; closed with its last flow
 }
 
 const maxBurst = 64

@@ -108,12 +108,15 @@ func (e *Engine) update(svc *service, w *Service) error {
 	}
 	set := e.settingsOf(svc, w)
 	svc.settings.Store(set)
-	cut := e.updateServers(svc, w)
+	removed := e.updateServers(svc, w)
 	svc.want = *w
 	svc.want.Destinations = slices.Clone(w.Destinations)
 	svc.want.Options.Locals = slices.Clone(w.Options.Locals)
-	for _, d := range cut {
-		e.cut(func(c *conn) bool { return c.dst == d })
+	if len(removed) > 0 && w.Options.CutRemoved {
+		e.cut(func(c *conn) bool { return slices.Contains(removed, c.dst) })
+	}
+	if len(removed) > 0 && w.Protocol == ipvs.UDP {
+		e.reschedule(removed)
 	}
 	return nil
 }
@@ -147,9 +150,8 @@ func (e *Engine) settingsOf(svc *service, w *Service) *settings {
 }
 
 // updateServers adds and raises first, so that no connection finds fewer
-// servers than both ends have. It returns the servers whose connections are to
-// be cut. What was checked before cannot fail.
-func (e *Engine) updateServers(svc *service, w *Service) (cut []*server) {
+// servers than both ends have. It returns the servers that were removed. What was checked before cannot fail.
+func (e *Engine) updateServers(svc *service, w *Service) (removed []*server) {
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
 	now, wanted := e.clock(), map[netip.AddrPort]bool{}
@@ -172,13 +174,11 @@ func (e *Engine) updateServers(svc *service, w *Service) (cut []*server) {
 		if !wanted[d.addr] && !d.removed {
 			d.removed = true
 			_ = svc.sched.DeleteServer(now, d.addr)
-			if w.Options.CutRemoved {
-				cut = append(cut, d)
-			}
+			removed = append(removed, d)
 		}
 	}
 	svc.order = slices.DeleteFunc(svc.order, func(d *server) bool { return d.removed })
-	return cut
+	return removed
 }
 
 // addServer finds a server that came back as it was, with its connections.
@@ -199,9 +199,34 @@ func (e *Engine) addServer(svc *service, d ipvs.Destination) {
 func (e *Engine) remove(svc *service) {
 	delete(e.services, svc.key)
 	e.all(func(l *loop) { l.unserve(svc) })
+	if svc.key.Protocol == ipvs.UDP {
+		e.endFlows(svc)
+	}
 	if svc.want.Options.CutRemoved {
 		e.cut(func(c *conn) bool { return c.svc == svc })
 	}
+}
+
+// reschedule takes UDP sessions from removed servers; their next datagram goes
+// to another one. Nothing would tell clients that nobody answers.
+func (e *Engine) reschedule(removed []*server) {
+	e.all(func(l *loop) {
+		for i := range l.flows.used {
+			if f := l.flows.at(i); f.gen%2 == 1 && slices.Contains(removed, f.dst) {
+				l.detach(f)
+			}
+		}
+	})
+}
+
+func (e *Engine) endFlows(svc *service) {
+	e.all(func(l *loop) {
+		for i := range l.flows.used {
+			if f := l.flows.at(i); f.gen%2 == 1 && f.ln.svc == svc {
+				l.endFlow(f)
+			}
+		}
+	})
 }
 
 // cut resets the connections that match.

@@ -60,7 +60,12 @@ func (l *loop) list(from int32, to *[]Connection) bool {
 			*to = append(*to, l.describe(c))
 		}
 	}
-	return from+listStep < l.conns.used
+	for i := from; i < min(from+listStep, l.flows.used); i++ {
+		if f := l.flows.at(i); f.gen%2 == 1 && f.dst != nil {
+			*to = append(*to, l.describeFlow(f))
+		}
+	}
+	return from+listStep < max(l.conns.used, l.flows.used)
 }
 
 func (l *loop) describe(c *conn) Connection {
@@ -72,6 +77,18 @@ func (l *loop) describe(c *conn) Connection {
 		Connection: procfs.Connection{
 			Protocol: ipvs.TCP, Client: c.client.addrPort(), Virtual: c.svc.key.Addr, Destination: c.dst.connect.addrPort(),
 			State: c.state.String(), Expires: until(l.deadline(c), l.sec),
+		},
+		Local: at.addrPort(),
+	}
+}
+
+func (l *loop) describeFlow(f *flow) Connection {
+	var at sockaddr
+	sysSockname(f.fd, &at)
+	return Connection{
+		Connection: procfs.Connection{
+			Protocol: ipvs.UDP, Client: f.client.addrPort(), Virtual: f.ln.svc.key.Addr, Destination: f.dst.connect.addrPort(),
+			State: "UDP", Expires: until(l.flowDeadline(f), l.sec),
 		},
 		Local: at.addrPort(),
 	}

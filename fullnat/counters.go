@@ -33,6 +33,16 @@ func (c *counters) out(n int) {
 	c.outPkts.Add(packets(n))
 }
 
+func (c *counters) datagramIn(n uint64) {
+	c.inBytes.Add(n)
+	c.inPkts.Add(1)
+}
+
+func (c *counters) datagramOut(n uint64) {
+	c.outBytes.Add(n)
+	c.outPkts.Add(1)
+}
+
 func (c *counters) addTo(s *ipvs.Stats) {
 	s.Conns += c.conns.Load()
 	s.InPkts += c.inPkts.Load()

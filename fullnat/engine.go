@@ -206,4 +206,9 @@ func (l *loop) rearmAll() {
 			l.rearm(c)
 		}
 	}
+	for i := range l.flows.used {
+		if f := l.flows.at(i); f.gen%2 == 1 {
+			l.flowWheel.arm(&l.flows, i, l.flowDeadline(f))
+		}
+	}
 }

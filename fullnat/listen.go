@@ -32,6 +32,8 @@ func openListener(k ipvs.ServiceKey) (int32, error) {
 	if kind == unix.SOCK_STREAM {
 		sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 		keepAlive(fd)
+	} else {
+		roomy(fd)
 	}
 	if e = sysBind(fd, &a); e != noErr {
 		sysClose(fd)
@@ -46,6 +48,18 @@ func openListener(k ipvs.ServiceKey) (int32, error) {
 	return fd, nil
 }
 
+// roomy gives a UDP socket, on which all clients of a loop meet, a queue for
+// bursts; beyond the system's limit only with CAP_NET_ADMIN.
+func roomy(fd int32) {
+	const size = 4 << 20
+	if sysSetInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != noErr {
+		sysSetInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
+	}
+	if sysSetInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size) != noErr {
+		sysSetInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size)
+	}
+}
+
 // serve starts accepting on a socket, which is the loop's from then on.
 func (l *loop) serve(svc *service, fd int32) {
 	i := 0
@@ -56,10 +70,10 @@ func (l *loop) serve(svc *service, fd int32) {
 		l.listeners = append(l.listeners, nil)
 	}
 	l.listenGen++
-	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1}
+	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: svc.key.Protocol == ipvs.UDP}
 	l.listeners[i] = ln
 	sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, newToken(kindListen, ln.index, ln.gen))
-	if l.paused {
+	if l.paused && !ln.datagrams {
 		l.listen(ln, false)
 	}
 }
@@ -75,7 +89,9 @@ func (l *loop) unserve(svc *service) {
 		}
 		l.listeners[i] = nil
 		sysEpollControl(l.epoll, unix.EPOLL_CTL_DEL, ln.fd, 0, 0)
-		sysClose(ln.fd)
+		if ln.retired = true; ln.table.n == 0 { // answers leave by it until its last flow ends
+			sysClose(ln.fd)
+		}
 	}
 }
 
@@ -85,6 +101,11 @@ func (l *loop) release() {
 	for i := range l.conns.used {
 		if c := l.conns.at(i); c.gen%2 == 1 {
 			l.reset(c)
+		}
+	}
+	for i := range l.flows.used {
+		if f := l.flows.at(i); f.gen%2 == 1 {
+			l.endFlow(f)
 		}
 	}
 	for i, ln := range l.listeners {

@@ -36,6 +36,12 @@ type loop struct {
 	conns     connSlab
 	wheel     wheel
 	expire    func(int32)
+	flows     flowSlab
+	flowWheel wheel
+	flowEnd   func(int32)
+	in, out   *batch
+	outN      int       // datagrams in out
+	outFor    *listener // whose they are
 	ghosts    [2]ghostQueue
 	scratch   *buffer
 	buffers   []*buffer
@@ -89,7 +95,7 @@ func (l *loop) open() error {
 	l.epoll, l.bell = int32(ep), int32(bell)
 	l.seed = uint32(time.Now().UnixNano())<<1 | 1
 	l.scratch = new(buffer)
-	l.expire = l.expired
+	l.expire, l.flowEnd = l.expired, l.flowExpired
 	if e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, l.bell, unix.EPOLLIN, newToken(kindOther, 0, 0)); e != noErr {
 		l.shut()
 		return e
@@ -135,6 +141,7 @@ func (l *loop) run() {
 		for i := range l.events[:n] {
 			l.dispatch(&l.events[i])
 		}
+		l.flushReplies()
 		l.carryOn()
 		l.settle()
 		l.tick()
@@ -156,11 +163,15 @@ func (l *loop) dispatch(ev *unix.EpollEvent) {
 	case kindListen:
 		if int(index) < len(l.listeners) {
 			if ln := l.listeners[index]; ln != nil && ln.gen == uint32(ev.Pad) {
-				l.accept(ln)
+				l.ready(ln)
 			}
 		}
 	case kindOther:
-		l.readMail()
+		if index == 0 {
+			l.readMail()
+		} else if f := l.flows.at(index - 1); f.gen == uint32(ev.Pad) {
+			l.answer(f)
+		}
 	default:
 		if c := l.conns.at(index); c.gen == uint32(ev.Pad) {
 			l.event(c, kind, ev.Events)
@@ -168,9 +179,18 @@ func (l *loop) dispatch(ev *unix.EpollEvent) {
 	}
 }
 
+func (l *loop) ready(ln *listener) {
+	if ln.datagrams {
+		l.receive(ln)
+	} else {
+		l.accept(ln)
+	}
+}
+
 func (l *loop) readMail() {
 	var b [8]byte
 	unix.Read(int(l.bell), b[:])
+	l.flushReplies() // while their listener is there for sure
 	l.mu.Lock()
 	mail := l.mail
 	l.mail = nil
@@ -200,7 +220,7 @@ func (l *loop) patience() int {
 		return 5
 	case l.quiet > 0 || len(l.parked) > 0:
 		return 100
-	case l.wheel.armed > 0 || l.ghosts[0].n+l.ghosts[1].n > 0:
+	case l.wheel.armed > 0 || l.flowWheel.armed > 0 || l.ghosts[0].n+l.ghosts[1].n > 0:
 		return int((time.Second - l.now%time.Second + time.Millisecond - 1) / time.Millisecond)
 	}
 	return -1
@@ -237,6 +257,7 @@ func (l *loop) tick() {
 		return
 	}
 	l.wheel.advance(&l.conns, l.sec, l.expire)
+	l.flowWheel.advance(&l.flows, l.sec, l.flowEnd)
 	for i := range l.ghosts {
 		l.ghosts[i].expire(l.now)
 	}

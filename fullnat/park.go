@@ -16,7 +16,7 @@ const retryEvery = 100 * time.Millisecond
 // localErrors count what went wrong in a loop for reasons of our own or for
 // good. Reported as Errors.
 type localErrors struct {
-	refused, unreachable, noFiles, exhausted, idle atomic.Uint64
+	refused, unreachable, noFiles, exhausted, idle, dropped atomic.Uint64
 }
 
 // park lets a connection wait for a descriptor or port. Its service accepts
@@ -79,7 +79,7 @@ func (l *loop) unpark() {
 func (l *loop) pause() {
 	l.paused, l.pausedAt = true, l.now
 	for _, ln := range l.listeners {
-		if ln != nil {
+		if ln != nil && !ln.datagrams { // old sessions go on, and new ones find room by ending others
 			l.listen(ln, false)
 		}
 	}

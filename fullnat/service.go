@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/goipvs/goipvs/fullnat/sched"
 	"github.com/goipvs/goipvs/ipvs"
@@ -21,6 +22,9 @@ type service struct {
 
 	mu    sync.Mutex
 	sched *sched.Service
+	// sessions are UDP sessions of the process before this one, until their
+	// next datagram.
+	sessions map[addrPort]session
 
 	// The rest is the control plane's.
 	servers map[netip.AddrPort]*server // with those that are gone and have connections
@@ -67,6 +71,14 @@ func newServer(d ipvs.Destination, virtual netip.AddrPort, loops int) *server {
 	}
 	return &server{addr: d.Addr, connect: newSockaddr(to), shares: make([]counters, loops)}
 }
+
+// session is where a UDP session went, and until when that matters.
+type session struct {
+	server addrPort
+	until  time.Time
+}
+
+type addrPort = netip.AddrPort
 
 // of is our side of the scheduler's server.
 func of(d *sched.Server) *server { return d.Data.(*server) }

@@ -37,4 +37,9 @@ func (s *slab[T]) put(i int32) {
 // connSlab is the slab of TCP connections, which have timers.
 type connSlab struct{ slab[conn] }
 
+// flowSlab is the slab of UDP sessions.
+type flowSlab struct{ slab[flow] }
+
+func (s *flowSlab) timerOf(i int32) *timer { return &s.at(i).timer }
+
 func (s *connSlab) timerOf(i int32) *timer { return &s.at(i).timer }

@@ -173,6 +173,8 @@ type Errors struct {
 	Exhausted uint64 `json:"exhausted"`
 	// Idle connections were reset after the idle timeout.
 	Idle uint64 `json:"idle"`
+	// Dropped datagrams found no server, descriptor, port or room in a queue.
+	Dropped uint64 `json:"dropped"`
 }
 
 // Errors reports them for the whole engine.
@@ -183,6 +185,7 @@ func (e *Engine) Errors() (s Errors) {
 		s.NoFiles += l.errs.noFiles.Load()
 		s.Exhausted += l.errs.exhausted.Load()
 		s.Idle += l.errs.idle.Load()
+		s.Dropped += l.errs.dropped.Load()
 	}
 	return s
 }

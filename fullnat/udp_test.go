@@ -1,0 +1,304 @@
+package fullnat_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// serveUDP answers each datagram with what handle makes of it, at the address
+// to, or any port of it.
+func serveUDP(t testing.TB, a netip.Addr, handle func(from netip.AddrPort, b []byte) []byte) (netip.AddrPort, *net.UDPConn) {
+	t.Helper()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	go func() {
+		b := make([]byte, 1<<16)
+		for {
+			n, from, err := c.ReadFromUDPAddrPort(b)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				c.WriteToUDPAddrPort(handle(from, b[:n]), from)
+			}
+		}
+	}()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort(), c
+}
+
+func tagged(tag string) func(netip.AddrPort, []byte) []byte {
+	return func(_ netip.AddrPort, b []byte) []byte { return append([]byte(tag), b...) }
+}
+
+func udpService(t testing.TB, vip netip.Addr, scheduler string, servers ...netip.AddrPort) fullnat.Service {
+	t.Helper()
+	s := fullnat.Service{Service: ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.UDP, freePort(t, "udp", vip)), Scheduler: scheduler}}
+	for _, a := range servers {
+		s.Destinations = append(s.Destinations, ipvs.Destination{Addr: a, Method: ipvs.FullNAT, Weight: 1})
+	}
+	return s
+}
+
+// udpClient is a connected socket: it hears the virtual address only.
+func udpClient(t testing.TB, to netip.AddrPort) *net.UDPConn {
+	t.Helper()
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// query sends until an answer comes: loopback drops datagrams, too.
+func query(t testing.TB, c *net.UDPConn, text string) string {
+	t.Helper()
+	b := make([]byte, 1<<16)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if _, err := c.Write([]byte(text)); err != nil {
+			continue
+		}
+		c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		if n, err := c.Read(b); err == nil {
+			return string(b[:n])
+		}
+	}
+	t.Fatalf("no answer to %d bytes", len(text))
+	return ""
+}
+
+func TestUDPSessions(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("a"))
+	b, _ := serveUDP(t, n.addr(12), tagged("b"))
+	e := start(t, fullnat.Config{Loops: 2})
+	s := udpService(t, n.addr(1), "rr", a, b)
+	s.Options.Locals = n.addrs(101, 102)
+	apply(t, e, s)
+	var got []string
+	for range 4 {
+		c := udpClient(t, s.Addr)
+		got = append(got, query(t, c, "1")+query(t, c, "2"))
+	}
+	if want := []string{"b1b2", "a1a2", "b1b2", "a1a2"}; !slices.Equal(got, want) {
+		t.Errorf("answers %v, want %v", got, want)
+	}
+	i := e.Services()[0]
+	if st := i.Stats; st.Conns != 4 || st.InPkts != 8 || st.OutPkts != 8 || st.InBytes != 8 || st.OutBytes != 16 {
+		t.Errorf("statistics %+v, want 4 sessions, 8 packets each way, 8 and 16 bytes", st)
+	}
+	if i.Destinations[0].Inactive != 2 || i.Locals[0].Conns+i.Locals[1].Conns != 4 {
+		t.Errorf("%+v, want 2 sessions at each server and 4 at the LIPs", i)
+	}
+	for _, c := range e.Connections() {
+		if c.State != "UDP" || !slices.Contains(s.Options.Locals, c.Local.Addr()) || c.Virtual != s.Addr {
+			t.Errorf("listed: %+v", c)
+		}
+	}
+	e.Skew(4 * time.Minute)
+	if got := e.Conns(); got != 4 {
+		t.Errorf("%d sessions after four minutes, want 4", got)
+	}
+	e.Skew(2 * time.Minute)
+	eventually(t, "sessions idle out", func() bool { return e.Conns() == 0 })
+	if d := e.Services()[0].Destinations[0]; d.Inactive != 0 {
+		t.Errorf("%d sessions still count", d.Inactive)
+	}
+}
+
+func TestUDPOnePacket(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("a"))
+	b, _ := serveUDP(t, n.addr(12), tagged("b"))
+	e := start(t, fullnat.Config{Loops: 1})
+	s := udpService(t, n.addr(1), "rr", a, b)
+	s.Flags = ipvs.OnePacket
+	apply(t, e, s)
+	c := udpClient(t, s.Addr)
+	var got string
+	for range 6 {
+		got += query(t, c, "")
+	}
+	if got != "bababa" {
+		t.Errorf("servers of one client's datagrams: %s, want bababa", got)
+	}
+	i := e.Services()[0]
+	if i.Stats.Conns != 6 || i.Destinations[0].Inactive != 0 {
+		t.Errorf("%d connections and %d that count, want 6 and none", i.Stats.Conns, i.Destinations[0].Inactive)
+	}
+	e.Skew(10 * time.Second)
+	eventually(t, "what waited for answers is gone", func() bool { return e.Conns() == 0 })
+}
+
+// The longest datagrams arrive whole, with a header before the first.
+func TestUDPTruncation(t *testing.T) {
+	n := newNetwork()
+	for _, proxy := range []fullnat.ProxyProtocol{fullnat.NoProxy, fullnat.ProxyV2} {
+		heads := make(chan []byte, 100)
+		a, _ := serveUDP(t, n.addr(11), func(_ netip.AddrPort, b []byte) []byte {
+			if bytes.HasPrefix(b, []byte("\r\n\r\n\x00\r\nQUIT\n")) {
+				heads <- bytes.Clone(b[:28])
+				b = b[28:]
+			}
+			return b
+		})
+		e := start(t, fullnat.Config{Loops: 1})
+		s := udpService(t, n.addr(1), "rr", a)
+		s.Options.ProxyProtocol = proxy
+		apply(t, e, s)
+		c := udpClient(t, s.Addr)
+		for _, size := range []int{0, 1, 1472, 9000, 65507 - 28, 65507} {
+			text := strings.Repeat("x", size)
+			if got := query(t, c, text); got != text {
+				t.Errorf("%d bytes came back as %d", size, len(got))
+			}
+		}
+		if proxy == fullnat.NoProxy {
+			continue
+		}
+		want := fullnat.AppendProxyHeader(nil, proxy, ipvs.UDP, c.LocalAddr().(*net.UDPAddr).AddrPort(), s.Addr)
+		if got := <-heads; !bytes.Equal(got, want) || len(heads) != 0 {
+			t.Errorf("header % x, want % x, and %d more, want none", got, want, len(heads))
+		}
+	}
+}
+
+// A server that refuses, is removed, or was removed and is back.
+func TestUDPServerGoes(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("a"))
+	b, conn := serveUDP(t, n.addr(12), tagged("b"))
+	e := start(t, fullnat.Config{Loops: 2})
+	s := udpService(t, n.addr(1), "rr", a, b)
+	apply(t, e, s)
+	c := udpClient(t, s.Addr)
+	if got := query(t, c, ""); got != "b" {
+		t.Fatalf("answer %s, want b", got)
+	}
+	conn.Close()
+	if got := query(t, c, ""); got != "a" {
+		t.Errorf("answer %s after the server has gone, want a", got)
+	}
+	if f := e.Services()[0].Destinations[0].Failures; f == 0 {
+		t.Error("no failure is counted")
+	}
+	both := s.Destinations
+	s.Destinations = both[1:]
+	apply(t, e, s) // a is removed, b is dead: no answer, but the session is b's
+	if live := e.Services()[0].Destinations[0]; live.Addr != b {
+		t.Errorf("server %s, want %s", live.Addr, b)
+	}
+	s.Destinations = both[:1]
+	apply(t, e, s)
+	if got := query(t, c, ""); got != "a" {
+		t.Errorf("answer %s, want a", got)
+	}
+	apply(t, e)
+	if got := e.Conns(); got != 0 {
+		t.Errorf("%d sessions of a service that was removed", got)
+	}
+}
+
+// Many clients at a time, with several datagrams on the way: answers go to the
+// client that asked, also in batches.
+func TestUDPManyClients(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged(""))
+	b, _ := serveUDP(t, n.addr(12), tagged(""))
+	e := start(t, fullnat.Config{Loops: 2})
+	s := udpService(t, n.addr(1), "wlc", a, b)
+	s.Options.Locals = n.addrs(101, 104)
+	apply(t, e, s)
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			c := udpClient(t, s.Addr)
+			for k := range 5 {
+				burst(t, c, fmt.Sprintf("client %d round %d", i, k))
+			}
+		})
+	}
+	wg.Wait()
+	if got := e.Conns(); got != 100 {
+		t.Errorf("%d sessions, want 100", got)
+	}
+}
+
+func burst(t *testing.T, c *net.UDPConn, text string) {
+	b := make([]byte, 2048)
+	for i := range 4 {
+		fmt.Fprintf(c, "%s %d", text, i)
+	}
+	heard := 0
+	for c.SetReadDeadline(time.Now().Add(5 * time.Second)); heard < 4; heard++ {
+		n, err := c.Read(b)
+		if err != nil {
+			break // the test is not about loss
+		}
+		if got := string(b[:n]); !strings.HasPrefix(got, "client ") || got[:strings.Index(got, " round")] != text[:strings.Index(text, " round")] {
+			t.Errorf("%q got %q", text, got)
+		}
+	}
+	if heard == 0 {
+		t.Errorf("%q got no answer", text)
+	}
+}
+
+func TestUDPPersistence(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("a"))
+	b, _ := serveUDP(t, n.addr(12), tagged("b"))
+	e := start(t, fullnat.Config{Loops: 2})
+	s := udpService(t, n.addr(1), "rr", a, b)
+	s.Flags, s.Timeout = ipvs.Persistent, time.Minute
+	apply(t, e, s)
+	for range 4 {
+		if got := query(t, udpClient(t, s.Addr), ""); got != "b" {
+			t.Errorf("answer %s, want b", got)
+		}
+	}
+}
+
+func TestUDPIPv6(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("a"))
+	e := start(t, fullnat.Config{Loops: 2})
+	s := udpService(t, netip.IPv6Loopback(), "rr", a)
+	s.Options.Locals = n.addrs(101, 102)
+	apply(t, e, s)
+	if got := query(t, udpClient(t, s.Addr), "1"); got != "a1" {
+		t.Errorf("answer %s, want a1", got)
+	}
+}
+
+// At the limit of sessions the longest idle makes room.
+func TestUDPLimit(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("a"))
+	e := start(t, fullnat.Config{Loops: 1})
+	s := udpService(t, n.addr(1), "rr", a)
+	s.Options.MaxConns = 10
+	apply(t, e, s)
+	for range 30 {
+		if got := query(t, udpClient(t, s.Addr), "1"); got != "a1" {
+			t.Errorf("answer %s, want a1", got)
+		}
+	}
+	if got := e.Conns(); got != 10 {
+		t.Errorf("%d sessions, want 10", got)
+	}
+}
