@@ -1,0 +1,168 @@
+package fullnat_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// An upgrade under load: another process takes over the sockets and this one
+// drains. No connection attempt fails, and old connections go on until they
+// end by themselves.
+func TestHandOver(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), echo)
+	e := start(t, fullnat.Config{Loops: 2})
+	s := tcpService(t, n.addr(1), "rr", rs)
+	apply(t, e, s)
+	old := dial(t, s.Addr)
+	say(t, old, "1")
+	hear(t, old, "1")
+
+	var stop atomic.Bool
+	var attempts atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for !stop.Load() {
+				attempts.Add(1)
+				if err := session(s.Addr, 1); err != nil {
+					t.Errorf("attempt %d: %v", attempts.Load(), err)
+					return
+				}
+			}
+		})
+	}
+	eventually(t, "there is load", func() bool { return attempts.Load() > 200 })
+	files, err := e.Listeners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, _ := spawn(t, childSpec{Services: []fullnat.Service{s}, Loops: 1}, files...) // with fewer loops than sockets
+	for _, f := range files {
+		f.Close()
+	}
+	drained := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	go func() { drained <- e.Drain(ctx) }()
+	before := attempts.Load()
+	eventually(t, "the next process has the load", func() bool { return attempts.Load() > before+500 })
+	say(t, old, "2")
+	hear(t, old, "2")
+	stop.Store(true)
+	wg.Wait()
+	if got := e.Conns(); got != 1 {
+		t.Errorf("%d connections in the old process, want 1", got)
+	}
+	old.Close()
+	if err := <-drained; err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	if r := next.report(); r.Infos[0].Stats.Conns < 500 {
+		t.Errorf("the next process had %d connections, want 500 and more", r.Infos[0].Stats.Conns)
+	}
+}
+
+func TestDrainDeadline(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Drain(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+	say(t, c, "still there")
+	hear(t, rs, "still there")
+	e.Close()
+	refusedRead(t, c)
+	e.Close() // again is no harm
+	if err := e.Apply(nil); !errors.Is(err, fullnat.ErrClosed) {
+		t.Errorf("error %v, want %v", err, fullnat.ErrClosed)
+	}
+	e.Connections()
+}
+
+func refusedRead(t *testing.T, c net.Conn) {
+	t.Helper()
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("error %v, want a reset", err)
+	}
+}
+
+// Clients stay with their servers over a restart: by template, and by session.
+func TestState(t *testing.T) {
+	n := newNetwork()
+	a, b := serveTCP(t, n.addr(11), named("a")), serveTCP(t, n.addr(12), named("b"))
+	ua, _ := serveUDP(t, n.addr(11), tagged("a"))
+	ub, _ := serveUDP(t, n.addr(12), tagged("b"))
+	s, u := tcpService(t, n.addr(1), "rr", a, b), udpService(t, n.addr(1), "rr", ua, ub)
+	s.Flags, s.Timeout = ipvs.Persistent, 10*time.Minute
+
+	e := start(t, fullnat.Config{Loops: 2})
+	apply(t, e, s, u)
+	clients := []*net.UDPConn{udpClient(t, u.Addr), udpClient(t, u.Addr), udpClient(t, u.Addr)}
+	for range 2 {
+		if got := ask(t, s.Addr); got != "b" {
+			t.Fatalf("server %s, want b", got)
+		}
+	}
+	query(t, clients[0], "")
+	first, second := query(t, clients[1], ""), query(t, clients[2], "")
+	text, err := json.Marshal(e.State())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+
+	var state fullnat.State
+	if err := json.Unmarshal(text, &state); err != nil {
+		t.Fatal(err)
+	}
+	e = start(t, fullnat.Config{Loops: 1})
+	s.Destinations[0], s.Destinations[1] = s.Destinations[1], s.Destinations[0] // rr alone would begin with a
+	apply(t, e, s, u)
+	e.Restore(state)
+	if got := ask(t, s.Addr); got != "b" {
+		t.Errorf("server %s after the restart, want b", got)
+	}
+	if got := query(t, clients[2], ""); got != second {
+		t.Errorf("session with %s after the restart, want %s", got, second)
+	}
+	if got := query(t, clients[1], ""); got != first {
+		t.Errorf("session with %s after the restart, want %s", got, first)
+	}
+}
+
+// Sockets of services that are not wanted are closed, and others than ours do
+// no harm.
+func TestInherited(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), named("a"))
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", rs)
+	apply(t, e, s)
+	files, err := e.Listeners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := start(t, fullnat.Config{Loops: 1, Inherited: append(files, null)})
+	apply(t, other)
+	e.Close()
+	if _, err := net.Dial("tcp", s.Addr.String()); err == nil {
+		t.Error("a socket that nobody wants is still open")
+	}
+}

@@ -1,0 +1,88 @@
+package fullnat_test
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat"
+)
+
+// Without descriptors nothing is accepted and nothing spins; what waited is
+// served when others end.
+func TestOutOfDescriptors(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		reserve int // 1: the engine believes that it may use nearly all
+	}{{"at the limit", 40}, {"EMFILE", 1}} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNetwork()
+			rs := serveTCP(t, n.addr(11), echo)
+			s := tcpService(t, n.addr(1), "rr", rs)
+			s.Options.ConnectTimeout = time.Minute
+			c, r := spawn(t, childSpec{Services: []fullnat.Service{s}, Loops: 1, Files: 100, Reserve: test.reserve})
+			var open, waiting []net.Conn
+			for range r.Limit { // as many as there can be
+				c, err := net.Dial("tcp", s.Addr.String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(patience))
+				if _, err := io.WriteString(c, "x"); err != nil {
+					t.Fatal(err)
+				}
+				if test.reserve > 1 {
+					hear(t, c, "x")
+				}
+				open = append(open, c)
+			}
+			for range 20 { // and some more
+				c := dial(t, s.Addr)
+				say(t, c, "y")
+				waiting = append(waiting, c)
+			}
+			if test.reserve == 1 {
+				eventually(t, "descriptors run out", func() bool { return c.report().Errors.NoFiles > 0 })
+			}
+			before := c.report().Usage
+			time.Sleep(time.Second) // a measured time, not a wait
+			after := c.report().Usage
+			busy := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+			if busy > 300*time.Millisecond {
+				t.Errorf("%v of CPU in a second of waiting", busy)
+			}
+			for _, c := range open {
+				c.Close()
+			}
+			for _, c := range waiting {
+				hear(t, c, "y")
+			}
+		})
+	}
+}
+
+// A service's own limit makes its clients wait, not others.
+func TestMaxConns(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), echo)
+	e := start(t, fullnat.Config{Loops: 1})
+	s, other := tcpService(t, n.addr(1), "rr", rs), tcpService(t, n.addr(2), "rr", rs)
+	s.Options.MaxConns = 2
+	apply(t, e, s, other)
+	a, b := dial(t, s.Addr), dial(t, s.Addr)
+	for _, c := range []net.Conn{a, b} {
+		say(t, c, "1")
+		hear(t, c, "1")
+	}
+	third, free := dial(t, s.Addr), dial(t, other.Addr)
+	say(t, third, "2")
+	say(t, free, "2")
+	hear(t, free, "2")
+	if got := e.Services()[0].Stats.Conns + e.Services()[1].Stats.Conns; got != 3 {
+		t.Errorf("%d connections were made, want 3", got)
+	}
+	a.Close()
+	hear(t, third, "2")
+}
