@@ -10,7 +10,7 @@ LAB_PKGS  := $$($(GO) list -f '{{if .TestGoFiles}}{{.Dir}} {{.ImportPath}}{{else
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-servers test-unit test-kernel lab bench fuzz lint install
+.PHONY: help build demo test test-servers test-unit test-kernel lab bench bench-checks fuzz lint install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,11 @@ lab: build ## a shell in client-director-servers namespaces inside the lab's ker
 bench: build ## measure against ipvsadm in one run, into docs/performance.md
 	$(GO) build -trimpath -o bin/bench ./internal/bench
 	bin/bench
+
+bench-checks: ## measure what 100, 1,000 and 10,000 checked servers cost
+	$(GO) build -trimpath -o bin/checkbench ./internal/checkbench
+	bin/checkbench
+	bin/checkbench -black-holes 0.1
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@for pkg in $$($(GO) list ./...); do \

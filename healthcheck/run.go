@@ -15,13 +15,13 @@ const idle = time.Hour
 
 // Stats count what a [Runner] did.
 type Stats struct {
-	Subjects int           `json:"subjects"`
-	Jobs     int           `json:"jobs"` // different checks
-	InFlight int           `json:"in_flight"`
-	Checks   uint64        `json:"checks"`  // ended
-	Late     uint64        `json:"late"`    // begun more than 250 ms after their time
-	Skipped  uint64        `json:"skipped"` // left out, as the one before still ran
-	Latest   time.Duration `json:"latest_ns"`
+	Subjects int    `json:"subjects"`
+	Jobs     int    `json:"jobs"` // different checks
+	InFlight int    `json:"in_flight"`
+	Checks   uint64 `json:"checks"`  // ended
+	Late     uint64 `json:"late"`    // begun more than 250 ms after their time
+	Skipped  uint64 `json:"skipped"` // left out, as the one before still ran
+	Lag      Lag    `json:"lag"`
 }
 
 // Stats returns the counts so far.
@@ -61,11 +61,11 @@ func (r *Runner) start(ctx context.Context) time.Duration {
 }
 
 func (r *Runner) launch(ctx context.Context, j *job, now time.Time) {
-	late := now.Sub(j.due)
-	if late > lateAfter {
+	lag := now.Sub(j.due)
+	r.stats.Lag.add(lag)
+	if lag > lateAfter {
 		r.stats.Late++
 	}
-	r.stats.Latest = max(r.stats.Latest, late)
 	r.stats.InFlight++
 	j.running = true
 	p := j.prepared
@@ -106,14 +106,16 @@ func (r *Runner) finish(ctx context.Context, j *job, res Result, began time.Time
 }
 
 // plan puts a job back into the queue, at the next point of its grid, or soon
-// after a first failure.
+// after a first failure. A check that came early by jitter was that point's;
+// points that passed while it ran are left out.
 func (r *Runner) plan(j *job, began, now time.Time) {
 	s := j.key.schedule
-	for missed := false; !j.grid.After(began); missed = true {
+	for !began.Before(j.grid.Add(-s.mostEarly())) {
 		j.grid = j.grid.Add(s.Interval)
-		if missed {
-			r.stats.Skipped++
-		}
+	}
+	for j.grid.Before(now) {
+		j.grid = j.grid.Add(s.Interval)
+		r.stats.Skipped++
 	}
 	j.due = j.grid.Add(-s.early())
 	if j.health.pending() {

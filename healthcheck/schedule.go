@@ -49,8 +49,10 @@ func (s Schedule) validate() error {
 // early is by how much the next check comes before its time, at random, so that
 // servers which fail together are not asked together for ever.
 func (s Schedule) early() time.Duration {
-	return time.Duration(rand.Float64() * s.Jitter * float64(s.Interval))
+	return time.Duration(rand.Float64() * float64(s.mostEarly()))
 }
+
+func (s Schedule) mostEarly() time.Duration { return time.Duration(s.Jitter * float64(s.Interval)) }
 
 // phase is where in its interval a check lies, from 0 to 1: spread evenly over
 // all checks of all services, and not moved by a reload.

@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"ipvsadm/oracle":                      {}, // tests only
 	"internal/archtest":                   {},
 	"internal/bench":                      {"internal/lab/boot"},
+	"internal/checkbench":                 {"healthcheck"},
 	"internal/demo":                       {"internal/lab/topo"},
 	"internal/docgen":                     {"cmd/goipvs/verbs", "ipvsadm"},
 	"internal/evil":                       {},
@@ -105,6 +106,7 @@ var outside = []struct{ tree, module string }{
 	{"internal/lab", "golang.org/x/sys"},
 	{"internal/demo", "golang.org/x/sys"},
 	{"internal/bench", "golang.org/x/sys"},
+	{"internal/checkbench", "golang.org/x/sys"},
 	{"internal/bench", "github.com/vishvananda/netlink"},
 }
 

@@ -1,0 +1,219 @@
+// Checkbench measures what checks cost: `make bench-checks`.
+//
+// It runs a healthcheck.Runner against real servers on loopback, one address of
+// 127.0.0.0/8 for each, that another process serves, and prints a row of
+// docs/performance.md for each number of servers.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goipvs/goipvs/healthcheck"
+	"golang.org/x/sys/unix"
+)
+
+type options struct {
+	interval, length time.Duration
+	counts           string
+	kind             string
+	holes            float64
+}
+
+func main() {
+	var o options
+	flag.DurationVar(&o.interval, "interval", 5*time.Second, "interval of the checks")
+	flag.DurationVar(&o.length, "for", 30*time.Second, "how long to measure, after one interval")
+	flag.StringVar(&o.counts, "servers", "100,1000,10000", "numbers of servers")
+	flag.StringVar(&o.kind, "type", "connect", "type of check: connect or http")
+	flag.Float64Var(&o.holes, "black-holes", 0, "share of servers that never answer")
+	serve := flag.Bool("serve", false, "be the servers")
+	count := flag.Int("count", 0, "measure one number of servers, in this process")
+	port := flag.String("port", "", "of the servers")
+	flag.Parse()
+	var err error
+	switch {
+	case *serve:
+		err = serveAll()
+	case *count > 0:
+		err = measure(o, *count, *port)
+	default:
+		err = all(o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "checkbench:", err)
+		os.Exit(1)
+	}
+}
+
+// all measures each number in a process of its own, so that memory is told apart.
+func all(o options) error {
+	servers := exec.Command("/proc/self/exe", "-serve")
+	servers.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	out, err := servers.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := servers.Start(); err != nil {
+		return err
+	}
+	defer func() {
+		servers.Process.Kill()
+		servers.Wait()
+	}()
+	var port int
+	if _, err := fmt.Fscan(out, &port); err != nil {
+		return err
+	}
+	fmt.Println("| servers | checks/s | CPU of one core | CPU per check | lag p99 | lag max | late | resident |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
+	for n := range strings.SplitSeq(o.counts, ",") {
+		cmd := exec.Command("/proc/self/exe", "-count", n, "-port", strconv.Itoa(port), "-interval", o.interval.String(),
+			"-for", o.length.String(), "-type", o.kind, "-black-holes", fmt.Sprint(o.holes))
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+		if err := cmd.Run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serveAll answers on every address of 127.0.0.0/8, until it is killed.
+func serveAll() error {
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			if n, _ := c.Read(make([]byte, 1024)); n > 0 {
+				c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"))
+			}
+		}()
+	}
+}
+
+func measure(o options, n int, port string) error {
+	p, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(100 << 20) // as a daemon's is by its unit
+	hole, err := blackHole()
+	if err != nil {
+		return err
+	}
+	r := healthcheck.NewRunner(healthcheck.Options{})
+	if err := r.Replace(subjects(o, n, uint16(p), hole)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		r.Run(ctx)
+		close(done)
+	}()
+	time.Sleep(o.interval)
+	before, cpu := r.Stats(), cpuTime()
+	time.Sleep(o.length)
+	after, cpu2 := r.Stats(), cpuTime()
+	rss := resident()
+	cancel()
+	<-done
+	lag := after.Lag
+	for i := range lag.Counts {
+		lag.Counts[i] -= before.Lag.Counts[i]
+	}
+	up := 0
+	for _, s := range r.Statuses() {
+		if s.Verdict == healthcheck.Up {
+			up++
+		}
+	}
+	if want := n - int(float64(n)*o.holes); up != want {
+		return fmt.Errorf("%d of %d servers are up, not %d", up, n, want)
+	}
+	checks := after.Checks - before.Checks
+	fmt.Printf("| %d | %.0f | %.1f %% | %.0f µs | %v | %.0f ms | %d | %.1f MiB |\n", n, float64(checks)/o.length.Seconds(),
+		100*(cpu2-cpu).Seconds()/o.length.Seconds(), float64((cpu2-cpu).Microseconds())/float64(checks),
+		lag.Quantile(0.99), float64(lag.Most.Microseconds())/1000, after.Late-before.Late, float64(rss)/(1<<20))
+	return nil
+}
+
+func subjects(o options, n int, port, hole uint16) []healthcheck.Subject {
+	list := make([]healthcheck.Subject, n)
+	for i := range list {
+		addr := netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)})
+		at := netip.AddrPortFrom(addr, port)
+		if i < int(float64(n)*o.holes) {
+			at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), hole)
+			at = netip.AddrPortFrom(at.Addr(), hole)
+		}
+		list[i] = healthcheck.Subject{
+			ID: fmt.Sprintf("tcp 192.0.2.10:80|%v|0|%d", at, i), Check: healthcheck.Check{Type: o.kind},
+			Target:   healthcheck.Target{Real: at, FWMark: uint32(i)},
+			Schedule: healthcheck.Schedule{Interval: o.interval, Timeout: o.interval, Jitter: 0.05},
+		}
+	}
+	return list
+}
+
+// blackHole returns a port of loopback whose queue is full, so that connecting
+// goes unanswered.
+func blackHole() (uint16, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return 0, err
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		return 0, err
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, err
+	}
+	at := name.(*unix.SockaddrInet4)
+	for range 2 {
+		c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return 0, err
+		}
+		unix.Connect(c, at) // in progress for ever
+	}
+	return uint16(at.Port), nil
+}
+
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// resident is the memory that the kernel has given to this process.
+func resident() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}
