@@ -48,7 +48,7 @@ type Check struct {
 	SecretFile   string // where Secret was read from
 
 	Record   string   // type of DNS record: A, AAAA, ...
-	Protocol string   // "udp" or "tcp", of types that speak both
+	Protocol string   // "udp" or "tcp", of types that speak both; empty: the service's
 	Command  []string // argv of an external check, to which ldirectord's four arguments are added
 }
 

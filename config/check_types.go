@@ -32,7 +32,7 @@ var checkTypes = []CheckType{
 	{"udp", 0, "", words("request receive"), nil, "what is sent is answered as expected"},
 	{"dns", 53, "", words("request record receive protocol"), words("request"), "a question is answered"},
 	{"smtp", 25, TLSOff, words("receive", loginKeys, tlsKeys), nil, "a mail server greets and takes EHLO, and the login if there is one"},
-	{"submission", 587, TLSOff, words("receive", loginKeys, tlsKeys), nil, "the same; a login goes through STARTTLS unless tls says otherwise"},
+	{"submission", 587, TLSOff, words("receive", loginKeys, tlsKeys), nil, "the same of a server for users' mail"},
 	{"pop3", 110, TLSOff, words("receive", loginKeys, tlsKeys), nil, "a POP3 server greets, and takes the login if there is one"},
 	{"pop3s", 995, TLSOn, words("receive", loginKeys, tlsKeys), nil, "the same over TLS"},
 	{"imap", 143, TLSOff, words("request receive", loginKeys, tlsKeys), nil, "an IMAP server greets, and takes the login and has the mailbox in request if there are any"},

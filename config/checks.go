@@ -120,9 +120,6 @@ func (r *reader) check(t *table, where string, ch *Check, v *Virtual, s *Real, c
 	}
 	r.secrets(t, ch, login, secret, c)
 	r.required(t, &spec, ch)
-	if s == nil {
-		secureLogin(t, ch)
-	}
 	r.checkRules(t, &spec, ch, v)
 }
 
@@ -173,14 +170,6 @@ var (
 	onlyStart  = words("mysql pgsql")
 	wholeLogin = words("smtp submission pop3 pop3s imap imaps ftp nntp ldap ldaps radius redis")
 )
-
-// secureLogin is for submission: its users' passwords do not go in clear, and
-// neither does the check's, unless the file says so.
-func secureLogin(t *table, ch *Check) {
-	if _, given := t.at["tls"]; !given && ch.Type == "submission" && ch.Login != "" {
-		ch.TLS = TLSStart
-	}
-}
 
 func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	at := func(key string) int { return max(t.at[key].line, 0) }

@@ -60,7 +60,7 @@ func (r *reader) expand(s string) (out string, inline bool, err error) {
 		if !ok || !isVariable(name) {
 			return "", false, hinted{fmt.Errorf("bad variable after ${"), "${NAME} is a variable of the environment; write $${ for the characters"}
 		}
-		value, known := "", true
+		value, known := "${"+name+"}", true // nobody to ask
 		if r.opt != nil && r.opt.Getenv != nil {
 			value, known = r.opt.Getenv(name)
 		}

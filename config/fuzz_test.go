@@ -12,7 +12,7 @@ import (
 
 // seeds adds the TOML files of the repository.
 func seeds(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.toml", "../examples/*.toml"} {
+	for _, pattern := range []string{"testdata/*.toml", "../examples/config/*.toml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			f.Fatal(pattern, err)

@@ -69,8 +69,8 @@ var typeKeys = []key[Check]{
 
 	textKey("record", `"A"`, "Type of the DNS record that is asked for.",
 		func(c *Check) *string { return &c.Record }, recordType),
-	choiceKey("protocol", `"udp"`, "`udp` or `tcp`, of types that speak both.",
-		func(c *Check) *string { return &c.Protocol }, "udp", "tcp"),
+	choiceKey("protocol", `""`, "`udp` or `tcp`, of types that speak both. Empty: the service's.",
+		func(c *Check) *string { return &c.Protocol }, "", "udp", "tcp"),
 	listKey("command", "[]", "Program and arguments, to which ldirectord's four are added: virtual address or firewall mark, its port, real server, its port. Status 0 is up. It runs without a shell, and is ended with all it started at the timeout.",
 		func(c *Check) *[]string { return &c.Command }, nil),
 }

@@ -73,7 +73,7 @@ func TestDeepNesting(t *testing.T) {
 // FuzzLines: every key that the library finds has a line, and of no other text
 // is anything more asked than an end.
 func FuzzLines(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.toml", "../examples/*.toml"} {
+	for _, pattern := range []string{"testdata/*.toml", "../examples/config/*.toml"} {
 		files, _ := filepath.Glob(pattern)
 		for _, name := range files {
 			b, err := os.ReadFile(name)

@@ -190,10 +190,6 @@ func (g random) check(t config.Timing) config.Check {
 		c.Secret = "s"
 	case "connect", "tcp", "udp":
 		c.Port = 99
-	case "submission":
-		if c.Login != "" {
-			c.TLS = config.TLSStart // what a login makes of it
-		}
 	}
 	return c
 }

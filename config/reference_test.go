@@ -12,7 +12,7 @@ import (
 	"github.com/goipvs/goipvs/config"
 )
 
-const reference = "../examples/goipvs.toml"
+const reference = "../examples/config/goipvs.toml"
 
 var elsewhere = config.Options{NoSecrets: true}
 

@@ -46,7 +46,7 @@ func convertTLS(c *config.Check) (t healthcheck.TLS) {
 	case "":
 		return t
 	case config.TLSOff:
-		if usual != config.TLSOff || c.Type == "submission" { // which by itself has TLS for a login
+		if usual != config.TLSOff {
 			t.Mode = "off"
 		}
 		return t

@@ -171,7 +171,7 @@ func (k *keepalived) smtpCheck(c *kaCheck) {
 
 func (k *keepalived) dnsCheck(c *kaCheck) {
 	out := c.newCheck("dns", 1)
-	out.Record, out.Request = "SOA", "."
+	out.Record, out.Request, out.Protocol = "SOA", ".", "udp"
 	for _, b := range c.rest {
 		switch b.name() {
 		case "type":

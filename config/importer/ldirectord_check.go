@@ -224,7 +224,6 @@ func (n *negotiation) fill() (lacking string) {
 		if _, err := netip.ParseAddr(bare); err == nil {
 			c.Record = "PTR"
 		}
-		n.transport()
 	case "ldap", "ldaps", "ftp", "nntp":
 		if c.Request = bare; bare == "" {
 			c.Receive = "" // there is nothing to read
@@ -246,18 +245,11 @@ func (n *negotiation) fill() (lacking string) {
 			return "login, passwd and secret"
 		}
 	case "sip":
-		n.transport()
+		c.Login = n.v.get("login").value
 	case "pop3", "pop3s", "imap", "imaps":
 		n.login()
 	}
 	return ""
-}
-
-// transport: TCP services are asked by TCP.
-func (n *negotiation) transport() {
-	if n.v.Service.Protocol == ipvs.TCP {
-		n.c.Protocol = "tcp"
-	}
 }
 
 // login takes login and passwd. Of FTP's anonymous user a password is made up,
