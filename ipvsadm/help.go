@@ -9,6 +9,13 @@ const helpUsage = `Usage: PROG COMMAND [OPTION]...
 Verbs
   goipvs apply FILE                   make the table what a rules file says
   goipvs diff FILE                    print the changes that apply would make
+  goipvs realserver add|del|show|check [VIP]...
+                                      make this host a real server, undo it,
+                                      prove it
+  goipvs vip add|del VIP... --dev IF  give this director a VIP, or take it away
+  goipvs tune show|set|undo [NAME[=VALUE]]...
+                                      show, explain and set the kernel knobs of
+                                      a director
   goipvs doctor [--service SERVICE]   say what is wrong with this director or
                                       real server
   goipvs status                       show services and real servers: their

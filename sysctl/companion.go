@@ -54,19 +54,13 @@ func (n Netns) values(knobs []Knob) (all []Setting, err error) {
 	return all, nil
 }
 
-// changed tells which knobs no longer have the values they had.
-func (n Netns) changed(before []Setting) (all []Change, err error) {
-	for _, s := range before {
-		now, err := n.read(s.Knob)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return all, err
-		}
-		if now != s.Value {
-			all = append(all, Change{Knob: s.Knob, Old: s.Value, New: now})
-		}
+// along is the value that the kernel gives a companion.
+func along(companion Knob, value string) string {
+	if companion.Name() != "accept_redirects" {
+		return value
 	}
-	return all, nil
+	if value == "0" { // a host listens to redirects, a router does not
+		return "1"
+	}
+	return "0"
 }

@@ -90,7 +90,7 @@ func (n Netns) rule(family, dev, name string) (rule, error) {
 }
 
 func (r rule) combine(all, dev int) int {
-	yes := false
+	var yes bool
 	switch r {
 	case most:
 		return max(all, dev)

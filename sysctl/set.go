@@ -41,6 +41,12 @@ func (n Netns) Set(k Knob, value string) (c Change, err error) {
 	return c, err
 }
 
+// Preview is the Change that Set would return.
+func (n Netns) Preview(k Knob, value string) (c Change, err error) {
+	err = n.Do(func() error { c, err = n.preview(k, value); return err })
+	return c, err
+}
+
 // SetAll makes settings in their order, all or none: when one fails, those
 // before it are undone.
 func (n Netns) SetAll(settings ...Setting) (changes []Change, err error) {
@@ -100,7 +106,7 @@ func (n Netns) write(op string, k Knob, value string) error {
 	return nil
 }
 
-func (n Netns) set(k Knob, value string) (Change, error) {
+func (n Netns) preview(k Knob, value string) (Change, error) {
 	old, err := n.read(k)
 	if err != nil {
 		return Change{}, err
@@ -110,14 +116,26 @@ func (n Netns) set(k Knob, value string) (Change, error) {
 		return c, nil
 	}
 	others, err := n.values(n.companions(k))
-	if err != nil {
-		return Change{}, err
+	for _, s := range others {
+		if will := along(s.Knob, c.New); will != s.Value {
+			c.Also = append(c.Also, Change{Knob: s.Knob, Old: s.Value, New: will})
+		}
+	}
+	return c, err
+}
+
+func (n Netns) set(k Knob, value string) (Change, error) {
+	c, err := n.preview(k, value)
+	if err != nil || c.None() {
+		return c, err
 	}
 	if err := n.write("set", k, c.New); err != nil {
 		return Change{}, err
 	}
-	c.Also, err = n.changed(others)
-	return c, err
+	if now, err := n.read(k); err == nil { // 01 is 1 to the kernel
+		c.New = now
+	}
+	return c, nil
 }
 
 func (n Netns) undo(c Change) error {

@@ -35,7 +35,7 @@ _goipvs()
 	fi
 	if [[ ${1##*/} != ipvsadm ]]; then
 		if [[ $COMP_CWORD -eq 1 ]]; then
-			_goipvs_offer 'apply diff status explain drain maintain weight enable reload doctor import help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
+			_goipvs_offer 'apply diff realserver vip tune status explain drain maintain weight enable reload doctor import help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
 			return
 		fi
 		case ${COMP_WORDS[1]} in
@@ -53,11 +53,36 @@ _goipvs()
 				compopt -o default
 			fi
 			return ;;
+		realserver)
+			if [[ $cur == -?* ]]; then
+				_goipvs_offer '--mode --dev --tunnel --outer --check --watch --json --help'
+			else
+				_goipvs_offer 'add del show check'
+			fi
+			return ;;
+		vip)
+			if [[ $cur == -?* ]]; then
+				_goipvs_offer '--dev --force --check --json --help'
+			else
+				_goipvs_offer 'add del'
+			fi
+			return ;;
+		tune)
+			if [[ $cur == -?* ]]; then
+				_goipvs_offer '--check --json --help'
+			else
+				_goipvs_offer 'show set undo'
+			fi
+			return ;;
 		status)
 			_goipvs_offer '--watch --json --socket --help'
 			return ;;
 		explain)
-			_goipvs_offer '--service --json --socket --help'
+			if [[ $cur == -?* ]]; then
+				_goipvs_offer '--service --json --socket --help'
+			else
+				_goipvs_offer 'SERVICE SERVER'
+			fi
 			return ;;
 		drain)
 			_goipvs_offer '--service --timeout --reason --json --socket --help'
@@ -85,7 +110,7 @@ _goipvs()
 			fi
 			return ;;
 		help)
-			_goipvs_offer 'schedulers forwarding persistence restore apply diff status explain drain maintain weight enable reload doctor import help'
+			_goipvs_offer 'schedulers forwarding persistence restore apply diff realserver vip tune status explain drain maintain weight enable reload doctor import help'
 			return ;;
 		esac
 	fi

@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"cmd/goipvs":                          {"cmd/goipvs/verbs", "ipvs", "ipvsadm", "ipvsadm/dns"},
 	"cmd/goipvs-verbs":                    {"cmd/goipvs/verbs", "ipvsadm/dns"},
 	"cmd/goipvsd":                         {"config", "director/control", "director/daemon"},
-	"cmd/goipvs/verbs":                    {"config", "config/importer", "director/control", "doctor", "ipvs", "ipvsadm", "ipvsadm/dns", "sysctl", "sysctl/realserver", "sysctl/record", "sysctl/vip"},
+	"cmd/goipvs/verbs":                    {"config", "config/importer", "director/control", "doctor", "ipvs", "ipvsadm", "ipvsadm/dns", "sysctl", "sysctl/realserver", "sysctl/tune", "sysctl/vip"},
 	"config":                              {"ipvs"},
 	"config/importer":                     {"config", "ipvs"},
 	"doctor":                              {"ipvs", "ipvs/procfs"},
@@ -62,7 +62,8 @@ var allowed = map[string][]string{
 	"internal/testserver":                 {},
 	"internal/testserver/cmd/testservers": {"internal/testserver"},
 	"sysctl":                              {},
-	"sysctl/vip":                          {},
+	"sysctl/vip":                          {"sysctl", "sysctl/record"},
+	"sysctl/tune":                         {"sysctl", "sysctl/record"},
 	"sysctl/record":                       {},
 	"sysctl/realserver":                   {"sysctl", "sysctl/record", "sysctl/vip"},
 }

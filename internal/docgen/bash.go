@@ -74,12 +74,16 @@ func bashVerb(v *verbs.Verb) string {
 	if isHelp(v) {
 		return "\t\t\t_goipvs_offer " + quote(strings.Join(helpWords(), " ")) + "\n"
 	}
-	if !takesFile(v) {
+	others := "compopt -o default"
+	switch words := v.Words(); {
+	case len(words) > 0:
+		others = "_goipvs_offer " + quote(strings.Join(words, " "))
+	case !takesFile(v):
 		return "\t\t\t_goipvs_offer " + quote(strings.Join(flags(v), " ")) + "\n"
 	}
 	return "\t\t\tif [[ $cur == -?* ]]; then\n" +
 		"\t\t\t\t_goipvs_offer " + quote(strings.Join(flags(v), " ")) + "\n" +
-		"\t\t\telse\n\t\t\t\tcompopt -o default\n\t\t\tfi\n"
+		"\t\t\telse\n\t\t\t\t" + others + "\n\t\t\tfi\n"
 }
 
 // bashValues are what comes after options that take something.

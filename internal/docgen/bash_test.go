@@ -53,6 +53,9 @@ func TestBash(t *testing.T) {
 		{"goipvs help sch", "schedulers"},
 		{"goipvs help _", strings.Join(helpWords(), " ")},
 		{"goipvs drain --ti", "--timeout"},
+		{"goipvs realserver _", "add del show check"},
+		{"goipvs realserver add --m", "--mode"},
+		{"goipvs doctor --serv", "--service"},
 		{"ipvsadm a", ""},
 		{"ipvsadm help _", "-A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server " +
 			"-L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version"},

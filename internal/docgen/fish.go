@@ -93,6 +93,9 @@ func fishVerb(b *strings.Builder, v *verbs.Verb) {
 	if takesFile(v) {
 		b.WriteString("complete -c goipvs" + in + " -F\n")
 	}
+	if words := v.Words(); len(words) > 0 {
+		b.WriteString("complete -c goipvs" + in + " -a " + quote(strings.Join(words, " ")) + "\n")
+	}
 	for _, f := range v.Flags {
 		takes := ""
 		if f.Value != "" {

@@ -74,8 +74,11 @@ func zshVerb(v *verbs.Verb) string {
 		b.WriteString(" \\\n        " + quote("--"+f.Name+"["+zshText(f.Brief)+"]"+value))
 	}
 	b.WriteString(" \\\n        '--help[print this]'")
-	if takesFile(v) {
+	switch words := v.Words(); {
+	case takesFile(v):
 		b.WriteString(" \\\n        '1:FILE:_files'")
+	case len(words) > 0:
+		b.WriteString(" \\\n        " + quote("1:what:("+strings.Join(words, " ")+")") + " \\\n        '*: '")
 	}
 	return b.String()
 }

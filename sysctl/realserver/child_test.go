@@ -2,6 +2,7 @@ package realserver_test
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -25,13 +26,13 @@ func child(words []string) int {
 	a := netip.MustParseAddr(words[2])
 	h := realserver.Host{Dir: words[0]}
 	for round := 0; len(words) < 4 || round < len(words[3]); round++ {
-		os.Stdout.WriteString("round\n")
+		fmt.Println("round")
 		if _, err := h.Add(realserver.Spec{Mode: mode}, a); err != nil {
-			os.Stderr.WriteString(err.Error())
+			fmt.Fprint(os.Stderr, err)
 			return 1
 		}
 		if _, err := h.Delete(a); err != nil {
-			os.Stderr.WriteString(err.Error())
+			fmt.Fprint(os.Stderr, err)
 			return 1
 		}
 	}

@@ -2,6 +2,7 @@ package realserver_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -149,7 +150,7 @@ func (f *farm) confined(t *testing.T, s *topo.Host, how string) string {
 func confinedChild(dir, how, addr string) int {
 	if how == "nobody" { // who may not start this program, which is root's
 		if err := syscall.Setuid(65534); err != nil {
-			os.Stderr.WriteString("setuid: " + err.Error())
+			fmt.Fprintln(os.Stderr, "setuid:", err)
 			return 2
 		}
 	} else {
@@ -158,15 +159,15 @@ func confinedChild(dir, how, addr string) int {
 			err = unix.Mount("", "/proc/sys", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
 		}
 		if err != nil {
-			os.Stderr.WriteString("mount: " + err.Error())
+			fmt.Fprintln(os.Stderr, "mount:", err)
 			return 2
 		}
 	}
 	_, err := realserver.Host{Dir: dir}.Add(realserver.Spec{}, netip.MustParseAddr(addr))
 	if err != nil {
-		os.Stdout.WriteString(err.Error() + "\nhint: " + realserver.Hint(err))
+		fmt.Printf("%v\nhint: %s", err, realserver.Hint(err))
 		return 1
 	}
-	os.Stdout.WriteString("it was done")
+	fmt.Print("it was done")
 	return 0
 }

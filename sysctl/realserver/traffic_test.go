@@ -179,7 +179,7 @@ func (f *farm) flood(t *testing.T, vips ...netip.Addr) *ear {
 	work(f.Router, func() error { return e.ask(f.Router, vips, stopped) })
 	for _, s := range append(f.Servers, f.Router) {
 		l := make(chan error, 1)
-		work(s, func() error { return e.listen(f, s, vips, stopped, l) })
+		work(s, func() error { return e.listen(f, vips, stopped, l) })
 		if err := <-l; err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +205,7 @@ func (e *ear) ask(router *topo.Host, vips []netip.Addr, stopped func() bool) err
 	return err
 }
 
-func (e *ear) listen(f *farm, h *topo.Host, vips []netip.Addr, stopped func() bool, ready chan<- error) error {
+func (e *ear) listen(f *farm, vips []netip.Addr, stopped func() bool, ready chan<- error) error {
 	l, err := vip.Listen()
 	ready <- err
 	if err != nil {

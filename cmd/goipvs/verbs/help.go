@@ -56,6 +56,16 @@ func describeFlag(f cli.Flag) Flag {
 	return out
 }
 
+// Words are what the first argument may be, such as add and del; none where it
+// is something else.
+func (v Verb) Words() []string {
+	first, _, _ := strings.Cut(v.Args, " ")
+	if words := strings.Split(first, "|"); len(words) > 1 && !strings.HasPrefix(first, "[") {
+		return words
+	}
+	return nil
+}
+
 // Page is the verb's help as text for a terminal.
 func (v Verb) Page() string {
 	var b strings.Builder

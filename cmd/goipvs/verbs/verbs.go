@@ -37,6 +37,11 @@ func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
 		CustomAppHelpTemplate: contents(),
 		CommandNotFound:       v.unknown,
 	}
+	for _, c := range []*cli.Command{v.realserver(), v.vip(), v.tune()} {
+		if len(args) > 1 && args[1] == c.Name {
+			args = flagsFirst(args, c)
+		}
+	}
 	if err := app.Run(args); err != nil {
 		var u usageError
 		if errors.As(err, &u) {
@@ -51,7 +56,7 @@ func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
 // commands are the verbs, and help, which is the list of them.
 func (v *verbs) commands() []*cli.Command {
 	all := []*cli.Command{
-		v.apply(), v.diff(),
+		v.apply(), v.diff(), v.realserver(), v.vip(), v.tune(),
 		v.daemonStatus(), v.explainVerb(), v.drain(), v.maintain(), v.weight(), v.enable(), v.reload(),
 		v.doctor(), v.imports(), v.help(),
 	}
