@@ -21,7 +21,10 @@ func Diagnose(f *Facts) Report {
 	for _, rule := range rules() {
 		for _, x := range rule.find(f) {
 			x.ID = rule.id
-			r.Findings = append(r.Findings, x)
+			same := func(y Finding) bool { return x.ID == y.ID && x.Object == y.Object && x.Seen == y.Seen }
+			if !slices.ContainsFunc(r.Findings, same) {
+				r.Findings = append(r.Findings, x)
+			}
 		}
 	}
 	r.Findings = causes(r.Findings)

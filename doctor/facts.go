@@ -45,7 +45,7 @@ type Facts struct {
 	Routes     []Route      // answers of the kernel
 	Neighbours []Neighbour
 	ARP        ARP
-	Sockets    []Socket
+	Sockets    []Socket // nil: not known
 	Firewall   Firewall
 	Conntrack  Conntrack
 	Marks      []uint32 // that traffic control sets on incoming packets
@@ -95,6 +95,7 @@ type Connections struct {
 	Mark                 uint32 // of a template
 	State                string
 	Template             bool // persistence templates, not connections
+	Own                  bool // of programs of this host
 	Count                int
 	Idle                 time.Duration    // SYN_RECV: the longest since a packet came
 	Clients              []netip.AddrPort // up to eight of them
@@ -163,6 +164,8 @@ type ARP struct {
 	Asked   []netip.Addr // probed; an address that is not here is unknown
 	Answers []ARPAnswer
 	Heard   []ARPAnswer // others that spoke as one of the VIPs unasked
+	// Routed are hosts that sent this one a packet whose source is a VIP.
+	Routed []ARPAnswer
 }
 
 // ARPAnswer is a claim to have an address.

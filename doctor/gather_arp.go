@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -29,6 +30,12 @@ func (g *gatherer) arp() {
 		return
 	}
 	defer w6.close()
+	w4, err := openWire(unix.ETH_P_IP, fromAny(g.vips())...)
+	if err != nil {
+		g.note("packets with a virtual address as source", err)
+		return
+	}
+	defer w4.close()
 	for round := range 2 {
 		for _, q := range questions {
 			g.put(w, w6, q, round == 0)
@@ -42,6 +49,7 @@ func (g *gatherer) arp() {
 		w6.read(until, g.heardNA)
 	}
 	w.read(time.Now(), func(p frame) { g.heardARP(p, false) })
+	w4.read(time.Now(), g.heardRouted)
 }
 
 // question is a who-has on a link. Those for real servers need no first round.
@@ -143,7 +151,23 @@ func (g *gatherer) heardARP(p frame, anonymous bool) {
 		return
 	}
 	if g.hasVIP(a.sender) || slices.Contains(g.heldAddrs(), a.sender) {
-		g.ARP.Heard = append(g.ARP.Heard, ARPAnswer{Addr: a.sender, MAC: a.mac, Link: g.linkName(p.link), Gratuitous: gratuitous, Request: !a.reply})
+		heard(&g.ARP.Heard, ARPAnswer{Addr: a.sender, MAC: a.mac, Link: g.linkName(p.link), Gratuitous: gratuitous, Request: !a.reply})
+	}
+}
+
+// heard adds what is new.
+func heard(list *[]ARPAnswer, a ARPAnswer) {
+	if len(*list) < mostQuestions && !slices.Contains(*list, a) {
+		*list = append(*list, a)
+	}
+}
+
+// heardRouted: a packet from a virtual address that was sent to this host's MAC
+// address and is for somebody else.
+func (g *gatherer) heardRouted(p frame) {
+	d, ok := parseIP(p.data[min(etherLen, len(p.data)):])
+	if ok && p.toUs && g.hasVIP(d.from) && !g.hasAddr(d.to) {
+		heard(&g.ARP.Routed, ARPAnswer{Addr: d.from, MAC: net.HardwareAddr(p.data[6:12]).String(), Link: g.linkName(p.link)})
 	}
 }
 

@@ -101,10 +101,10 @@ func (g *gatherer) connections() error {
 	}
 	defer file.Close()
 	type key struct {
-		p       ipvs.Protocol
-		v, d    string
-		state   string
-		pattern bool
+		p             ipvs.Protocol
+		v, d          string
+		state         string
+		template, own bool
 	}
 	index := map[key]int{}
 	for c, err := range procfs.Connections(file) {
@@ -115,14 +115,14 @@ func (g *gatherer) connections() error {
 			return err
 		}
 		template := c.Client.Port() == 0 && (c.State == "NONE" || c.State == "ASSURED")
-		k := key{c.Protocol, c.Virtual.String(), c.Destination.String(), c.State, template}
+		k := key{c.Protocol, c.Virtual.String(), c.Destination.String(), c.State, template, g.hasAddr(c.Client.Addr())}
 		i, ok := index[k]
 		if !ok {
 			i = len(g.Connections)
 			index[k] = i
 			mark, _ := c.FWMark()
 			g.Connections = append(g.Connections, Connections{Protocol: c.Protocol, Virtual: c.Virtual, Destination: c.Destination,
-				Mark: mark, State: c.State, Template: template})
+				Mark: mark, State: c.State, Template: template, Own: k.own})
 		}
 		sum := &g.Connections[i]
 		sum.Count++

@@ -14,6 +14,7 @@ import (
 
 // sockets reads /proc/net/tcp and its like. Listening sockets come first.
 func (g *gatherer) sockets() {
+	g.Facts.Sockets = []Socket{}
 	for _, t := range []struct {
 		file  string
 		proto ipvs.Protocol
@@ -21,11 +22,7 @@ func (g *gatherer) sockets() {
 	}{
 		{"tcp", ipvs.TCP, tcpStates}, {"tcp6", ipvs.TCP, tcpStates},
 		{"udp", ipvs.UDP, udpStates}, {"udp6", ipvs.UDP, udpStates},
-		{"udplite", 0, nil},
 	} {
-		if t.state == nil {
-			continue
-		}
 		for line := range lines(procNet + t.file) {
 			if s, ok := parseSocket(line, t.state); ok && len(g.Facts.Sockets) < mostSockets {
 				s.Protocol = t.proto

@@ -21,7 +21,7 @@ func (f *Facts) listens(p ipvs.Protocol, at netip.AddrPort) bool {
 func rsNotListeningVIP(f *Facts) (found []Finding) {
 	const why = "packets of DR and TUN keep the virtual address and port: nobody takes them, so the client is refused, though checks of the server's own address succeed"
 	for _, at := range f.forwardedHere() {
-		if len(f.Sockets) == 0 || f.listens(at.Protocol, at.Addr) {
+		if f.Sockets == nil || f.listens(at.Protocol, at.Addr) {
 			continue
 		}
 		found = append(found, Finding{
@@ -70,7 +70,7 @@ func localnodeListen(f *Facts) (found []Finding) {
 	for _, s := range f.Services {
 		for _, d := range s.Destinations {
 			is, known := f.local(d.Addr.Addr())
-			if !is || !known || s.FWMark != 0 || s.Addr.Port() == 0 || d.Weight == 0 || len(f.Sockets) == 0 || f.listens(s.Protocol, s.Addr) {
+			if !is || !known || s.FWMark != 0 || s.Addr.Port() == 0 || d.Weight == 0 || f.Sockets == nil || f.listens(s.Protocol, s.Addr) {
 				continue
 			}
 			found = append(found, Finding{

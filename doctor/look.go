@@ -146,7 +146,7 @@ func (f *Facts) of(c Connections, s Service) bool {
 // answer for too long.
 func (f *Facts) stuck(s Service, d ipvs.DestinationInfo) (c Connections, ok bool) {
 	for _, c := range f.Connections {
-		if f.of(c, s) && c.Destination == d.Addr && c.State == "SYN_RECV" && c.Idle >= f.Stuck {
+		if f.of(c, s) && !c.Own && c.Destination == d.Addr && c.State == "SYN_RECV" && c.Idle >= f.Stuck {
 			return c, true
 		}
 	}

@@ -133,34 +133,26 @@ func drGatewayIsDirector(f *Facts) (found []Finding) {
 			}
 		}
 	}
-	if n := f.Grew("rt_cache.in_martian_src"); n > 0 {
-		for _, s := range f.Services {
-			for _, d := range f.remote(s, ipvs.DirectRoute) {
-				c, waiting := f.stuckNow(s, d)
-				if !waiting {
-					continue
-				}
-				found = append(found, Finding{
-					Object: object(s, d),
-					Seen:   fmt.Sprintf("martian sources grew by %d meanwhile, and %d connections to the server wait in SYN_RECV", n, c.Count),
-					Why:    why,
-					Fix: []string{"# on " + d.Addr.Addr().String() + ": ip route replace default via ROUTER",
-						"# or here, on the interface of the real servers: sysctl -w net.ipv4.conf.IF.accept_local=1 net.ipv4.ip_forward=1"},
-				})
-			}
+	for _, a := range f.ARP.Routed {
+		rs, known := f.macOwner(a.MAC)
+		accepts, _ := f.eff("accept_local", a.Link)
+		if !f.hasVIP(a.Addr) || accepts != 0 || f.onlyBackup() {
+			continue
 		}
+		name := a.MAC
+		if known {
+			name = rs.String()
+		}
+		found = append(found, Finding{
+			Object: name,
+			Seen: fmt.Sprintf("a packet whose source is the virtual address %s was sent to this director as a gateway, by %s on %s; martian sources grew by %d meanwhile",
+				a.Addr, a.MAC, a.Link, f.Grew("rt_cache.in_martian_src")),
+			Why:  why,
+			Fix:  []string{"# on " + name + ": " + ip(a.Addr) + " route replace default via ROUTER", "# or here:", setConf(a.Link, "accept_local", 1), "sysctl -w net.ipv4.ip_forward=1"},
+			Undo: []string{f.unsetConf(a.Link, "accept_local")},
+		})
 	}
 	return found
-}
-
-// stuckNow is stuck without the patience: where counters tell the rest.
-func (f *Facts) stuckNow(s Service, d ipvs.DestinationInfo) (Connections, bool) {
-	for _, c := range f.Connections {
-		if f.of(c, s) && c.Destination == d.Addr && c.State == "SYN_RECV" {
-			return c, true
-		}
-	}
-	return Connections{}, false
 }
 
 func rsUnreachableL2(f *Facts) (found []Finding) {
@@ -250,7 +242,7 @@ func antiSpoofing(f *Facts) (found []Finding) {
 		for _, d := range f.remote(s, forwarded...) {
 			p, ok := f.probe(s, d)
 			c, waiting := f.stuck(s, d)
-			if !ok || p.Outcome != Answered || !waiting {
+			if !ok || p.Outcome != Answered || !waiting || f.answered(s, d) {
 				continue
 			}
 			found = append(found, Finding{

@@ -127,6 +127,18 @@ func addressed(a netip.Addr) []unix.SockFilter {
 	}
 }
 
+// fromAny is the filter for IPv4 packets from any of some addresses.
+func fromAny(addrs []netip.Addr) []unix.SockFilter {
+	f := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: etherLen + 12}}
+	for _, a := range addrs[:min(len(addrs), mostQuestions)] {
+		if a.Is4() {
+			f = append(f, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 0, Jf: 1, K: binary.BigEndian.Uint32(a.AsSlice())},
+				unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 128})
+		}
+	}
+	return append(f, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0})
+}
+
 // datagram is an IP packet taken apart.
 type datagram struct {
 	from, to netip.Addr

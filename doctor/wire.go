@@ -17,6 +17,7 @@ type wire struct {
 // frame is one that came in, with its link.
 type frame struct {
 	link int
+	toUs bool // by its MAC address
 	data []byte
 }
 
@@ -72,7 +73,7 @@ func (w *wire) readWhile(until time.Time, f func(frame) bool) {
 		if err != nil || !ok || ll.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
-		if !f(frame{link: ll.Ifindex, data: append([]byte(nil), buf[:size]...)}) {
+		if !f(frame{link: ll.Ifindex, toUs: ll.Pkttype == unix.PACKET_HOST, data: append([]byte(nil), buf[:size]...)}) {
 			return
 		}
 	}
