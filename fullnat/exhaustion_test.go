@@ -1,0 +1,123 @@
+package fullnat_test
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/internal/lab"
+)
+
+// portRange sets the ports that the kernel gives to connections of the
+// namespace, for the test.
+func portRange(t *testing.T, low, high int) {
+	t.Helper()
+	const file = "/proc/sys/net/ipv4/ip_local_port_range"
+	was, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, fmt.Appendf(nil, "%d %d", low, high), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(file, was, 0o644); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// dialFrom connects with a source port outside of the range.
+func dialFrom(t *testing.T, port int, to netip.AddrPort) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}}
+	c, err := d.Dial("tcp", to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// Two LIPs with ten ports each make twenty connections to a server. The next
+// ones wait, without a busy loop, and get a port when one is given back;
+// another server has all twenty for itself.
+func TestKernelPortExhaustion(t *testing.T) {
+	lab.Need(t)
+	n := newNetwork()
+	rs, second := serveTCP(t, n.addr(11), echo), serveTCP(t, n.addr(12), echo)
+	e := start(t, fullnat.Config{Loops: 1})
+	s, other := tcpService(t, n.addr(1), "rr", rs), tcpService(t, n.addr(1), "rr", second)
+	s.Options = fullnat.Options{Locals: n.addrs(101, 102), ConnectTimeout: time.Minute}
+	other.Options = s.Options
+	apply(t, e, s, other)
+	portRange(t, 40000, 40009)
+	port := 20000
+	open := func(to netip.AddrPort) net.Conn {
+		port++
+		c := dialFrom(t, port, to)
+		say(t, c, "x")
+		return c
+	}
+	var conns []net.Conn
+	for range 20 {
+		c := open(s.Addr)
+		hear(t, c, "x")
+		conns = append(conns, c)
+	}
+	waits := open(s.Addr)
+	eventually(t, "the conflict is counted", func() bool {
+		i, _ := e.Service(s.ServiceKey)
+		return i.Locals[0].Conflicts > 0 && i.Locals[1].Conflicts > 0
+	})
+	for range 20 { // every port serves every server once
+		hear(t, open(other.Addr), "x")
+	}
+	i, _ := e.Service(s.ServiceKey)
+	if i.Locals[0].Conns != 10 || i.Locals[1].Conns != 10 {
+		t.Errorf("connections of the LIPs: %d and %d, want 10 and 10", i.Locals[0].Conns, i.Locals[1].Conns)
+	}
+	before := i.Locals[0].Conflicts
+	time.Sleep(time.Second) // a measured time, not a wait
+	if i, _ = e.Service(s.ServiceKey); i.Locals[0].Conflicts-before > 25 {
+		t.Errorf("%d tries in a second of waiting", i.Locals[0].Conflicts-before)
+	}
+	conns[7].(*net.TCPConn).SetLinger(0) // no TIME_WAIT keeps its port
+	conns[7].Close()
+	hear(t, waits, "x")
+
+	last := open(s.Addr) // one more waits until its time to connect is over
+	e.Skew(2 * time.Minute)
+	refusedRead(t, last)
+	if got := e.Errors().Exhausted; got != 1 {
+		t.Errorf("%d exhausted, want 1", got)
+	}
+	if i, _ = e.Service(s.ServiceKey); i.Destinations[0].Failures != 0 {
+		t.Error("a lack of ports counts as a failure of the server")
+	}
+}
+
+// A LIP that is not this machine's is passed over and counted.
+func TestKernelUnusableLocal(t *testing.T) {
+	lab.Need(t)
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), func(c *net.TCPConn) { fmt.Fprint(c, c.RemoteAddr()) })
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", rs)
+	s.Options.Locals = []netip.Addr{netip.MustParseAddr("192.0.2.77"), n.addr(101)}
+	apply(t, e, s)
+	for range 8 {
+		if got := ask(t, s.Addr); !strings.HasPrefix(got, n.addr(101).String()+":") {
+			t.Errorf("the server saw %s, want %s", got, n.addr(101))
+		}
+	}
+	if i := e.Services()[0].Locals; i[0].Unusable == 0 || i[1].Total != 8 {
+		t.Errorf("%+v, want the first to be unusable and 8 connections of the second", i)
+	}
+}
