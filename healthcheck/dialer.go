@@ -134,12 +134,19 @@ func (d *Dialer) control(_, _ string, c syscall.RawConn) error {
 	return nil
 }
 
-// local is the source address in the network's form, nil when the kernel chooses.
+// local is the source address in the network's form, nil when the kernel
+// chooses. To a VIP that is the director's own the kernel would choose the VIP,
+// which no real server could answer: there it is the address that the real
+// server would be reached from.
 func (d *Dialer) local(network string) net.Addr {
-	if !d.Target.Source.IsValid() {
+	source := d.Target.Source
+	if !source.IsValid() && d.Check.Via == ViaPath && d.Target.Real.IsValid() {
+		source, _ = routeTo(net.Dialer{}, d.Target.Real.Addr()) // none: the kernel's choice and its error
+	}
+	if !source.IsValid() {
 		return nil
 	}
-	from := netip.AddrPortFrom(d.Target.Source, 0)
+	from := netip.AddrPortFrom(source, 0)
 	if network == "udp" {
 		return net.UDPAddrFromAddrPort(from)
 	}

@@ -1,14 +1,13 @@
 package healthcheck
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // away returns our own trouble when an error that could be the server's comes
@@ -26,20 +25,56 @@ func (d *Dialer) away(err error) error {
 	if name, up := links.find(from); !up {
 		return ours(fmt.Errorf("our link %s is down: %w", name, err))
 	}
+	if d.Check.Via == ViaPath && d.Target.Direct {
+		return or(d.deaf(), err)
+	}
 	return err
 }
 
-// route asks the kernel for the way to the server, and returns the source
-// address that the way has. That there is none is our own trouble.
-func (d *Dialer) route() (from netip.Addr, err error) {
-	dialer := net.Dialer{Control: d.control, LocalAddr: d.local("udp")}
-	to := netip.AddrPortFrom(d.Address().Addr(), 9) // discard; nothing is sent
-	c, err := dialer.Dial("udp", to.String())
+// deaf finds out why nobody answers to a check by the path: the answers come
+// from the VIP, and a kernel that has the VIP itself takes them for forged
+// unless accept_local is set (fib_validate_source). IPv6 has no such rule.
+func (d *Dialer) deaf() error {
+	vip, real := d.Target.Virtual.Addr(), d.Target.Real.Addr()
+	if _, local := links.link(vip); !local || !vip.Is4() {
+		return nil
+	}
+	from, err := routeTo(net.Dialer{}, real)
 	if err != nil {
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-			return from, ours(bare(err))
-		}
-		return from, ours(fmt.Errorf("no route to %v: %w", to.Addr(), bare(err)))
+		return ours(fmt.Errorf("no route to %v: %w", real, err))
+	}
+	link, known := links.link(from)
+	if !known || acceptsLocal("all") || acceptsLocal(link.Name) {
+		return nil
+	}
+	return ours(fmt.Errorf("answers from %v, which is our own, are dropped here: set net.ipv4.conf.%s.accept_local=1", vip, link.Name))
+}
+
+func acceptsLocal(link string) bool {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + link + "/accept_local")
+	return err != nil || strings.TrimSpace(string(b)) == "1"
+}
+
+// route is the source address of the way to the server. That there is no way is
+// our own trouble.
+func (d *Dialer) route() (from netip.Addr, err error) {
+	to := d.Address().Addr()
+	from, err = routeTo(net.Dialer{Control: d.control, LocalAddr: d.local("udp")}, to)
+	switch {
+	case err == nil:
+		return from, nil
+	case Judge(err) == Unknown:
+		return from, err
+	}
+	return from, ours(fmt.Errorf("no route to %v: %w", to, err))
+}
+
+// routeTo asks the kernel for its way to an address, and returns the source
+// address that the way has.
+func routeTo(dialer net.Dialer, to netip.Addr) (from netip.Addr, err error) {
+	c, err := dialer.Dial("udp", netip.AddrPortFrom(to, 9).String()) // discard; nothing is sent
+	if err != nil {
+		return from, bare(err)
 	}
 	defer c.Close()
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().WithZone(""), nil
@@ -58,14 +93,19 @@ type linkCache struct {
 // find returns the link that has the address, and whether it is up and has a
 // carrier. An address that no link has is up as far as we know.
 func (l *linkCache) find(a netip.Addr) (name string, up bool) {
+	const needed = net.FlagUp | net.FlagRunning
+	i, known := l.link(a)
+	return i.Name, !known || i.Flags&needed == needed
+}
+
+func (l *linkCache) link(a netip.Addr) (i net.Interface, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Since(l.read) > time.Second {
 		l.byAddr, l.read = readLinks(), time.Now()
 	}
-	i, known := l.byAddr[a]
-	const needed = net.FlagUp | net.FlagRunning
-	return i.Name, !known || i.Flags&needed == needed
+	i, known = l.byAddr[a]
+	return i, known
 }
 
 func readLinks() map[netip.Addr]net.Interface {

@@ -11,6 +11,7 @@ type Target struct {
 	FWMark   uint32         // the service's firewall mark, 0 for none: external checks are told
 	Protocol string         // of the service: "tcp", "udp", "sctp"; external checks are told
 	Mark     uint32         // SO_MARK of the check's packets, 0: none. With Via "path" a service of this mark forwards them
+	Direct   bool           // with Via "path": the server answers from the VIP past us (DR, TUN), rather than through us (NAT)
 	Source   netip.Addr     // source address; the zero value leaves it to the kernel
 }
 
@@ -33,7 +34,7 @@ func (t Target) address(c Check) netip.AddrPort {
 // several virtual services are one, unless the service matters.
 func (t Target) seen(c Check, k kind) Target {
 	if !k.whole && c.Via != ViaPath {
-		t.Virtual, t.FWMark, t.Protocol = netip.AddrPort{}, 0, ""
+		t.Virtual, t.FWMark, t.Protocol, t.Direct = netip.AddrPort{}, 0, "", false
 	}
 	return t
 }

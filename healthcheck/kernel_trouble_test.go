@@ -1,0 +1,101 @@
+package healthcheck_test
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/healthcheck"
+	"github.com/goipvs/goipvs/internal/lab/topo"
+	"github.com/goipvs/goipvs/internal/lab/topo/topotest"
+	"github.com/vishvananda/netlink"
+)
+
+// TestKernelOwnTrouble: whatever the director itself lacks, no server is down
+// for it; and whatever happens beyond its own link is the server's.
+func TestKernelOwnTrouble(t *testing.T) {
+	n := topotest.New(t, topo.Spec{Servers: 2})
+	must(t, n.Prepare(topo.NAT))
+	for _, s := range n.Servers {
+		server, err := s.Serve("tcp", 80)
+		must(t, err)
+		defer server.Close()
+	}
+	first, second := netip.AddrPortFrom(n.Servers[0].Addr4, 80), netip.AddrPortFrom(n.Servers[1].Addr4, 80)
+	expect := func(what string, to netip.AddrPort, want healthcheck.Verdict, words string) {
+		t.Helper()
+		err := connect(t, n, to)
+		if healthcheck.Judge(err) != want || words != "" && !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v: %v, want %v and %q", what, healthcheck.Judge(err), err, want, words)
+		}
+	}
+	expect("all is well", first, healthcheck.Up, "")
+	expect("nobody listens", netip.AddrPortFrom(first.Addr(), 81), healthcheck.Down, "refused")
+	expect("nobody has the address", netip.MustParseAddrPort("10.9.0.199:80"), healthcheck.Down, "")
+	expect("no route", netip.MustParseAddrPort("203.0.113.9:80"), healthcheck.Unknown, "no route")
+
+	free := useUpPorts(t, n, first)
+	expect("no ports left", first, healthcheck.Unknown, "assign requested address")
+	free()
+	expect("ports again", first, healthcheck.Up, "")
+
+	must(t, n.Servers[1].Do(func() error { return setLink("eth0", false) }))
+	expect("the server's link is down", second, healthcheck.Down, "")
+	must(t, n.Servers[1].Do(func() error { return setLink("eth0", true) }))
+
+	must(t, n.Switch.Do(func() error { return setLink("director", false) }))
+	expect("our link has no carrier", first, healthcheck.Unknown, "our link eth0 is down")
+	must(t, n.Switch.Do(func() error { return setLink("director", true) }))
+	must(t, n.Director.Do(func() error { return setLink("eth0", false) }))
+	expect("our link is switched off", first, healthcheck.Unknown, "")
+}
+
+func connect(t *testing.T, n *topo.Net, to netip.AddrPort) error {
+	t.Helper()
+	probe, err := healthcheck.New(healthcheck.Check{Type: "connect"}, healthcheck.Target{Real: to})
+	must(t, err)
+	time.Sleep(1100 * time.Millisecond) // what is known of links may be a second old
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	must(t, n.Director.Do(func() error {
+		err = probe(ctx)
+		return nil
+	}))
+	return err
+}
+
+func useUpPorts(t *testing.T, n *topo.Net, to netip.AddrPort) (free func()) {
+	t.Helper()
+	before, err := n.Director.ReadSysctl("net.ipv4.ip_local_port_range")
+	must(t, err)
+	must(t, n.Director.Sysctl("net.ipv4.ip_local_port_range", "40000 40001"))
+	var held []net.Conn
+	for range 2 {
+		must(t, n.Director.Do(func() error {
+			c, err := net.Dial("tcp", to.String())
+			held = append(held, c)
+			return err
+		}))
+	}
+	return func() {
+		for _, c := range held {
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}
+		must(t, n.Director.Sysctl("net.ipv4.ip_local_port_range", before))
+	}
+}
+
+func setLink(name string, up bool) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	if up {
+		return netlink.LinkSetUp(l)
+	}
+	return netlink.LinkSetDown(l)
+}
