@@ -56,6 +56,7 @@ func (l ldapCheck) look(ctx context.Context, d *Dialer) error {
 	conn := goldap.NewConn(c, l.mode != tlsOff)
 	conn.Start()
 	defer conn.Unbind()
+	d.Stage("waiting for the answer to bind " + l.login)
 	if err := l.bind(conn); err != nil {
 		return d.ldapFailed("bind "+l.login, err)
 	}
@@ -105,6 +106,7 @@ func (l ldapCheck) bind(conn *goldap.Conn) error {
 // name and attributes.
 func (l ldapCheck) read(d *Dialer, conn *goldap.Conn) error {
 	doing := "search " + l.base
+	d.Stage("waiting for the answer to " + doing)
 	result, err := conn.Search(goldap.NewSearchRequest(l.base, goldap.ScopeBaseObject,
 		goldap.NeverDerefAliases, 2, 0, false, "(objectClass=*)", l.attributes(), nil))
 	switch {

@@ -33,6 +33,7 @@ func (m mysqlCheck) look(ctx context.Context, d *Dialer) error {
 		return d.mysqlFailed("login "+m.login, err, log)
 	}
 	defer c.Close()
+	d.Stage("waiting for the answer to " + d.quote(m.query))
 	if err := m.ask(ctx, d, c); err != nil {
 		return d.mysqlFailed(d.quote(m.query), err, log)
 	}

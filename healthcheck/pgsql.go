@@ -51,6 +51,7 @@ func (p pgsqlCheck) look(ctx context.Context, d *Dialer) error {
 		return d.pgFailed("login "+p.login, err)
 	}
 	defer pg.Close(context.WithoutCancel(ctx)) // c has the deadline
+	d.Stage("waiting for the answer to " + d.quote(p.query))
 	if err := p.ask(ctx, d, pg); err != nil {
 		c.Close() // the library would send a request to cancel on a connection of its own
 		return d.pgFailed(d.quote(p.query), err)

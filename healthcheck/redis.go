@@ -72,6 +72,7 @@ func (r redisCheck) look(ctx context.Context, d *Dialer) error {
 	in := bufio.NewReader(c)
 	var answer string
 	for _, command := range r.commands {
+		d.Stage("waiting for the answer to " + command.doing)
 		if _, err = io.WriteString(c, respCommand(command.args)); err == nil {
 			answer, err = readRESP(in)
 		}
