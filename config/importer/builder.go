@@ -72,6 +72,9 @@ func (b *builder) add(v config.Virtual, p place) {
 		return
 	}
 	if v.Name = strings.Map(printable, v.Name); v.Name == "" || b.name[v.Name] {
+		if v.Name != "" {
+			b.lose(p, "there is a service %q already: this one is called by its address", v.Name)
+		}
 		v.Name = config.DefaultName(v.Service.ServiceKey)
 	}
 	if b.name[v.Name] { // of another service that was named like this address
@@ -79,23 +82,57 @@ func (b *builder) add(v config.Virtual, p place) {
 	}
 	v.Reals = b.once(v.Reals)
 	v.Pos = config.Position{File: p.file, Line: p.line}
-	alone := *b.cfg
-	alone.Virtuals = []config.Virtual{v}
-	if _, err := config.Parse("", config.Print(&alone), config.Options{NoSecrets: true}); err != nil {
-		for _, e := range problems(err) {
-			b.lose(p, "the service %s is left out: %s", v.Service.ServiceKey, e.Text)
-		}
+	if !b.fit(&v, p) {
 		return
 	}
 	b.keys[v.Service.ServiceKey], b.name[v.Name] = p, true
 	b.cfg.Virtuals = append(b.cfg.Virtuals, v)
 }
 
-func problems(err error) []config.Problem {
-	if list, ok := err.(config.Errors); ok { // Parse returns no other
-		return list
+// fit makes the service one that loads: servers that do not are left out, and if
+// that is not enough so is the service.
+func (b *builder) fit(v *config.Virtual, p place) bool {
+	if b.loads(v) == nil {
+		return true
 	}
-	return []config.Problem{{Text: err.Error()}}
+	reals, fallback := v.Reals, v.Fallback
+	v.Reals, v.Fallback = nil, nil
+	for _, e := range problems(b.loads(v)) {
+		b.lose(p, "the service %s is left out: %s", v.Service.ServiceKey, e.Text)
+		return false
+	}
+	v.Reals = b.fitting(reals, func(s config.Real) error { one := *v; one.Reals = []config.Real{s}; return b.loads(&one) })
+	v.Fallback = b.fitting(fallback, func(s config.Real) error { one := *v; one.Fallback = []config.Real{s}; return b.loads(&one) })
+	for _, e := range problems(b.loads(v)) {
+		b.lose(p, "the service %s is left out: %s", v.Service.ServiceKey, e.Text)
+		return false
+	}
+	return true
+}
+
+// fitting are the servers that load.
+func (b *builder) fitting(list []config.Real, loads func(config.Real) error) (out []config.Real) {
+	for _, s := range list {
+		if err := loads(s); err != nil {
+			b.lose(place{s.Pos.File, s.Pos.Line}, "the server %s is left out: %s", s.Target(), problems(err)[0].Text)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// loads tries a service by itself.
+func (b *builder) loads(v *config.Virtual) error {
+	alone := *b.cfg
+	alone.Virtuals = []config.Virtual{*v}
+	_, err := config.Parse("", config.Print(&alone), config.Options{NoSecrets: true})
+	return err
+}
+
+func problems(err error) []config.Problem {
+	list, _ := err.(config.Errors) // Parse returns no other
+	return list
 }
 
 // once leaves out real servers that are there already.

@@ -16,7 +16,7 @@ func Keepalived(file string, src []byte, opt Options) Result {
 	r.file(file, string(src))
 	blocks := r.tree()
 	k.cfg.OnStop = config.StopFlush // it takes its services along when it ends
-	k.cfg.Policy.Quiescent = false
+	k.cfg.Policy.Quiescent, k.cfg.Policy.Unchecked = false, config.UncheckedUp
 	for _, b := range blocks {
 		if !k.skipped(b) {
 			k.top(b)
@@ -64,6 +64,8 @@ func (k *keepalived) top(b *block) {
 		k.lose(b.place, "%s: VRRP is not goipvs' work: keep keepalived for it (%s)", clip(strings.Join(b.words, " ")), count(b.lines(), "line"))
 	case strings.HasPrefix(name, "static_") || strings.HasPrefix(name, "track_") || strings.HasPrefix(name, "bfd") || b.open:
 		k.lose(b.place, "%s: no equivalent (%s)", clip(strings.Join(b.words, " ")), count(b.lines(), "line"))
+	case set("net_namespace net_namespace_ipvs instance use_pid_dir linkbeat_use_polling child_wait_time")[name]:
+		k.lost(b, noLike)
 	default:
 		k.lose(b.place, "not understood: %s", k.show(b))
 	}

@@ -45,11 +45,16 @@ func (r *lineReader) file(name, src string) {
 		}
 		text := strings.TrimSpace(decomment(lines[i]))
 		body := []string{text}
-		for continued(text) && i+1 < len(lines) {
+		_, _, defines := definition(text)
+		for more := continued(text); more && i+1 < len(lines); {
 			i++
 			text = strings.TrimSpace(decomment(lines[i]))
-			body[len(body)-1] = strings.TrimSpace(strings.TrimSuffix(body[len(body)-1], `\`))
+			// In a definition a comment does not hide the backslash behind it.
+			more = continued(text) || defines && continued(strings.TrimSpace(lines[i]))
 			body = append(body, text)
+		}
+		for j := range body {
+			body[j] = strings.TrimSpace(strings.TrimSuffix(body[j], `\`))
 		}
 		r.statement(p, body)
 	}
@@ -127,6 +132,10 @@ func (r *lineReader) expand(p place, text, skip string, depth int) {
 	}
 	if depth > maxNested || len(text) > maxKaLine {
 		r.lose(p, "definitions nest too deep: the line is left out")
+		return
+	}
+	if name, value, ok := definition(text); ok && depth > 0 { // in the lines of another
+		r.defs[name] = []string{r.inline(value, p)}
 		return
 	}
 	if strings.HasPrefix(text, "~") {

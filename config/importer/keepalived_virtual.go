@@ -55,6 +55,10 @@ func (k *keepalived) virtual(b *block) {
 			k.realServer(v, s)
 		}
 	})
+	if len(v.Reals) == 0 {
+		k.lose(b.place, "%s: no real servers: the service is left out, as keepalived does", k.show(b))
+		return
+	}
 	k.agree(v)
 	k.quorumCommand(v)
 	for _, key := range v.keys {
@@ -72,11 +76,11 @@ func (k *keepalived) agree(v *kaVirtual) {
 		}
 	}
 	// Without alpha servers are in the table before their first check.
-	if v.alpha < n || n == 0 {
-		v.Policy.Unchecked = config.UncheckedUp
-		if v.alpha > 0 {
-			k.lose(v.block.place, "alpha of some real servers only: all of the service are up before their first check")
-		}
+	switch {
+	case v.alpha == n:
+		v.Policy.Unchecked = config.UncheckedDown
+	case v.alpha > 0:
+		k.lose(v.block.place, "alpha of some real servers only: all of the service are up before their first check")
 	}
 }
 

@@ -64,7 +64,7 @@ func (l *ldirectord) checksOf(v *ldVirtual, request, receive directive) []config
 	case "external":
 		return []config.Check{l.external(v)}
 	}
-	l.lose(d.place, "checktype: %s has no like: the check only connects", clip(d.value))
+	l.lose(d.place, "checktype: %s has no like: %s", clip(d.value), instead(v))
 	return []config.Check{l.connect(v)}
 }
 
@@ -125,6 +125,14 @@ func (l *ldirectord) timeout(v *ldVirtual, def int, names ...string) time.Durati
 	return time.Duration(def) * time.Second
 }
 
+// instead says what connect does.
+func instead(v *ldVirtual) string {
+	if v.Service.FWMark == 0 && v.Service.Protocol == ipvs.UDP {
+		return "the check only pings"
+	}
+	return "the check only connects"
+}
+
 func (l *ldirectord) connect(v *ldVirtual) config.Check {
 	if v.Service.FWMark == 0 && v.Service.Protocol == ipvs.UDP {
 		return l.newCheck(v, "ping", l.connectTimeout(v)) // as ldirectord does
@@ -156,7 +164,7 @@ func (l *ldirectord) allHavePorts(v *ldVirtual) bool {
 func (l *ldirectord) external(v *ldVirtual) config.Check {
 	c := l.newCheck(v, "external", l.connectTimeout(v))
 	d := v.get("checkcommand")
-	if c.Command = l.command(d); c.Command == nil {
+	if c.Command = l.command(d); len(c.Command) == 0 {
 		c.Command = []string{"/bin/true"} // ldirectord's default
 	}
 	return c
@@ -176,8 +184,11 @@ func (l *ldirectord) negotiate(v *ldVirtual, request, receive directive) config.
 	service := l.serviceName(v)
 	typ, ok := ldTypes[service]
 	if !ok {
-		l.lose(v.get("service").place, "service: %s has no check: the check only connects", clip(service))
+		l.lose(v.get("service").place, "service: %s has no check: %s", clip(service), instead(v))
 		return l.connect(v)
+	}
+	if typ == "on" {
+		return l.newCheck(v, typ, 5*time.Second)
 	}
 	timeout := l.negotiateTimeout(v)
 	if typ == "ldap" || typ == "ldaps" || typ == "radius" {
@@ -186,7 +197,7 @@ func (l *ldirectord) negotiate(v *ldVirtual, request, receive directive) config.
 	c := l.newCheck(v, typ, timeout)
 	n := negotiation{l, v, &c, request, receive}
 	if lacking := n.fill(); lacking != "" {
-		l.lose(v.head.place, "%s: a %s check needs %s: the check only connects", v.head.name, typ, lacking)
+		l.lose(v.head.place, "%s: a %s check needs %s: %s", v.head.name, typ, lacking, instead(v))
 		return l.connect(v)
 	}
 	return c
