@@ -30,6 +30,14 @@ demo: build ## balance real connections through a real kernel's IPVS
 	$(GO) build -trimpath -o bin/demo ./internal/demo
 	bin/lab bin/demo -goipvs $(CURDIR)/bin/goipvs
 
+.PHONY: demo-fullnat soak-fullnat
+demo-fullnat: ## full NAT in user space, on this machine, without root: three HTTP servers, one is killed
+	$(GO) build -trimpath -o bin/demo-fullnat ./internal/demofullnat
+	bin/demo-fullnat
+
+soak-fullnat: ## random traffic and faults through full NAT for SOAK (30m), with the race detector
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 24h -run 'TestSoak|TestBulk' -v ./fullnat -soak $(or $(SOAK),30m) -bulk 1024
+
 test: test-unit test-kernel ## everything: unit tests, and the kernel tests in the lab
 
 test-servers: ## install the servers that checks are tested against (Debian's packages, needs root)
