@@ -48,7 +48,7 @@ func (p *parser) finish() error {
 	case ActionList:
 		return p.finishList()
 	case ActionStartDaemon:
-		if !c.given.has(colMcastInterface) {
+		if c.Daemon.Interface == "" {
 			c.Daemon.Interface = defaultInterface
 		}
 	}

@@ -181,6 +181,8 @@ func TestParseOthers(t *testing.T) {
 		{"1 --set 2 3", func(c *Command) bool {
 			return c.Timeouts.TCP.Seconds() == 1 && c.Timeouts.TCPFin.Seconds() == 2 && c.Timeouts.UDP.Seconds() == 3
 		}},
+		{"--start-daemon=backup --mcast-interface=", func(c *Command) bool { return c.Daemon.Interface == "eth0" }},
+		{"-A -t 10.0.0.1:80 -b ,flag-1,,flag-3,", func(c *Command) bool { return c.Change.Service.Flags == ipvs.Sched1|ipvs.Sched3 }},
 		{"--start-daemon=backup", func(c *Command) bool {
 			return c.Daemon == ipvs.Daemon{State: ipvs.Backup, Interface: "eth0"}
 		}},
@@ -268,7 +270,7 @@ func TestParseErrors(t *testing.T) {
 		{"-A -t vip:80 -M 33", 2, "33: illegal virtual server persistent mask specified (a mask such as 255.255.255.0, or a prefix length: up to 32 for IPv4, 1 to 128 for IPv6)"},
 		{"-A -t [vip6]:80 -M 255.0.0.0", 2, "255.0.0.0: illegal virtual server persistent mask specified (the service is IPv6: a prefix length from 1 to 128)"},
 		{"-A -t [vip6]:80 -M 64abc", 2, "64abc: illegal virtual server persistent mask specified (the service is IPv6: a prefix length from 1 to 128)"},
-		{"-A -t vip:80 -b ,", 2, `"": invalid scheduler flag`},
+		{"-A -t vip:80 -b ,", 2, ",: no scheduler flag specified"},
 		{"-A -t vip:80 -b sh-port", 2, "sh-port: incompatible scheduler flag (it is for -s sh)"},
 		{"-A -t vip:80 -b sh-port,_sh-port -s sh", 2, " sh-port: invalid scheduler flag"},
 		{"-A -t vip:80 -s r\x00r", 2, "r?r: illegal scheduler specified"},

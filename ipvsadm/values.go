@@ -172,13 +172,19 @@ func setSchedFlags(p *parser, v string) error {
 	return nil
 }
 
-// readFlags reads -b: words separated by commas, of which one at the end is
-// tolerated.
+// readFlags reads -b: words separated by commas, of which ipvsadm takes any number
+// in a row for one. It crashes when there is nothing else.
 func (p *parser) readFlags() error {
 	s := &p.cmd.Change.Service
+	if p.flags != "" && strings.Trim(p.flags, ",") == "" {
+		return usage(p.flags, "no scheduler flag specified")
+	}
 	for list := p.flags; list != ""; {
 		var word string
 		word, list, _ = strings.Cut(list, ",")
+		if word == "" {
+			continue
+		}
 		f, err := schedulerFlag(word, s.Scheduler)
 		if err != nil {
 			return err

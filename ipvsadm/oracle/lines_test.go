@@ -79,7 +79,7 @@ var deliberate = []struct {
 	given *regexp.Regexp
 	holds func(want, got outcome, untouched string) bool
 }{
-	{"spellings of numbers that are ambiguous", regexp.MustCompile(`[\x00=:a-zA-Z][ +]\d`), refused},
+	{"spellings of numbers that are ambiguous", regexp.MustCompile(`[\x00=:a-zA-Z][ \t+]\d`), refused},
 	{"spellings of addresses that are ambiguous", regexp.MustCompile(`(^|\D)10\.1:80|0x0a000001`), refused},
 	{"a mask of the other family, or too long for a prefix", regexp.MustCompile(`\x00(-M|--netmask)`), refused},
 	{"a mask that is a prefix length", regexp.MustCompile(`\x00(-M|--netmask)[=\x00]?\d+(\x00|$)`), sameButMask},

@@ -15,10 +15,15 @@ type word struct {
 }
 
 var (
-	addresses    = []string{"10.0.0.1:80", "10.0.0.1:53", "[2001:db8::80]:80", "10.0.0.2:443", "vip.example.com:http", "10.0.0.1", "2001:db8::80", "10.0.0.3:0"}
+	addresses = []string{"10.0.0.1:80", "10.0.0.1:53", "[2001:db8::80]:80", "10.0.0.2:443", "vip.example.com:http", "10.0.0.1", "2001:db8::80", "10.0.0.3:0",
+		"0.0.0.0:0", "[::]:0", "0.0.0.0:80", "[2001:DB8:0::80]:080", "224.0.0.1:80", "255.255.255.255:80", "10.0.0.1:00080", "2001:db8::80:80", "multi.example.com:80",
+		"vip:domain", "localhost:80", "[fe80::1]:80", "127.0.0.1:80", "VIP.Example.com:www", "[::ffff:10.0.0.1]:80", "[::10.0.0.1]:80"}
 	badAddresses = []string{"80", "", "10.0.0.1:99999", "10.0.0.1:", "nohost:80", "[2001:db8::80]", "[::1", "10.0.0.1:nosuch", "300.1.1.1:80", "10.0.0.1:-1",
-		"10.0.0.1/32:80", "[]:80", ":80", "::", "fe80::1%lo", "10.0.0.1:80:80", "[2001:db8::80]80", "[2001:db8::80]:", "10.0.0.1: 80", "+1", "[10.0.0.1]:80", "10.1:80", "0x0a000001:80"}
-	numbers = []string{"", "x", "-1", "1.5", "0x10", "99999999999999999999", "1 ", " 1", "+1", "1k", "010"}
+		"10.0.0.1/32:80", "[]:80", ":80", "::", "fe80::1%lo", "10.0.0.1:80:80", "[2001:db8::80]80", "[2001:db8::80]:", "10.0.0.1: 80", "+1", "[10.0.0.1]:80", "10.1:80", "0x0a000001:80",
+		"vip6.example.com:80", "10.0.0.1:0x50", "10.0.0.1:80x", "10.0.0.1:http ", "10.0.0.1:http:", "10.0.0.256:80", "10.0.0.1.:80", ".:80", "-:80", "vip..example.com:80", "10.0.0.1:-0",
+		"[2001:db8::80]:http:", "[[2001:db8::80]]:80", "2001:db8::g", "2001:db8::80/64", "10.0.0.1,10.0.0.2:80", "vip/24:80", "::ffff:10.0.0.1:80"}
+	oddServers = []string{"0.0.0.0", "224.0.0.1", "255.255.255.255", "[fe80::1]:80", "fe80::1", "127.0.0.1", "[ff02::1]:80", "10.0.0.1:0", "::ffff:10.0.0.1", "::", "rs61.example.com:80", "rs1:domain"}
+	numbers    = []string{"", "x", "-1", "1.5", "0x10", "99999999999999999999", "1 ", " 1", "+1", "1k", "010", "1e3", "1_0", "0b1", "--", "=1", "4294967296", "0000000000000000000001", "1.", ",", "\t1", "\u00b2"}
 )
 
 // words are the options by their names in the matrix of commands and options.
@@ -28,14 +33,14 @@ var words = map[string]word{
 	"sctp":    {long: "sctp-service", good: addresses, bad: badAddresses},
 	"mark":    {short: "f", long: "fwmark-service", good: []string{"5", "6", "4294967295"}, bad: append(numbers, "0", "4294967296")},
 	"6":       {short: "6", long: "ipv6"},
-	"sched":   {short: "s", long: "scheduler", good: []string{"rr", "wlc", "sh", "mh", "", "none"}, bad: []string{"nosuch", "a-name-that-is-too-long", "RR"}},
-	"pe":      {long: "pe", good: []string{"sip"}, bad: []string{"nosuch", "a-name-that-is-too-long"}},
+	"sched":   {short: "s", long: "scheduler", good: []string{"rr", "wlc", "sh", "mh", "", "none"}, bad: []string{"nosuch", "a-name-that-is-too-long", "RR", "fifteen-letters", "sixteen--letters", "rr,"}},
+	"pe":      {long: "pe", good: []string{"sip", ""}, bad: []string{"nosuch", "a-name-that-is-too-long"}},
 	"persist": {short: "p", long: "persistent", good: []string{"1", "300", "2678400"}, bad: append(numbers, "0", "2678401"), optional: true},
 	"mask":    {short: "M", long: "netmask", good: []string{"255.255.255.0", "64", "255.0.255.0"}, bad: append(numbers, "0", "24", "129", "nohost", "255.255.255.256", "mask24")},
 	"ops":     {short: "o", long: "ops"},
 	"flags": {short: "b", long: "sched-flags", good: []string{"flag-1", "flag-2,flag-1", "sh-port", "mh-fallback,mh-port", "flag-3,", ""},
-		bad: []string{"nosuch", "flag-1,nosuch", "flag-4", "sh-port,mh-port", "flag-1 flag-2", ",flag-1"}},
-	"server": {short: "r", long: "real-server", good: []string{"192.168.1.11:80", "192.168.1.11", "192.168.1.12:8080", "[2001:db8::a1]:80", "rs1:http", "192.168.1.13"}, bad: badAddresses},
+		bad: []string{"nosuch", "flag-1,nosuch", "flag-4", "sh-port,mh-port", "flag-1 flag-2", ",flag-1", "flag-1,,flag-2", ",", ",,", "FLAG-1", "sh", "flag-1,flag-1"}},
+	"server": {short: "r", long: "real-server", good: []string{"192.168.1.11:80", "192.168.1.11", "192.168.1.12:8080", "[2001:db8::a1]:80", "rs1:http", "192.168.1.13"}, bad: append(oddServers, badAddresses...)},
 	"nat":    {short: "m", long: "masquerading"}, "dr": {short: "g", long: "gatewaying"}, "tun": {short: "i", long: "ipip"},
 	"weight":  {short: "w", long: "weight", good: []string{"0", "1", "65535", "2147483647"}, bad: append(numbers, "2147483648")},
 	"upper":   {short: "x", long: "u-threshold", good: []string{"0", "100", "2147483647"}, bad: append(numbers, "2147483648")},
@@ -48,8 +53,8 @@ var words = map[string]word{
 	"tuninfo": {long: "tun-info"}, "timeout": {long: "timeout"}, "daemon": {long: "daemon"}, "nosort": {long: "nosort"}, "sort": {long: "sort"},
 	"syncid": {long: "syncid", good: []string{"0", "7", "255"}, bad: append(numbers, "256")},
 	"maxlen": {long: "sync-maxlen", good: []string{"1000", "1400"}, bad: append(numbers, "0", "65508")},
-	"iface":  {long: "mcast-interface", good: []string{"eth0", "lo"}, bad: []string{"none0", "a-name-that-is-too-long"}},
-	"group":  {long: "mcast-group", good: []string{"224.0.0.90", "ff02::90"}, bad: []string{"", "10.0.0.1", "nohost", "fe80::1", "224.0.0"}},
+	"iface":  {long: "mcast-interface", good: []string{"eth0", "lo"}, bad: []string{"none0", "a-name-that-is-too-long", "", "fifteen-letters", "eth0 "}},
+	"group":  {long: "mcast-group", good: []string{"224.0.0.90", "ff02::90"}, bad: []string{"", "10.0.0.1", "nohost", "fe80::1", "224.0.0", "224.0.0.90 ", "239.255.255.255", "ff02::90%lo", "::ffff:224.0.0.1", "0xe0000001", "224.1"}},
 	"mport":  {long: "mcast-port", good: []string{"8848", "9000"}, bad: append(numbers, "0", "65536")},
 	"ttl":    {long: "mcast-ttl", good: []string{"1", "255"}, bad: append(numbers, "0", "256")},
 }
@@ -86,26 +91,15 @@ type liner struct{ *rand.Rand }
 // line is a command line, right or with something wrong in it. inOrder has its
 // options in the order that ipvsadm wants, in which argv may not have them.
 func (l *liner) line() (argv, inOrder []string) {
-	c := commands[l.IntN(len(commands))]
-	must, may, _ := strings.Cut(c.options, "|")
-	names := strings.Fields(must)
-	for _, name := range strings.Fields(may) {
-		if l.IntN(4) == 0 {
-			names = append(names, name)
-		}
-	}
 	const values, options, order, text = 0, 1, 2, 3 // what may be wrong
 	wrong := l.IntN(8)
+	command, names := l.command()
 	if wrong == options {
 		names = l.spoil(names)
 	}
 	var groups [][]string
 	for _, name := range names {
 		groups = append(groups, l.option(name, wrong == values && l.IntN(2) == 0))
-	}
-	command := []string{l.of(strings.Fields(c.spellings))}
-	if command[0] == "--set" {
-		command = append(command, l.of([]string{"100", "0", "2678400"}), l.of([]string{"10", "0"}), l.of([]string{"300", "1"}))
 	}
 	inOrder = slices.Concat(command, slices.Concat(groups...))
 	argv = slices.Clone(inOrder)
@@ -118,6 +112,23 @@ func (l *liner) line() (argv, inOrder []string) {
 		inOrder = slices.Clone(argv)
 	}
 	return argv, inOrder
+}
+
+// command is a command with names of options that go with it.
+func (l *liner) command() (command, names []string) {
+	c := commands[l.IntN(len(commands))]
+	must, may, _ := strings.Cut(c.options, "|")
+	names = strings.Fields(must)
+	for _, name := range strings.Fields(may) {
+		if l.IntN(4) == 0 {
+			names = append(names, name)
+		}
+	}
+	command = []string{l.of(strings.Fields(c.spellings))}
+	if command[0] == "--set" {
+		command = append(command, l.of([]string{"100", "0", "2678400"}), l.of([]string{"10", "0"}), l.of([]string{"300", "1"}))
+	}
+	return command, names
 }
 
 // spoil takes an option away, repeats one, or adds one that may not belong there.
