@@ -26,6 +26,7 @@ type Dialer struct {
 	Check  Check
 	Target Target
 
+	dial       func(ctx context.Context, network, address string) (net.Conn, error)
 	transcript transcript
 	budget     budget
 	warning    string
@@ -38,6 +39,7 @@ type Dialer struct {
 
 func newDialer(c Check, t Target) *Dialer {
 	d := &Dialer{Check: c, Target: t, stage: "starting"}
+	d.dial = d.connect
 	d.budget.left.Store(maxBytes)
 	d.transcript.secrets = c.Password != "" || c.Secret != ""
 	return d
@@ -63,8 +65,7 @@ func (d *Dialer) DialPort(ctx context.Context, network string, port uint16) (net
 	}
 	d.Stage("connecting")
 	start := time.Now()
-	dialer := net.Dialer{Control: d.control, KeepAlive: -1, FallbackDelay: -1, LocalAddr: d.local(network)}
-	raw, err := dialer.DialContext(ctx, network, to.String())
+	raw, err := d.dial(ctx, network, to.String())
 	if err != nil {
 		d.Note("%s connect to %v: %v", network, to, bare(err))
 		return nil, fmt.Errorf("%s connect to %v: %w", network, to, bare(err))
@@ -72,6 +73,11 @@ func (d *Dialer) DialPort(ctx context.Context, network string, port uint16) (net
 	d.Note("%s connected to %v after %v", network, to, time.Since(start).Round(10*time.Microsecond))
 	d.Stage("waiting for an answer")
 	return d.guard(ctx, raw), nil
+}
+
+func (d *Dialer) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Control: d.control, KeepAlive: -1, FallbackDelay: -1, LocalAddr: d.local(network)}
+	return dialer.DialContext(ctx, network, address)
 }
 
 // DialContext is Dial in the form that libraries ask for. The address they
