@@ -55,7 +55,7 @@ func evilBehaviours(t *testing.T) []evil.Behaviour {
 }
 
 const (
-	evilDeadline = 300 * time.Millisecond
+	evilDeadline = 200 * time.Millisecond
 	// evilSlack is what a busy machine may add; one that drips takes minutes.
 	evilSlack = 20 * time.Second
 	// evilMemory is for all behaviours together, each of which would like to
