@@ -50,6 +50,7 @@ func load(path string, src []byte, mode os.FileMode, opt Options) (*Config, erro
 	r := &reader{file: path, opt: &opt, mode: mode}
 	c := Default()
 	c.Files = []string{path}
+	r.writable()
 	if t := r.parse(src); t != nil {
 		r.daemon(t, c)
 		for _, f := range r.included(t, c) {
@@ -185,6 +186,7 @@ func (r *reader) include(path string, c *Config) {
 		return
 	}
 	r.mode = mode
+	r.writable()
 	t := r.parse(src)
 	if t == nil {
 		return

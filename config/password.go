@@ -9,6 +9,13 @@ const (
 	othersWrite = 0o002
 )
 
+// writable refuses a file that everybody can write.
+func (r *reader) writable() {
+	if r.mode&othersWrite != 0 {
+		r.problem(0, "chmod o-w "+r.file+": it tells the daemon what to run", "everybody can write the file (mode %04o)", r.mode.Perm())
+	}
+}
+
 // inline is called for a secret that stands in the file itself.
 func (r *reader) inline(line int, key string) {
 	if r.mode&othersRead != 0 {

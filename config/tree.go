@@ -62,6 +62,9 @@ func syntaxProblem(file string, err error) *Problem {
 		text = strings.TrimPrefix(pe.Error(), fmt.Sprintf("toml: line %d: ", pe.Position.Line))
 	}
 	p := &Problem{File: file, Line: pe.Position.Line, Text: text}
+	if strings.Contains(text, `but got '\n'`) && p.Line > 1 { // the library has read the line's end
+		p.Line--
+	}
 	if _, hint, ok := strings.Cut(pe.ErrorWithUsage(), "Error help:\n"); ok {
 		p.Hint = strings.Join(strings.Fields(hint), " ")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/config/importer"
 	"github.com/goipvs/goipvs/ipvsadm"
+	"github.com/goipvs/goipvs/ipvsadm/dns"
 )
 
 // partly is the status of an import that could not carry everything over.
@@ -54,7 +55,7 @@ func (v *verbs) convert(c *cli.Context) error {
 		v.fail(usage, fmt.Errorf("import %s: %w", program, err))
 		return nil
 	}
-	names := &ipvsadm.Resolver{}
+	names := &ipvsadm.Resolver{System: dns.System{}}
 	r := convert(file, src, importer.Options{
 		Host: names.Host, Port: names.Port, Glob: filepath.Glob, ConfigID: c.String("config-id"),
 		Read: config.ReadFile,
@@ -69,7 +70,11 @@ func (v *verbs) convert(c *cli.Context) error {
 		fmt.Fprintln(v.errw, p)
 	}
 	if n := len(r.Lost); n > 0 {
-		fmt.Fprintf(v.errw, "goipvs: import %s: %d of the lines of %s could not be carried over as they are\n", program, n, file)
+		are := fmt.Sprintf("%d lines of %s are not carried over as they are", n, file)
+		if n == 1 {
+			are = "1 line of " + file + " is not carried over as it is"
+		}
+		fmt.Fprintf(v.errw, "goipvs: import %s: %s\n", program, are)
 	}
 	_, err = fmt.Fprintf(v.out, "# Made of %s by goipvs import %s.\n%s", oneLine(file), program, separated(config.Print(r.Config)))
 	return err
