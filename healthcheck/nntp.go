@@ -76,11 +76,12 @@ func (n nntpCheck) read(t *talk) error {
 }
 
 // readerMode tells a server that mostly serves other servers that we read. Not
-// every server knows the command; only 502, "no service for you", is an end.
+// every server knows the command; 502, "no service for you", and 400, which a
+// server that is too busy gives, are an end.
 func (n nntpCheck) readerMode(t *talk) error {
 	err := t.coded("mode reader", 20, "MODE READER")
 	var reply *textproto.Error
-	if errors.As(err, &reply) && reply.Code != 502 {
+	if errors.As(err, &reply) && reply.Code/100 == 5 && reply.Code != 502 {
 		return nil
 	}
 	return err

@@ -55,7 +55,9 @@ func private(t *testing.T, from, to string) {
 	}
 }
 
+// innConf lifts the limit by which INN turns readers away from a busy machine.
 const innConf = `mta: "/bin/false %s"
+nnrpdloadlimit: 0
 hismethod: hisv6
 ovmethod: tradindexed
 pathhost: news.goipvs.test
