@@ -87,6 +87,7 @@ install: bin/goipvs ## install goipvs, its ipvsadm names, manual page and comple
 	install -D -m 0755 bin/goipvs $(DESTDIR)$(PREFIX)/sbin/goipvs
 	install -D -m 0755 bin/goipvs-verbs $(DESTDIR)$(PREFIX)/libexec/goipvs/goipvs-verbs
 	install -D -m 0644 docs/man/goipvs.8 $(DESTDIR)$(PREFIX)/share/man/man8/goipvs.8
+	install -D -m 0644 docs/man/goipvs.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/goipvs.toml.5
 	install -D -m 0644 contrib/completions/goipvs.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/goipvs
 	install -D -m 0644 contrib/completions/_goipvs $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_goipvs
 	install -D -m 0644 contrib/completions/goipvs.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/goipvs.fish

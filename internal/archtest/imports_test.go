@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"internal/checkbench":                 {"healthcheck"},
 	"internal/demo":                       {"internal/lab/topo"},
 	"internal/demofullnat":                {"fullnat", "healthcheck", "ipvs"},
-	"internal/docgen":                     {"cmd/goipvs/verbs", "ipvsadm"},
+	"internal/docgen":                     {"cmd/goipvs/verbs", "config", "ipvsadm"},
 	"internal/evil":                       {},
 	"internal/lab":                        {"internal/lab/kmod"},
 	"internal/lab/boot":                   {"internal/lab", "internal/lab/guest", "internal/lab/job", "internal/lab/kmod"},

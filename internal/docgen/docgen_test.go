@@ -10,11 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/goipvs/goipvs/cmd/goipvs/verbs"
+	"github.com/goipvs/goipvs/config"
 )
 
 // TestCommitted: what is committed is what the tables say now.
 func TestCommitted(t *testing.T) {
-	for path, want := range files() {
+	for path, want := range written() {
 		got, err := os.ReadFile(filepath.Join("../..", path))
 		if err != nil {
 			t.Error(err)
@@ -115,4 +116,28 @@ func TestManPage(t *testing.T) {
 // plain is a line of the page as it is read.
 func plain(line string) string {
 	return strings.NewReplacer(`.\"`, "", `\-`, "-", `\(aq`, "'", `\fB`, "", `\fI`, "", `\fR`, "", `\&`, "", `\e`, "|").Replace(line)
+}
+
+// TestConfigManPage: every key and every type of check has its paragraph, and
+// there are no requests but those of man(7).
+func TestConfigManPage(t *testing.T) {
+	request := regexp.MustCompile(`^\.(\\"|TH|SH|TP|PP|B|I|BR|nh|nf|fi)( .*)?$`)
+	text := configMan()
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSuffix(line, "\n"); strings.HasPrefix(line, ".") && !request.MatchString(line) || strings.HasPrefix(line, "'") {
+			t.Errorf("%q is a request", line)
+		}
+	}
+	for _, table := range config.Reference() {
+		for _, k := range table.Keys {
+			if !strings.Contains(text, ".TP\n\\fB"+k.Name+"\\fR") {
+				t.Errorf("%s %s is missing", table.Name, k.Name)
+			}
+		}
+	}
+	for _, c := range config.CheckTypes() {
+		if !strings.Contains(text, ".TP\n\\fB"+c.Name+"\\fR\n") {
+			t.Errorf("type %s is missing", c.Name)
+		}
+	}
 }

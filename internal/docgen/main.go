@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 )
@@ -18,8 +19,23 @@ func files() map[string]string {
 	}
 }
 
+// configFiles tell of goipvs.toml.
+func configFiles() map[string]string {
+	return map[string]string{
+		"docs/man/goipvs.toml.5":   configMan(),
+		"docs/config-reference.md": configReference(),
+	}
+}
+
+// written are the files of both.
+func written() map[string]string {
+	m := files()
+	maps.Copy(m, configFiles())
+	return m
+}
+
 func main() {
-	for path, text := range files() {
+	for path, text := range written() {
 		err := os.MkdirAll(filepath.Dir(path), 0o755)
 		if err == nil {
 			err = os.WriteFile(path, []byte(text), 0o644)
