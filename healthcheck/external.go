@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,11 +34,16 @@ func external(c Check) (look, error) {
 	if err := onlyOurs(path); err != nil {
 		return nil, fmt.Errorf("command: %w", err)
 	}
+	var undead sync.Map // targets whose program outlived its check
 	return func(ctx context.Context, d *Dialer) error {
 		d.Stage("waiting for the command")
+		if _, still := undead.Load(d.Target); still {
+			return fmt.Errorf("%w: the command of an earlier check was killed and has still not ended", ErrTimeout)
+		}
 		args := append(c.Command[:len(c.Command):len(c.Command)], arguments(d.Target)...)
 		d.Note("run %s", strings.Join(args, " "))
-		out, err := command(ctx, path, args, environment(d.Target))
+		undead.Store(d.Target, true)
+		out, err := command(ctx, path, args, environment(d.Target), func() { undead.Delete(d.Target) })
 		if len(out) > 0 {
 			d.transcript.received(out)
 		}
@@ -123,10 +129,13 @@ type exitError struct{ state *os.ProcessState }
 func (e *exitError) Error() string { return "the command ended with " + e.state.String() }
 
 // command runs a program until it ends or ctx does, and then kills what is left
-// of its process group. It returns at most maxOutput of what was printed.
-func command(ctx context.Context, path string, args, env []string) ([]byte, error) {
+// of its process group. It returns at most maxOutput of what was printed. A
+// program that does not even end when it is killed, as one that hangs in a dead
+// file system, is left to itself. When it has ended, ended is called.
+func command(ctx context.Context, path string, args, env []string, ended func()) ([]byte, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
+		ended()
 		return nil, ours(err)
 	}
 	defer r.Close()
@@ -134,22 +143,50 @@ func command(ctx context.Context, path string, args, env []string) ([]byte, erro
 	err = startWithout(cmd)
 	w.Close()
 	if err != nil {
+		ended()
 		return nil, ours(fmt.Errorf("start the command: %w", err))
 	}
 	printed := collect(r)
-	stop := context.AfterFunc(ctx, func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+	reaped := make(chan error, 1)
+	go reap(ctx, cmd, reaped, ended)
+	select {
+	case err = <-reaped:
+	case <-ctx.Done():
+		err = afterKill(ctx, reaped)
+	}
+	r.SetReadDeadline(time.Now().Add(grace)) // who left the group may hold the pipe
+	return <-printed, err
+}
+
+// grace is how long a program may take to end that was killed.
+const grace = 100 * time.Millisecond
+
+// reap waits for the program's end, and kills its group then or when ctx ends.
+func reap(ctx context.Context, cmd *exec.Cmd, reaped chan<- error, ended func()) {
+	defer ended()
+	group := -cmd.Process.Pid
+	stop := context.AfterFunc(ctx, func() { unix.Kill(group, unix.SIGKILL) })
 	awaitExit(cmd.Process.Pid)
-	if !stop() && ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // its id is still held by the one we have not waited for
+	killed := !stop()
+	unix.Kill(group, unix.SIGKILL) // its id is still held by the one we have not waited for
 	cmd.Wait()
-	r.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // who left the group may hold the pipe
-	out := <-printed
-	if err == nil && !cmd.ProcessState.Success() {
-		err = &exitError{cmd.ProcessState}
+	switch {
+	case killed:
+		reaped <- ctx.Err()
+	case !cmd.ProcessState.Success():
+		reaped <- &exitError{cmd.ProcessState}
+	default:
+		reaped <- nil
 	}
-	return out, err
+}
+
+func afterKill(ctx context.Context, reaped <-chan error) error {
+	select {
+	case err := <-reaped:
+		return err
+	case <-time.After(grace):
+		return ctx.Err()
+	}
 }
 
 // awaitExit waits for the end of a child without taking its id from the kernel,

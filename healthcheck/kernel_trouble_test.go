@@ -2,6 +2,7 @@ package healthcheck_test
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"strings"
@@ -9,9 +10,12 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/healthcheck"
+	"github.com/goipvs/goipvs/internal/lab"
 	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/internal/lab/topo/topotest"
+	"github.com/goipvs/goipvs/internal/testserver"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // TestKernelOwnTrouble: whatever the director itself lacks, no server is down
@@ -98,4 +102,86 @@ func setLink(name string, up bool) error {
 		return netlink.LinkSetUp(l)
 	}
 	return netlink.LinkSetDown(l)
+}
+
+// TestKernelClock: whoever sets the director's clock by years makes no
+// certificate end, and no check late or early.
+func TestKernelClock(t *testing.T) {
+	lab.Need(t)
+	if lab.Kind() == "host" {
+		t.Skip("sets the clock, which on a host is everybody's")
+	}
+	ca := testserver.NewAuthority(t)
+	pair := ca.Issue(t, time.Time{}, "web.example")
+	cert, err := tls.LoadX509KeyPair(pair.CertFile, pair.KeyFile)
+	must(t, err)
+	l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	must(t, err)
+	defer l.Close()
+	go serveTLS(l)
+	r := healthcheck.NewRunner(healthcheck.Options{})
+	must(t, r.Add(healthcheck.Subject{
+		ID: "a", Check: healthcheck.Check{Type: "tcp", TLS: healthcheck.TLS{Mode: "on", ServerName: "web.example", CAFile: ca.File}},
+		Target:   healthcheck.Target{Real: netip.MustParseAddrPort(l.Addr().String())},
+		Schedule: healthcheck.Schedule{Interval: 100 * time.Millisecond},
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		r.Run(ctx)
+		close(done)
+	}()
+	defer func() { <-done }()
+	defer cancel()
+	awaitVerdict(t, r, healthcheck.Up)
+	const years = 5 * 365 * 24 * time.Hour
+	defer setClock(t, -years)()
+	awaitVerdict(t, r, healthcheck.Up) // the certificate is five years old
+	setClock(t, 2*years)
+	awaitVerdict(t, r, healthcheck.Unknown)
+	s, _ := r.Status("a")
+	if s.Known != healthcheck.Up || !strings.Contains(s.Reason, "the director's clock was set, by 43800h") {
+		t.Errorf("%+v", s)
+	}
+	setClock(t, -2*years)
+	awaitVerdict(t, r, healthcheck.Up)
+}
+
+func serveTLS(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			c.Read(make([]byte, 1)) // handshakes
+			c.Close()
+		}()
+	}
+}
+
+// awaitVerdict waits for three more checks and looks at their verdict.
+func awaitVerdict(t *testing.T, r *healthcheck.Runner, want healthcheck.Verdict) {
+	t.Helper()
+	before, _ := r.Status("a")
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if s, _ := r.Status("a"); s.Checks >= before.Checks+3 {
+			if s.Verdict != want {
+				t.Errorf("%v, want %v: %s", s.Verdict, want, s.Reason)
+			}
+			return
+		}
+	}
+	t.Error("no checks are made any more")
+}
+
+// setClock sets the kernel's clock by some time.
+func setClock(t *testing.T, by time.Duration) (back func()) {
+	t.Helper()
+	set := func(by time.Duration) {
+		ts := unix.NsecToTimespec(time.Now().Add(by).UnixNano())
+		must(t, unix.ClockSettime(unix.CLOCK_REALTIME, &ts))
+	}
+	set(by)
+	return func() { set(-by) }
 }

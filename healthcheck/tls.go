@@ -88,7 +88,7 @@ func (d *Dialer) tlsClient(ctx context.Context, c net.Conn, config *tls.Config) 
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		d.Note("TLS: %v", err)
-		return nil, &handshakeError{bare(err)}
+		return nil, ourClock(&handshakeError{bare(err)})
 	}
 	d.Stage("waiting for an answer")
 	d.describe(t.ConnectionState())
@@ -100,6 +100,24 @@ type handshakeError struct{ err error }
 
 func (e *handshakeError) Error() string { return "TLS: " + e.err.Error() }
 func (e *handshakeError) Unwrap() error { return e.err }
+
+// clock is when this process began, by the clock of the wall, and since when.
+var clock = struct{ wall, mono time.Time }{time.Now().Round(0), time.Now()}
+
+// ourClock tells a certificate that has ended, or not begun, from a clock of
+// ours that was set meanwhile: it is valid at the time that has really passed
+// since we began. A clock that is wrong from the start cannot be told so.
+func ourClock(err error) error {
+	var invalid x509.CertificateInvalidError
+	if !errors.As(err, &invalid) || invalid.Reason != x509.Expired || invalid.Cert == nil {
+		return err
+	}
+	now := clock.wall.Add(time.Since(clock.mono))
+	if now.Before(invalid.Cert.NotBefore) || now.After(invalid.Cert.NotAfter) {
+		return err
+	}
+	return ours(fmt.Errorf("%w, but only since the director's clock was set, by %v", err, time.Since(now).Round(time.Second)))
+}
 
 // describe writes down what was agreed, and warns of what ends soon.
 func (d *Dialer) describe(s tls.ConnectionState) {

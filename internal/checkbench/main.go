@@ -140,19 +140,29 @@ func measure(o options, n int, port string) error {
 	for i := range lag.Counts {
 		lag.Counts[i] -= before.Lag.Counts[i]
 	}
-	up := 0
-	for _, s := range r.Statuses() {
-		if s.Verdict == healthcheck.Up {
-			up++
-		}
-	}
-	if want := n - int(float64(n)*o.holes); up != want {
-		return fmt.Errorf("%d of %d servers are up, not %d", up, n, want)
+	if err := allRight(r, n-int(float64(n)*o.holes)); err != nil {
+		return err
 	}
 	checks := after.Checks - before.Checks
 	fmt.Printf("| %d | %.0f | %.1f %% | %.0f µs | %v | %.0f ms | %d | %.1f MiB |\n", n, float64(checks)/o.length.Seconds(),
 		100*(cpu2-cpu).Seconds()/o.length.Seconds(), float64((cpu2-cpu).Microseconds())/float64(checks),
 		lag.Quantile(0.99), float64(lag.Most.Microseconds())/1000, after.Late-before.Late, float64(rss)/(1<<20))
+	return nil
+}
+
+// allRight tells whether as many servers are up as there are.
+func allRight(r *healthcheck.Runner, want int) error {
+	up, reasons := 0, make(map[string]int)
+	for _, s := range r.Statuses() {
+		if s.Verdict == healthcheck.Up {
+			up++
+		} else {
+			reasons[s.Verdict.String()+" "+s.Reason]++
+		}
+	}
+	if up != want {
+		return fmt.Errorf("%d servers are up, not %d: %v", up, want, reasons)
+	}
 	return nil
 }
 
@@ -162,26 +172,25 @@ func subjects(o options, n int, port, hole uint16) []healthcheck.Subject {
 		addr := netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)})
 		at := netip.AddrPortFrom(addr, port)
 		if i < int(float64(n)*o.holes) {
-			at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), hole)
-			at = netip.AddrPortFrom(at.Addr(), hole)
+			at = netip.AddrPortFrom(addr, hole)
 		}
 		list[i] = healthcheck.Subject{
 			ID: fmt.Sprintf("tcp 192.0.2.10:80|%v|0|%d", at, i), Check: healthcheck.Check{Type: o.kind},
-			Target:   healthcheck.Target{Real: at, FWMark: uint32(i)},
+			Target:   healthcheck.Target{Real: at},
 			Schedule: healthcheck.Schedule{Interval: o.interval, Timeout: o.interval, Jitter: 0.05},
 		}
 	}
 	return list
 }
 
-// blackHole returns a port of loopback whose queue is full, so that connecting
+// blackHole returns a port of all addresses of loopback whose queue is full, so that connecting
 // goes unanswered.
 func blackHole() (uint16, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return 0, err
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{}); err != nil {
 		return 0, err
 	}
 	if err := unix.Listen(fd, 0); err != nil {
@@ -192,6 +201,7 @@ func blackHole() (uint16, error) {
 		return 0, err
 	}
 	at := name.(*unix.SockaddrInet4)
+	at.Addr = [4]byte{127, 0, 0, 1}
 	for range 2 {
 		c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
