@@ -1,12 +1,16 @@
 package boot
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -87,7 +91,7 @@ func (q *qemu) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 	m := &machine{env: q.env}
 	m.argv = []string{
 		q.program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-machine", "q35,accel=" + accelerator(), "-cpu", "max",
+		"-machine", "q35,accel=" + q.accelerator(), "-cpu", "max",
 		"-smp", strconv.Itoa(o.CPUs), "-m", strconv.Itoa(o.Memory),
 		"-kernel", q.image, "-initrd", initrd,
 		"-append", "console=ttyS0 panic=-1 rdinit=/init " + job.Env + "=/job",
@@ -114,12 +118,38 @@ func (q *qemu) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 	return m, nil
 }
 
-// accelerator is the processor's virtualization where we may use it.
-func accelerator() string {
-	if unix.Access("/dev/kvm", unix.R_OK|unix.W_OK) == nil {
+// accelerator is the processor's virtualization where we may use it and it works.
+func (q *qemu) accelerator() string {
+	if unix.Access("/dev/kvm", unix.R_OK|unix.W_OK) == nil && q.starts("kvm") {
 		return "kvm"
 	}
 	return "tcg"
+}
+
+// starts reports whether the kernel begins to speak. Within a virtual machine
+// /dev/kvm may be there and QEMU end or hang when it is used.
+func (q *qemu) starts(accelerator string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, q.program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-machine", "q35,accel="+accelerator, "-cpu", "max", "-m", "256", "-serial", "stdio",
+		"-kernel", q.image, "-append", "console=ttyS0 earlyprintk=serial panic=-1")
+	for _, d := range q.data {
+		cmd.Args = append(cmd.Args, "-L", d)
+	}
+	cmd.Env = append(os.Environ(), q.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil || cmd.Start() != nil {
+		return false
+	}
+	spoke := false
+	for lines := bufio.NewScanner(out); !spoke && lines.Scan(); {
+		spoke = strings.Contains(lines.Text(), "Linux version")
+	}
+	cancel()
+	_ = cmd.Wait() // it was killed, or was of no use
+	return spoke
 }
 
 // socket makes a socket pair and appends the machine's end to its
