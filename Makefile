@@ -91,6 +91,8 @@ install: bin/goipvs ## install goipvs, its ipvsadm names, manual page and comple
 	install -D -m 0644 contrib/completions/goipvs.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/goipvs
 	install -D -m 0644 contrib/completions/_goipvs $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_goipvs
 	install -D -m 0644 contrib/completions/goipvs.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/goipvs.fish
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/local/,$(PREFIX)/,' 'contrib/systemd/goipvs-realserver@.service' >'$(DESTDIR)$(PREFIX)/lib/systemd/system/goipvs-realserver@.service'
 	for name in ipvsadm ipvsadm-save ipvsadm-restore; do \
 	  ln -sf goipvs $(DESTDIR)$(PREFIX)/sbin/$$name; \
 	  ln -sf goipvs.8 $(DESTDIR)$(PREFIX)/share/man/man8/$$name.8; \

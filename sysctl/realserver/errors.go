@@ -3,7 +3,6 @@ package realserver
 import (
 	"errors"
 	"io/fs"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +24,7 @@ var (
 
 	errNoDevice = errors.New("no such interface")
 	errNoModule = errors.New("module not available")
+	errRecord   = errors.New("no record of a real server has this")
 	errIPv6Off  = errors.New("IPv6 is off")
 )
 
@@ -65,7 +65,9 @@ func Hint(err error) string {
 				return "modprobe " + module + "; containers cannot load modules, so do it on the host (also: net.core.fb_tunnels_only_for_init_net must be 0)"
 			}
 		}
-		return "modprobe " + strings.TrimSpace("fou") + "; containers cannot load modules, so do it on the host"
+		return "modprobe fou; containers cannot load modules, so do it on the host"
+	case errors.Is(err, record.ErrForeign), errors.Is(err, errRecord):
+		return "see what is in " + record.Dir + ", put back by hand what it says, and remove it"
 	case errors.Is(err, record.ErrBusy):
 		return "wait for it, or see who it is: fuser " + record.Dir + "/*.lock"
 	case sysctl.Hint(err) != "":

@@ -100,6 +100,9 @@ func (h Host) with(f func(*state, saver) error) error {
 			if err := record.Peek(h.Dir, recordName, s); err != nil {
 				return err
 			}
+			if err := s.check(); err != nil {
+				return err
+			}
 			return f(s, func(*state) error { return nil })
 		}
 		file, err := record.Open(h.Dir, recordName, s)
@@ -107,6 +110,9 @@ func (h Host) with(f func(*state, saver) error) error {
 			return err
 		}
 		defer file.Close()
+		if err := s.check(); err != nil {
+			return err
+		}
 		saved := s.clone()
 		return f(s, func(s *state) (err error) {
 			switch {

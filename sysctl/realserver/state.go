@@ -3,6 +3,8 @@ package realserver
 import (
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/goipvs/goipvs/sysctl"
 )
@@ -29,6 +31,24 @@ func (h held) ours(value string) bool { return value == h.Set || h.Prev != "" &&
 type port struct {
 	Outer int    `json:"outer"`
 	Port  uint16 `json:"port"`
+}
+
+// check refuses a record that asks for more than we ever do.
+func (s *state) check() error {
+	for _, h := range s.Knobs {
+		family, _, name, ok := h.Knob.Conf()
+		known := slices.Contains([]string{"arp_ignore", "arp_announce", "rp_filter"}, name)
+		_, err := strconv.Atoi(h.Found)
+		if !ok || family != "ipv4" || !known || err != nil {
+			return &OpError{"read record", h.Knob.String() + "=" + h.Found, errRecord}
+		}
+	}
+	for _, dev := range s.Devices {
+		if dev == "" || strings.ContainsAny(dev, "/ ") {
+			return &OpError{"read record", strconv.Quote(dev), errRecord}
+		}
+	}
+	return nil
 }
 
 func (s *state) empty() bool {

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +23,9 @@ const Patience = 10 * time.Second
 
 // ErrBusy: another program has the record open for longer than Patience.
 var ErrBusy = errors.New("another goipvs is at work on it")
+
+// ErrForeign: others than root may have written the record.
+var ErrForeign = errors.New("not a file of root's alone")
 
 // File is an open record, locked until Close. It is for one goroutine.
 type File struct {
@@ -119,7 +124,7 @@ func flock(f *os.File) error {
 }
 
 func (f *File) load(content any) error {
-	b, err := os.ReadFile(f.path)
+	b, err := read(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -136,6 +141,25 @@ func (f *File) load(content any) error {
 	dec := json.NewDecoder(bytes.NewReader(d.Content))
 	dec.DisallowUnknownFields() // of a newer goipvs: what we do not know we cannot undo
 	return dec.Decode(content)
+}
+
+// read reads a file that nobody but us or root may have written: the folder may
+// belong to the daemon's user, and what a record says is done as root.
+func read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || st.Uid != 0 && int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
+		return nil, ErrForeign
+	}
+	return io.ReadAll(io.LimitReader(f, 1<<20))
 }
 
 // Save replaces the content. Nil removes the record.
@@ -164,7 +188,10 @@ func (f *File) replace(content any) error {
 		return err
 	}
 	next := f.path + ".new"
-	w, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o644)
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
+		return err
+	}
+	w, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

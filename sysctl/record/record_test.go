@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -113,5 +114,36 @@ func TestDamaged(t *testing.T) {
 	want := []string{`record: read FILE: json: unknown field "Unknown"`, "record: read FILE: unexpected end of JSON input"}
 	if diff := cmp.Diff(want, errs); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// TestForeign: a record that others could have written is not believed.
+func TestForeign(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := open1(t, dir)
+	if err := f.Save(content{1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(f.path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := Peek(dir, "test", new(content)); !errors.Is(err, ErrForeign) {
+		t.Errorf("written by all: %v", err)
+	}
+	if err := os.Rename(f.path, f.path+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(f.path+".moved", f.path); err != nil {
+		t.Fatal(err)
+	}
+	if err := Peek(dir, "test", new(content)); err == nil {
+		t.Error("a symbolic link: no error")
+	}
+	if err := f.Save(content{2}); err != nil { // replaces the link, not what it leads to
+		t.Fatal(err)
+	}
+	var c content
+	if err := Peek(dir, "test", &c); err != nil || c.Count != 2 {
+		t.Errorf("saved anew: %+v, %v", c, err)
 	}
 }

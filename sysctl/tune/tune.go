@@ -2,6 +2,7 @@ package tune
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 
@@ -162,6 +163,9 @@ func (h Host) with(f func([]sysctl.Change, saver) error) error {
 			if err := record.Peek(h.Dir, recordName, &done); err != nil {
 				return err
 			}
+			if err := check(done); err != nil {
+				return err
+			}
 			return f(done, func([]sysctl.Change) error { return nil })
 		}
 		file, err := record.Open(h.Dir, recordName, &done)
@@ -169,6 +173,9 @@ func (h Host) with(f func([]sysctl.Change, saver) error) error {
 			return err
 		}
 		defer file.Close()
+		if err := check(done); err != nil {
+			return err
+		}
 		return f(done, func(done []sysctl.Change) error {
 			if len(done) == 0 {
 				return file.Save(nil)
@@ -176,4 +183,23 @@ func (h Host) with(f func([]sysctl.Change, saver) error) error {
 			return file.Save(done)
 		})
 	})
+}
+
+// check refuses a record of knobs that are not ours.
+func check(done []sysctl.Change) error {
+	for _, c := range done {
+		a, err := Find(c.Knob.String())
+		if err == nil && !a.check(c.Old) {
+			err = fmt.Errorf("%s=%s: it takes %s", a.Name(), c.Old, a.Values)
+		}
+		if err != nil {
+			return fmt.Errorf("record: %w", err)
+		}
+		for _, also := range c.Also {
+			if _, _, name, ok := also.Knob.Conf(); !ok || name != "forwarding" && name != "accept_redirects" {
+				return fmt.Errorf("record: %s does not change along with %s", also.Knob, c.Knob)
+			}
+		}
+	}
+	return nil
 }
