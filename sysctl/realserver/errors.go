@@ -25,6 +25,7 @@ var (
 	errNoDevice = errors.New("no such interface")
 	errNoModule = errors.New("module not available")
 	errRecord   = errors.New("no record of a real server has this")
+	errVersion  = errors.New("ip6tnl0 takes IPv6 out of IPv6 only, as it is")
 	errIPv6Off  = errors.New("IPv6 is off")
 )
 

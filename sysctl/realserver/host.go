@@ -206,6 +206,9 @@ func (h Host) admit(v VIP) (found bool, err error) {
 	} else if link != nil && vip.Asked(link) {
 		return fail(ErrOnWire, "this host would answer for "+v.Addr.String()+" beside the director; use lo, a dummy or a tunnel device")
 	}
+	if v.receiver() == "ip6tnl0" && v.Addr.Is4() && !w.takesIPv4("ip6tnl0") {
+		return fail(errVersion, "modprobe ip6_tunnel && ip -6 tunnel change ip6tnl0 mode any, then add it again")
+	}
 	places, err := vip.Find(v.Addr)
 	if err != nil {
 		return false, err

@@ -1,11 +1,13 @@
 package realserver_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -30,7 +32,8 @@ func TestMain(m *testing.M) {
 // farm is a network whose servers know the way back to the clients and nothing
 // of VIPs.
 type farm struct {
-	patient atomic.Bool
+	patient atomic.Bool // clients wait long for an answer
+	crossed bool        // IPv4 travels in IPv6, and IPv6 in IPv4
 	*topo.Net
 	dir string
 }
@@ -87,6 +90,9 @@ func (f *farm) serve(t *testing.T, d ipvs.Destination, vips ...netip.Addr) {
 		e := ipvs.Entry{Service: ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(vip, 80)), Scheduler: "rr"}}
 		for _, s := range f.Servers {
 			d.Addr, d.Weight = netip.AddrPortFrom(own(s, vip), 80), 1
+			if f.crossed {
+				d.Addr = netip.AddrPortFrom(map[bool]netip.Addr{true: s.Addr6, false: s.Addr4}[vip.Is4()], 80)
+			}
 			e.Destinations = append(e.Destinations, d)
 		}
 		want = append(want, e)
@@ -280,4 +286,68 @@ func TestKernelWorseInterface(t *testing.T) {
 	}
 	f.del(t, s, other)
 	wantState(t, s, before)
+}
+
+// TestKernelReboot: a record of an earlier boot is void, as are the changes.
+func TestKernelReboot(t *testing.T) {
+	f := newFarm(t, topo.Spec{})
+	s := f.Servers[0]
+	f.add(t, s, realserver.Spec{}, f.VIP4)
+	files, err := filepath.Glob(f.dir + "/*.json")
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	old, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.del(t, s, f.VIP4)
+	// The host comes back with other settings, and the record, where /run survived.
+	old = bytes.ReplaceAll(old, bytes.TrimSpace(boot), []byte("00000000-0000-0000-0000-000000000000"))
+	if err := os.WriteFile(files[0], old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Sysctl("net.ipv4.conf.all.arp_announce", "1"); err != nil {
+		t.Fatal(err)
+	}
+	before := hostState(t, s)
+	wantTexts(t, f.del(t, s, f.VIP4))
+	wantState(t, s, before)
+	f.add(t, s, realserver.Spec{}, f.VIP4)
+	f.del(t, s, f.VIP4)
+	wantState(t, s, before)
+}
+
+// TestKernelAdvice: the MSS that fits into a tunnel, until the route has it.
+func TestKernelAdvice(t *testing.T) {
+	f := newFarm(t, topo.Spec{IPv6: true})
+	s := f.Servers[0]
+	for _, c := range []struct {
+		tunnel realserver.Tunnel
+		vip    netip.Addr
+		outer  int
+		want   string
+	}{
+		{realserver.Tunnel{Kind: "ipip"}, f.VIP4, 0, "ip route change default via 10.9.0.1 dev eth0 advmss 1440"},
+		{realserver.Tunnel{Kind: "gre"}, f.VIP4, 0, "advmss 1436"},
+		{realserver.Tunnel{Kind: "gue", Port: 6080}, f.VIP4, 0, "advmss 1428"},
+		{realserver.Tunnel{Kind: "ipip"}, f.VIP6, 0, "ip -6 route change default via fd09::1 dev eth0 advmss 1400"},
+		{realserver.Tunnel{Kind: "gue", Port: 6080}, f.VIP6, 4, "advmss 1408"},
+		{realserver.Tunnel{Kind: "ipip"}, f.VIP4, 6, "advmss 1420"},
+	} {
+		spec := realserver.Spec{Mode: realserver.TUN, Tunnel: c.tunnel, Outer: c.outer}
+		got := f.add(t, s, spec, c.vip).Advice
+		if len(got) != 1 || !strings.HasSuffix(got[0], c.want) {
+			t.Errorf("%+v %s: %q, want %s", spec, c.vip, got, c.want)
+		}
+		f.del(t, s, c.vip)
+	}
+	do(t, s, func() error { return netlink.RouteReplace(&netlink.Route{Gw: f.Router.Addr4.AsSlice(), AdvMSS: 1440}) })
+	if got := f.add(t, s, realserver.Spec{Mode: realserver.TUN}, f.VIP4).Advice; got != nil {
+		t.Errorf("the route has it: %q", got)
+	}
 }

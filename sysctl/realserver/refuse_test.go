@@ -39,6 +39,8 @@ func TestKernelRefused(t *testing.T) {
 		{"on another device", func(f *farm, s *topo.Host) error { return s.AddAddr("lo", netip.PrefixFrom(f.VIP4, 32)) },
 			realserver.Spec{Mode: realserver.TUN}, realserver.ErrElsewhere,
 			"realserver: add 192.0.2.10/32 to tunl0: lo has it: the address is there already", "use --dev lo"},
+		{"IPv4 in IPv6", nil, realserver.Spec{Mode: realserver.TUN, Outer: 6}, nil,
+			"realserver: add 192.0.2.10/32 to ip6tnl0: ip6tnl0 takes IPv6 out of IPv6 only, as it is", "ip -6 tunnel change ip6tnl0 mode any"},
 		{"tunnel without tun", nil, realserver.Spec{Tunnel: realserver.Tunnel{Kind: "gre"}}, nil,
 			"realserver: add 192.0.2.10: a tunnel needs mode tun", ""},
 	} {
@@ -56,7 +58,7 @@ func TestKernelRefused(t *testing.T) {
 				_, err := f.host().Add(c.spec, netip.MustParseAddr("192.0.2.11"), f.VIP4)
 				return err
 			})
-			if c.spec == (realserver.Spec{Dev: "eth7"}) || c.spec.Dev == "eth0" || c.spec.Tunnel.Kind == "gre" {
+			if c.spec == (realserver.Spec{Dev: "eth7"}) || c.spec.Dev == "eth0" || c.spec.Tunnel.Kind == "gre" || c.spec.Outer == 6 {
 				c.text = strings.ReplaceAll(c.text, "192.0.2.10", "192.0.2.11") // no address would do
 			}
 			if err == nil || err.Error() != c.text || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(realserver.Hint(err), c.hint) {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/goipvs/goipvs/sysctl"
 	"github.com/goipvs/goipvs/sysctl/vip"
@@ -75,4 +76,11 @@ func (w *view) wires() (names []string) {
 		}
 	}
 	return names
+}
+
+// takesIPv4 is false for ip6tnl0 as the module makes it: for IPv6 in IPv6 only
+// (ip6_fb_tnl_dev_init() in net/ipv6/ip6_tunnel.c).
+func (w *view) takesIPv4(dev string) bool {
+	tunnel, ok := w.link(dev).(*netlink.Ip6tnl)
+	return ok && (tunnel.Proto == 0 || tunnel.Proto == unix.IPPROTO_IPIP)
 }

@@ -1,6 +1,7 @@
 package realserver
 
 import (
+	"net"
 	"slices"
 	"strconv"
 
@@ -161,8 +162,9 @@ func (w *view) hasAddress(dev string, vips []VIP) (bool, error) {
 	return len(rest) > 0, err
 }
 
-// addresses are those of a device that are not of leaving VIPs, link-local ones
-// aside.
+// addresses are those of a device that are not of leaving VIPs, nor the kernel's
+// own: link-local ones, and on sit0 one for every IPv4 address (add_v4_addrs() in
+// net/ipv6/addrconf.c).
 func (w *view) addresses(dev string, family int) (rest []netlink.Addr, err error) {
 	link := w.link(dev)
 	if link == nil {
@@ -174,11 +176,16 @@ func (w *view) addresses(dev string, family int) (rest []netlink.Addr, err error
 	}
 	for _, a := range list {
 		leaves := slices.ContainsFunc(w.state.VIPs, func(v VIP) bool { return v.Leaving && !v.Found && v.Dev == dev && a.IPNet.String() == v.host() })
-		if !leaves && !a.IP.IsLinkLocalUnicast() {
+		if !leaves && !a.IP.IsLinkLocalUnicast() && !compatible(a.IP) {
 			rest = append(rest, a)
 		}
 	}
 	return rest, nil
+}
+
+// compatible is true for an IPv6 address that is made of an IPv4 one, ::192.0.2.10.
+func compatible(ip net.IP) bool {
+	return ip.To4() == nil && len(ip) == net.IPv6len && !slices.ContainsFunc(ip[:12], func(b byte) bool { return b != 0 })
 }
 
 // receivers are the tunnel devices of the VIPs of an IP version, or of both: 0.

@@ -1,12 +1,19 @@
 package verbs
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
@@ -197,4 +204,82 @@ func TestKernelKnobsKnown(t *testing.T) {
 			t.Errorf("net.ipv4.vs.%s is not explained", f.Name())
 		}
 	}
+}
+
+// await reads lines until the wanted one was written and the knob is mended.
+func await(t *testing.T, out io.Reader, want string, s *topo.Host) {
+	t.Helper()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if lines.Text() != want {
+			continue
+		}
+		if v, err := s.ReadSysctl("net.ipv4.conf.all.arp_ignore"); err != nil || v == "1" {
+			return
+		}
+	}
+	t.Errorf("it ended without %q", want)
+}
+
+// TestMain lets this program be goipvs, for what is about a process.
+func TestMain(m *testing.M) {
+	if words, ok := os.LookupEnv("VERBS_TEST_GOIPVS"); ok {
+		os.Exit(Run(append([]string{"goipvs"}, strings.Fields(words)...), "test", os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// TestKernelWatchVerb: as the systemd unit runs it: ready when it is, mending
+// what others change, ended by SIGTERM without undoing, and by del.
+func TestKernelWatchVerb(t *testing.T) {
+	n := topotest.New(t, topo.Spec{Router: true})
+	s := n.Servers[0]
+	path := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	manager := func() string {
+		t.Helper()
+		if err := socket.SetReadDeadline(time.Now().Add(5 * topo.Patience)); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 100)
+		n, err := socket.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	for _, end := range []func(*os.Process){
+		func(p *os.Process) { _ = p.Signal(syscall.SIGTERM) },
+		func(*os.Process) { typed(t, s, "realserver del 192.0.2.10") },
+	} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path, "VERBS_TEST_GOIPVS=realserver add --watch 192.0.2.10")
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Do(cmd.Start); err != nil {
+			t.Fatal(err)
+		}
+		if got := manager(); got != "READY=1" {
+			t.Errorf("told the service manager %q", got)
+		}
+		if err := s.Sysctl("net.ipv4.conf.all.arp_ignore", "0"); err != nil {
+			t.Fatal(err)
+		}
+		// Add may have set it as well; what is mended comes after it is ready.
+		await(t, out, "set net.ipv4.conf.all.arp_ignore=1 (was 0)", s)
+		end(cmd.Process)
+		if got := manager(); got != "STOPPING=1" {
+			t.Errorf("told the service manager %q", got)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	wantTyped(t, s, "realserver show", 0, "no VIPs: this host is no real server of DR or TUN by goipvs\n", "")
 }
