@@ -17,12 +17,55 @@ type Prober struct {
 
 	mu       sync.Mutex
 	subjects map[string]Subject
+	// awaited are subjects that the runner takes for up without having looked:
+	// their first result is news to us, though not to it.
+	awaited  map[string]bool
+	first    []string // of those, the ones that have a result now
+	firsts   chan struct{}
 	byServer map[ServerID][]Subject
 }
 
 // NewProber returns a Prober that checks nothing yet.
 func NewProber(o healthcheck.Options, log *slog.Logger) *Prober {
-	return &Prober{runner: healthcheck.NewRunner(o), log: log, next: make(chan []Subject, 1)}
+	p := &Prober{log: log, next: make(chan []Subject, 1), awaited: make(map[string]bool), firsts: make(chan struct{}, 1)}
+	done := o.Done
+	o.Done = func(id string, r healthcheck.Result) {
+		p.done(id)
+		if done != nil {
+			done(id, r)
+		}
+	}
+	p.runner = healthcheck.NewRunner(o)
+	return p
+}
+
+// done takes note of the first result of an awaited subject.
+func (p *Prober) done(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.awaited[id] {
+		return
+	}
+	delete(p.awaited, id)
+	p.first = append(p.first, id)
+	select {
+	case p.firsts <- struct{}{}:
+	default:
+	}
+}
+
+// takeFirst are the states of awaited subjects that have one now.
+func (p *Prober) takeFirst() (out []healthcheck.Status) {
+	p.mu.Lock()
+	ids := p.first
+	p.first = nil
+	p.mu.Unlock()
+	for _, id := range ids {
+		if st, ok := p.runner.Status(id); ok {
+			out = append(out, st)
+		}
+	}
+	return out
 }
 
 // Set says what is to be checked. It does not wait.
@@ -48,11 +91,35 @@ func (p *Prober) Run(ctx context.Context, d *Director) {
 		case list := <-p.next:
 			p.replace(list)
 		case <-p.runner.Changed():
-			if r := p.results(p.runner.Take()); len(r) > 0 {
-				d.Observe(r)
-			}
+			p.tell(d, p.runner.Take())
+		case <-p.firsts:
+			p.tell(d, p.takeFirst())
 		}
 	}
+}
+
+func (p *Prober) tell(d *Director, list []healthcheck.Status) {
+	if r := p.results(p.await(list)); len(r) > 0 {
+		d.Observe(r)
+	}
+}
+
+// await sets those aside that were not looked at yet.
+func (p *Prober) await(list []healthcheck.Status) (looked []healthcheck.Status) {
+	for _, st := range list {
+		if st.Checks == 0 {
+			p.mu.Lock()
+			p.awaited[st.ID] = true
+			p.mu.Unlock()
+			again, ok := p.runner.Status(st.ID) // it may have been looked at meanwhile
+			if !ok || again.Checks == 0 {
+				continue
+			}
+			st = again
+		}
+		looked = append(looked, st)
+	}
+	return looked
 }
 
 func (p *Prober) replace(list []Subject) {
@@ -79,7 +146,7 @@ func (p *Prober) results(list []healthcheck.Status) []Result {
 	for i := range list {
 		st := &list[i]
 		s, known := p.subjects[st.ID]
-		if !known || st.Checks == 0 {
+		if !known {
 			continue
 		}
 		r := Result{Server: s.Server, Index: s.Index, Reason: st.Reason, Refused: st.Class == "refused", Warning: st.Warning}

@@ -11,10 +11,12 @@ import (
 
 var version = "unknown" // set by the linker
 
-func main() {
+func main() { os.Exit(newProgram().run()) }
+
+// newProgram is this process as a program.
+func newProgram() *program {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1)
 	signal.Ignore(unix.SIGPIPE)
-	p := program{args: os.Args, out: os.Stdout, errw: os.Stderr, signals: signals}
-	os.Exit(p.run())
+	return &program{args: os.Args, out: os.Stdout, errw: os.Stderr, signals: signals}
 }

@@ -27,7 +27,11 @@ const asDaemon = "GOIPVSD_TEST_DAEMON"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asDaemon) != "" {
-		main()
+		p := newProgram()
+		if n := os.Getenv(killAfter); n != "" {
+			p.kernel = newMortal(n)
+		}
+		os.Exit(p.run())
 	}
 	os.Exit(m.Run())
 }
@@ -160,7 +164,8 @@ func (r *rig) await(what string, f func() bool) {
 	r.Helper()
 	for end := time.Now().Add(patience); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			r.Fatalf("waited %v in vain until %s; the table is\n%s", patience, what, r.table())
+			_, status, _ := r.goipvs("status")
+			r.Fatalf("waited %v in vain until %s; the table is\n%s\n%s", patience, what, r.table(), status)
 		}
 	}
 }

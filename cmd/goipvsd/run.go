@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/daemon"
 )
 
@@ -51,6 +52,7 @@ type program struct {
 	args      []string
 	out, errw io.Writer
 	signals   <-chan os.Signal
+	kernel    director.Kernel // nil: that of this network namespace
 
 	config           string
 	test, foreground bool
@@ -137,7 +139,7 @@ func (p *program) check() int {
 // daemon runs until it is told to stop.
 func (p *program) daemon() int {
 	err := daemon.Run(context.Background(), daemon.Options{
-		Config: p.config, Version: version, Signals: p.signals, Ready: started,
+		Config: p.config, Version: version, Signals: p.signals, Ready: started, Kernel: p.kernel,
 	})
 	return p.outcome(err)
 }

@@ -19,8 +19,8 @@ const module = "github.com/goipvs/goipvs"
 var allowed = map[string][]string{
 	"cmd/goipvs":                          {"cmd/goipvs/verbs", "ipvs", "ipvsadm", "ipvsadm/dns"},
 	"cmd/goipvs-verbs":                    {"cmd/goipvs/verbs", "ipvsadm/dns"},
-	"cmd/goipvsd":                         {"config", "director/control", "director/daemon"},
 	"cmd/goipvs/verbs":                    {"config", "config/importer", "director/control", "doctor", "ipvs", "ipvsadm", "ipvsadm/dns", "sysctl", "sysctl/realserver", "sysctl/tune", "sysctl/vip"},
+	"cmd/goipvsd":                         {"config", "director", "director/control", "director/daemon"},
 	"config":                              {"ipvs"},
 	"config/importer":                     {"config", "ipvs"},
 	"doctor":                              {"ipvs", "ipvs/procfs"},

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/internal/lab/topo"
+)
+
+// echo serves on port 80 of a host: a connection hears the host's name, and
+// then every byte it sends. It can die and come back.
+type echo struct {
+	t     testing.TB
+	h     *topo.Host
+	mu    sync.Mutex
+	l     net.Listener
+	conns map[net.Conn]bool
+	all   sync.WaitGroup
+}
+
+func newEcho(r *rig, h *topo.Host) *echo {
+	e := &echo{t: r, h: h, conns: make(map[net.Conn]bool)}
+	e.up()
+	r.Cleanup(func() { e.die(); e.all.Wait() })
+	return e
+}
+
+func (e *echo) up() {
+	e.t.Helper()
+	l, err := e.h.Listen("tcp", netip.AddrPortFrom(e.h.Addr4, 80))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.mu.Lock()
+	e.l = l
+	e.mu.Unlock()
+	e.all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			e.mu.Lock()
+			e.conns[c] = true
+			e.mu.Unlock()
+			e.all.Go(func() { e.serve(c) })
+		}
+	})
+}
+
+func (e *echo) serve(c net.Conn) {
+	_, _ = io.WriteString(c, e.h.Name+"\n")
+	_, _ = io.Copy(c, c)
+	c.Close()
+	e.mu.Lock()
+	delete(e.conns, c)
+	e.mu.Unlock()
+}
+
+// refuse stops taking connections; those there are go on.
+func (e *echo) refuse() { e.mu.Lock(); defer e.mu.Unlock(); e.l.Close() }
+
+// die ends everything.
+func (e *echo) die() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.l.Close()
+	for c := range e.conns {
+		c.Close()
+	}
+}
+
+// stream sends numbered bytes through the service and reads them back, until it
+// is closed.
+type stream struct {
+	server string
+	conn   net.Conn
+	stop   chan struct{}
+	done   chan struct{}
+	count  int
+	err    error
+}
+
+func newStream(r *rig, to netip.AddrPort) *stream {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := r.net.Client.Dial(ctx, "tcp", netip.AddrPort{}, to)
+	r.must(err)
+	s := &stream{conn: c.Conn, stop: make(chan struct{}), done: make(chan struct{})}
+	_ = s.conn.SetDeadline(time.Now().Add(patience))
+	in := bufio.NewReader(s.conn)
+	name, err := in.ReadString('\n')
+	r.must(err)
+	s.server = strings.TrimSpace(name)
+	go s.run(in)
+	r.Cleanup(func() { s.conn.Close(); <-s.done })
+	return s
+}
+
+func (s *stream) run(in io.Reader) {
+	defer close(s.done)
+	var b [8]byte
+	for n := uint64(1); ; n++ {
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+		_ = s.conn.SetDeadline(time.Now().Add(patience))
+		binary.BigEndian.PutUint64(b[:], n)
+		if _, s.err = s.conn.Write(b[:]); s.err != nil {
+			return
+		}
+		if _, s.err = io.ReadFull(in, b[:]); s.err != nil {
+			return
+		}
+		if got := binary.BigEndian.Uint64(b[:]); got != n {
+			s.err = fmt.Errorf("number %d came back as %d", n, got)
+			return
+		}
+		s.count++
+	}
+}
+
+// end stops the stream and tells what went wrong with it.
+func (s *stream) end() error {
+	select {
+	case <-s.stop:
+	default:
+		close(s.stop)
+	}
+	<-s.done
+	s.conn.Close()
+	return s.err
+}
+
+// streamTo opens connections until one is to the server.
+func streamTo(r *rig, server string) *stream {
+	r.Helper()
+	for range 20 {
+		s := newStream(r, vip)
+		if s.server == server {
+			return s
+		}
+		r.must(s.end())
+	}
+	r.Fatalf("no connection came to %s", server)
+	return nil
+}
+
+// lives asserts that a stream has lost nothing and goes on.
+func (r *rig) lives(what string, all ...*stream) {
+	r.Helper()
+	for _, s := range all {
+		if err := s.end(); err != nil || s.count == 0 {
+			r.Errorf("%s: stream to %s after %d numbers: %v", what, s.server, s.count, err)
+		}
+	}
+}
