@@ -83,9 +83,14 @@ docs: ## write the manual page and the completions of shells
 lint-docs: ## judge them by mandoc, bash, zsh and fish
 	internal/docgen/lint.sh
 
-install: bin/goipvs ## install goipvs, its ipvsadm names, manual page and completions under PREFIX
+install: bin/goipvs bin/goipvsd ## install goipvs, goipvsd, its ipvsadm names, manual page and completions under PREFIX
 	install -D -m 0755 bin/goipvs $(DESTDIR)$(PREFIX)/sbin/goipvs
 	install -D -m 0755 bin/goipvs-verbs $(DESTDIR)$(PREFIX)/libexec/goipvs/goipvs-verbs
+	install -D -m 0755 bin/goipvsd $(DESTDIR)$(PREFIX)/sbin/goipvsd
+	sed 's,/usr/sbin/,$(PREFIX)/sbin/,' contrib/systemd/goipvsd.service > bin/goipvsd.service
+	install -D -m 0644 bin/goipvsd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/goipvsd.service
+	install -D -m 0644 contrib/systemd/goipvs.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/goipvs.conf
+	install -D -m 0644 contrib/systemd/goipvs.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/goipvs.conf
 	install -D -m 0644 docs/man/goipvs.8 $(DESTDIR)$(PREFIX)/share/man/man8/goipvs.8
 	install -D -m 0644 docs/man/goipvs.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/goipvs.toml.5
 	install -D -m 0644 contrib/completions/goipvs.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/goipvs

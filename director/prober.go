@@ -3,6 +3,7 @@ package director
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 
 	"github.com/goipvs/goipvs/healthcheck"
@@ -133,6 +134,7 @@ func (p *Prober) replace(list []Subject) {
 	}
 	p.mu.Lock()
 	p.subjects, p.byServer = subjects, byServer
+	maps.DeleteFunc(p.awaited, func(id string, _ bool) bool { _, stays := subjects[id]; return !stays })
 	p.mu.Unlock()
 	if err := p.runner.Replace(plain); err != nil { // Build has looked at them; a file may have gone since
 		p.log.Error("checks could not be changed, the old ones go on", "event", "checks_unchanged", "err", err)

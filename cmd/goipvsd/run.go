@@ -32,6 +32,8 @@ Without a verb goipvsd runs in the foreground.
   -c, --config FILE   configuration, default ` + defaultConfig + `
   -t, --test          check the configuration and exit
   --foreground        start and restart: stay in the foreground
+  --log FILE          log to a file; without it to standard error, and of a
+                      daemon in the background to syslog
   --version           print the version
   -h, --help          print this text
 
@@ -54,7 +56,7 @@ type program struct {
 	signals   <-chan os.Signal
 	kernel    director.Kernel // nil: that of this network namespace
 
-	config           string
+	config, log      string
 	test, foreground bool
 }
 
@@ -86,6 +88,7 @@ func (p *program) parse() (verb string, status int) {
 	for _, name := range []string{"t", "test"} {
 		f.BoolVar(&p.test, name, false, "")
 	}
+	f.StringVar(&p.log, "log", "", "")
 	f.BoolVar(&p.foreground, "foreground", false, "")
 	showVersion := f.Bool("version", false, "")
 	err := f.Parse(p.args[1:])
@@ -138,8 +141,12 @@ func (p *program) check() int {
 
 // daemon runs until it is told to stop.
 func (p *program) daemon() int {
-	err := daemon.Run(context.Background(), daemon.Options{
-		Config: p.config, Version: version, Signals: p.signals, Ready: started, Kernel: p.kernel,
+	w, err := p.logTo()
+	if err != nil {
+		return p.outcome(err)
+	}
+	err = daemon.Run(context.Background(), daemon.Options{
+		LogTo: w, Config: p.config, Version: version, Signals: p.signals, Ready: started, Kernel: p.kernel,
 	})
 	return p.outcome(err)
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/syslog"
 	"os"
 	"os/exec"
 	"time"
@@ -51,7 +53,11 @@ func (p *program) background() int {
 		return p.outcome(err)
 	}
 	defer r.Close()
-	cmd := exec.Command(self, "-c", p.config)
+	args := []string{"-c", p.config}
+	if p.log != "" {
+		args = append(args, "--log", p.log)
+	}
+	cmd := exec.Command(self, args...)
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.Env = append(os.Environ(), readyEnv+"=3")
@@ -71,14 +77,41 @@ func (p *program) background() int {
 	return failed
 }
 
-// started tells the process that started us in the background.
+// inBackground reports whether this process was started by start.
+func inBackground() bool { return os.Getenv(readyEnv) == "3" }
+
+// started tells the process that started us in the background, and lets go of
+// its output: who reads that would wait for us.
 func started() {
-	if os.Getenv(readyEnv) != "3" {
+	if !inBackground() {
 		return
+	}
+	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
+		for fd := range 3 {
+			_ = unix.Dup3(int(null.Fd()), fd, 0)
+		}
+		_ = null.Close()
 	}
 	f := os.NewFile(3, "ready")
 	_, _ = f.WriteString("ready\n")
 	_ = f.Close()
+}
+
+// defaultLog is where a daemon in the background logs when there is no syslog.
+const defaultLog = "/var/log/goipvsd.log"
+
+// logTo is where this daemon logs: in the background to a file or syslog.
+func (p *program) logTo() (io.Writer, error) {
+	switch {
+	case p.log != "":
+		return os.OpenFile(p.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	case !inBackground():
+		return p.errw, nil
+	}
+	if w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "goipvsd"); err == nil {
+		return w, nil
+	}
+	return os.OpenFile(defaultLog, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 }
 
 // stop ends the daemon and waits for its end. A configuration that is broken

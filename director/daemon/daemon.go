@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,7 +24,8 @@ import (
 type Options struct {
 	Config  string // path of the file
 	Version string
-	Log     *slog.Logger   // nil: made as the file says, to standard error
+	Log     *slog.Logger   // nil: made as the file says
+	LogTo   io.Writer      // of a log that is made; nil: standard error
 	Level   *slog.LevelVar // of Log; nil: not changed
 	// Kernel is what is kept right; nil: that of this network namespace.
 	Kernel director.Kernel

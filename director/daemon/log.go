@@ -18,7 +18,11 @@ func (d *Daemon) logger() {
 	}
 	d.log = d.o.Log
 	if d.log == nil {
-		d.log = NewLogger(os.Stderr, d.config.LogFormat, d.o.Level, os.Getenv("JOURNAL_STREAM") != "")
+		to, journal := d.o.LogTo, os.Getenv("JOURNAL_STREAM") != ""
+		if to == nil {
+			to = os.Stderr
+		}
+		d.log = NewLogger(to, d.config.LogFormat, d.o.Level, journal && to == os.Stderr)
 	}
 	d.level(d.config)
 }

@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"director/daemon":                     {"config", "director", "director/alert", "director/control", "director/store", "director/web", "healthcheck", "ipvs", "sysctl/vip"},
 	"director/store":                      {},
 	"director/web":                        {"director/control", "healthcheck"},
+	"contrib/systemd":                     {}, // tests only
 	"examples":                            {}, // tests only
 	"fullnat":                             {"fullnat/sched", "ipvs", "ipvs/procfs"},
 	"fullnat/sched":                       {"ipvs"},

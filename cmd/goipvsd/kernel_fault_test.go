@@ -1,0 +1,194 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/internal/lab"
+	"github.com/goipvs/goipvs/internal/lab/topo"
+	"golang.org/x/sys/unix"
+)
+
+// TestKernelNoFilesLeft: a director without file descriptors knows nothing of
+// its servers, and changes nothing; when it has some again it goes on.
+func TestKernelNoFilesLeft(t *testing.T) {
+	r := newRig(t, topo.Spec{Servers: 3})
+	var servers []*echo
+	for _, h := range r.net.Servers {
+		servers = append(servers, newEcho(r, h))
+	}
+	r.file("hold_on_mass_failure = 1.0\n" + three(3, ""))
+	r.start()
+	r.becomes(all3)
+	pid := r.cmd.Process.Pid
+	var before unix.Rlimit
+	r.must(unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 524288}, &before))
+	servers[1].refuse()
+	r.await("the log says that nothing can be checked", func() bool { return strings.Contains(r.log.String(), "event=server_unknown") })
+	time.Sleep(time.Second) // several intervals in which nothing must happen
+	if got := r.table(); got != strings.ReplaceAll(all3, "\n\t\t", "\n") {
+		t.Errorf("without files the table became\n%s", got)
+	}
+	r.must(unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil))
+	r.becomes(strings.Replace(all3, "12:80 nat 1", "12:80 nat 0", 1))
+}
+
+// TestKernelClockJumps: a year forward and two back do not move a verdict.
+func TestKernelClockJumps(t *testing.T) {
+	if lab.Kind() == "host" {
+		t.Skip("the machine's clock is not ours to set")
+	}
+	r := newRig(t, topo.Spec{Servers: 3})
+	var servers []*echo
+	for _, h := range r.net.Servers {
+		servers = append(servers, newEcho(r, h))
+	}
+	r.file("hold_on_mass_failure = 1.0\n" + three(3, "drain = \"1h\"\n"))
+	r.start()
+	r.becomes(all3)
+	one := streamTo(r, "rs1")
+	const year = 365 * 24 * time.Hour
+	defer shift(r, year)
+	for _, by := range []time.Duration{year, -2 * year} {
+		shift(r, by)
+		servers[2].refuse()
+		r.becomes(strings.Replace(all3, "13:80 nat 1", "13:80 nat 0", 1))
+		servers[2].up()
+		r.becomes(all3)
+	}
+	r.lives("the clock jumped", one)
+	if strings.Contains(r.log.String(), "mass_failure") {
+		t.Error("a jump of the clock is no mass failure")
+	}
+}
+
+// shift sets the machine's clock forward or back.
+func shift(r *rig, by time.Duration) {
+	r.Helper()
+	var now unix.Timespec
+	r.must(unix.ClockGettime(unix.CLOCK_REALTIME, &now))
+	now = unix.NsecToTimespec(now.Nano() + by.Nanoseconds())
+	r.must(unix.ClockSettime(unix.CLOCK_REALTIME, &now))
+}
+
+// TestKernelDiskFull: an operator's word counts, and he is told that it will not
+// outlive the daemon; when there is room again it is kept.
+func TestKernelDiskFull(t *testing.T) {
+	r := newRig(t, topo.Spec{Servers: 3})
+	for _, h := range r.net.Servers {
+		newEcho(r, h)
+	}
+	r.must(os.Mkdir(r.path("state"), 0o700))
+	r.must(unix.Mount("tmpfs", r.path("state"), "tmpfs", 0, "size=64k"))
+	defer func() { _ = unix.Unmount(r.path("state"), unix.MNT_DETACH) }()
+	r.file("hold_on_mass_failure = 1.0\n" + three(3, ""))
+	r.start()
+	r.becomes(all3)
+	fill := filepath.Join(r.path("state"), "fill")
+	if err := os.WriteFile(fill, make([]byte, 1<<20), 0o600); err == nil {
+		t.Fatal("the disk is not full")
+	}
+	status, out, errw := r.goipvs("maintain", "10.9.0.13")
+	if status != 0 || !strings.Contains(out, "10.9.0.13:80 of tcp 192.0.2.10:80") || !strings.Contains(errw, "warning: done, but it will not survive a restart") {
+		t.Errorf("status %d\n%s%s", status, out, errw)
+	}
+	r.becomes(strings.Replace(all3, "13:80 nat 1", "13:80 nat 0", 1))
+	r.must(os.Remove(fill))
+	r.ok("maintain", "--reason", "again", "10.9.0.13")
+	r.kill()
+	r.start()
+	r.becomes(strings.Replace(all3, "13:80 nat 1", "13:80 nat 0", 1))
+	if s := r.server("web", rip(3)); s.Override == nil || s.Override.Reason != "again" {
+		t.Errorf("after the restart: %+v", s)
+	}
+}
+
+// TestKernelModuleReloaded: ip_vs is unloaded and loaded again.
+func TestKernelModuleReloaded(t *testing.T) {
+	if lab.Kind() == "host" {
+		t.Skip("the machine's module is not ours to unload")
+	}
+	r := newRig(t, topo.Spec{Servers: 3})
+	for _, h := range r.net.Servers {
+		newEcho(r, h)
+	}
+	r.file("hold_on_mass_failure = 1.0\n" + three(3, ""))
+	r.start()
+	r.becomes(all3)
+	r.must(r.cmd.Process.Signal(unix.SIGSTOP)) // or it would load the module itself
+	r.must(r.client.Flush())
+	for _, name := range []string{"ip_vs_rr", "ip_vs_wlc", "ip_vs"} {
+		if err := unload(name); err != nil {
+			t.Fatalf("unload %s: %v", name, err)
+		}
+	}
+	r.must(r.cmd.Process.Signal(unix.SIGCONT))
+	lab.Load("ip_vs")
+	r.becomes(all3)
+}
+
+// unload takes a module out; one that is not in is as good.
+func unload(name string) error {
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if err = unix.DeleteModule(name, unix.O_NONBLOCK); err == nil || err == unix.ENOENT {
+			return nil
+		}
+	}
+	return err
+}
+
+// TestKernelSecondDaemon: there is one daemon for a control socket, whatever
+// the file looks like meanwhile, and ldirectord's verbs find it.
+func TestKernelSecondDaemon(t *testing.T) {
+	r := newRig(t, topo.Spec{Servers: 3})
+	for _, h := range r.net.Servers {
+		newEcho(r, h)
+	}
+	run := func(args ...string) (int, string) {
+		cmd := r.command(append([]string{"--log", r.path("log")}, args...)...)
+		var out []byte
+		err := r.net.Director.Do(func() (err error) { out, err = cmd.CombinedOutput(); return err })
+		if cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return cmd.ProcessState.ExitCode(), string(out)
+	}
+	want := func(status int, text string, args ...string) {
+		t.Helper()
+		got, out := run(args...)
+		if got != status || !strings.Contains(out, text) {
+			t.Errorf("goipvsd %q: status %d, want %d, and %q in\n%s", args, got, status, text, out)
+		}
+	}
+	good := "hold_on_mass_failure = 1.0\n" + three(3, "")
+	r.file(good)
+	want(0, "is fine: 1 services, 3 real servers", "-t")
+	want(3, "goipvsd is stopped for ", "status")
+	want(0, "", "stop")
+	want(0, "", "try-restart")
+	want(1, "connect to goipvsd", "reload")
+	want(0, "", "start")
+	r.becomes(all3)
+	want(0, "is running with pid: ", "status")
+	want(0, "", "start")
+	want(75, "another goipvsd runs with ")
+	want(0, "", "reload")
+
+	r.file("what is this\n" + good)
+	want(2, "goipvs.toml:4", "-t")
+	want(2, "goipvs.toml:4", "reload")
+	want(2, "goipvs.toml:4", "restart")
+	want(0, "is running with pid: ", "status")
+	r.file(good)
+	want(0, "", "restart")
+	want(0, "is running with pid: ", "status")
+	r.becomes(all3)
+	r.file("what is this\n" + good)
+	want(0, "", "stop")
+	want(3, "is stopped", "status")
+	r.becomes(all3)
+}

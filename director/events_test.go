@@ -1,0 +1,91 @@
+package director
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/goipvs/goipvs/config"
+)
+
+// TestEventsAreDocumented: docs/events.md names every event with its level and
+// text, and no others; so do those words of the daemon's own logs.
+func TestEventsAreDocumented(t *testing.T) {
+	b, err := os.ReadFile("../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	rows := make(map[string]bool)
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\|").FindAllStringSubmatch(text, -1) {
+		rows[m[1]] = true
+	}
+	for _, k := range Kinds() {
+		row := fmt.Sprintf("| `%s` | %s | %s |", k.Name, strings.ToLower(k.Level.String()), k.Brief)
+		if !strings.Contains(text, row) {
+			t.Errorf("docs/events.md lacks %s", row)
+		}
+		delete(rows, k.Name)
+	}
+	for _, name := range logged(t) {
+		if !rows[name] && !known(name) {
+			t.Errorf("docs/events.md lacks `%s`", name)
+		}
+		delete(rows, name)
+	}
+	for name := range rows {
+		t.Errorf("docs/events.md has `%s`, which nobody logs", name)
+	}
+}
+
+// logged are the names of events in the sources that are not of a kind.
+func logged(t *testing.T) (names []string) {
+	for _, dir := range []string{".", "alert", "control", "daemon", "web"} {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
+				continue
+			}
+			b, err := os.ReadFile(dir + "/" + f.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range regexp.MustCompile(`"event", "([a-z0-9_]+)"`).FindAllStringSubmatch(string(b), -1) {
+				names = append(names, m[1])
+			}
+		}
+	}
+	return names
+}
+
+func known(name string) bool {
+	for _, k := range Kinds() {
+		if k.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// TestAlertWords: each word that [alert] on may hold has an event.
+func TestAlertWords(t *testing.T) {
+	have := make(map[string]bool)
+	for _, k := range Kinds() {
+		have[k.Alert] = true
+	}
+	for _, w := range config.Events() {
+		if !have[w] {
+			t.Errorf("no event goes by %q", w)
+		}
+		delete(have, w)
+	}
+	delete(have, "")
+	if len(have) > 0 {
+		t.Errorf("the file knows nothing of %v", have)
+	}
+}
