@@ -76,8 +76,8 @@ func canonical(rr mdns.RR) string {
 func canonicalText(kind uint16, text string) string {
 	switch kind {
 	case mdns.TypeA, mdns.TypeAAAA:
-		a, ok := literalAddress(text)
-		if !ok {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
 			return ""
 		}
 		return a.Unmap().String()

@@ -78,6 +78,14 @@ type answer struct {
 
 func (a *answer) Unwrap() error { return a.reply }
 
+// hungUp gives the end of a stream the words for it.
+func hungUp(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errHungUp
+	}
+	return bare(err)
+}
+
 // refused is the error for an answer that is not the wanted one.
 func (t *talk) refused(doing, answer string) error {
 	return fmt.Errorf("%s %s: %s", t.dialer.Check.Type, doing, t.dialer.quote(answer))

@@ -3,6 +3,7 @@ package healthcheck
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/goipvs/goipvs/internal/testserver"
 )
@@ -49,5 +50,26 @@ func TestRedis(t *testing.T) {
 		row("password", Check{Type: "redis", Password: "opensesame"}, locked, ""),
 		row("wrong default password", Check{Type: "redis", Password: "wrong"}, locked, "redis auth: WRONGPASS"),
 		row("login needed", ping, locked, "redis PING: NOAUTH Authentication required."),
+	)
+}
+
+// TestClientCertificate: a server that wants one gets the check's.
+func TestClientCertificate(t *testing.T) {
+	t.Parallel()
+	testserver.Need(t, "redis-server")
+	certs := newCertificates(t)
+	port := testserver.Port(t)
+	p := testserver.Start(t, testserver.Program{Path: "redis-server", Args: []string{
+		"--port", "0", "--bind", "127.0.0.1", "--save", "", "--tls-port", fmt.Sprint(port), "--tls-auth-clients", "yes",
+		"--tls-cert-file", certs.good.CertFile, "--tls-key-file", certs.good.KeyFile, "--tls-ca-cert-file", certs.authority.File}})
+	p.AwaitPort(port)
+	check := certs.trust(Check{Type: "redis"}, "on")
+	client := certs.authority.Issue(t, time.Time{}, "director.goipvs.test")
+	stranger := testserver.NewAuthority(t).Issue(t, time.Time{}, "director.goipvs.test")
+	examine(t,
+		row("certificate and key", with(check, func(c *Check) { c.TLS.CertFile, c.TLS.KeyFile = client.CertFile, client.KeyFile }), port, ""),
+		row("both in one file", with(check, func(c *Check) { c.TLS.CertFile = client.Both }), port, ""),
+		row("none", check, port, "certificate required"),
+		row("one of others", with(check, func(c *Check) { c.TLS.CertFile = stranger.Both }), port, "remote error: tls: "),
 	)
 }

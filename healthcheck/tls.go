@@ -148,5 +148,20 @@ func (p *plain) Read(b []byte) (int, error) {
 // Write says something to the server.
 func (p *plain) Write(b []byte) (int, error) {
 	p.dialer.transcript.sent(b)
-	return p.Conn.Write(b)
+	n, err := p.Conn.Write(b)
+	if err != nil {
+		err = p.alert(err)
+	}
+	return n, err
+}
+
+// alert prefers what the server said to how the connection broke: with TLS 1.3 a
+// server that refuses our certificate says so after the handshake, and hangs up
+// while we already speak.
+func (p *plain) alert(err error) error {
+	_, said := p.Conn.Read(make([]byte, 1))
+	if op := (*net.OpError)(nil); errors.As(said, &op) && op.Op == "remote error" {
+		return said
+	}
+	return err
 }
