@@ -33,7 +33,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p[:min(int64(len(p)), left)])
 	c.dialer.budget.left.Add(int64(-n))
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		c.broke(err)
 	}
 	if !c.silent.Load() {
@@ -46,7 +46,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // end writes down how the other side ended.
 func (c *conn) end(err error) {
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		c.dialer.Note("the server closed the connection")
 	case err != nil && !errors.Is(err, net.ErrClosed):
 		c.dialer.Note("read: %v", bare(err))

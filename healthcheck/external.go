@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,7 +41,7 @@ func external(c Check) (look, error) {
 		if _, still := undead.Load(d.Target); still {
 			return fmt.Errorf("%w: the command of an earlier check was killed and has still not ended", ErrTimeout)
 		}
-		args := append(c.Command[:len(c.Command):len(c.Command)], arguments(d.Target)...)
+		args := slices.Concat(c.Command, arguments(d.Target))
 		d.Note("run %s", strings.Join(args, " "))
 		undead.Store(d.Target, true)
 		out, err := command(ctx, path, args, environment(d.Target), func() { undead.Delete(d.Target) })

@@ -103,6 +103,7 @@ func tunnel(ctx context.Context, d *Dialer, c Check, to string) (net.Conn, error
 	if err != nil {
 		return nil, err
 	}
+	defer resp.Body.Close() // empty: what follows is the tunnel
 	if resp.StatusCode/100 != 2 {
 		return nil, fmt.Errorf("the proxy answered CONNECT with status %s", resp.Status)
 	}

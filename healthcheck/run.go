@@ -93,7 +93,7 @@ func (r *Runner) finish(ctx context.Context, j *job, res Result, began time.Time
 	}
 	j.checks++
 	j.checked, j.took, j.transcript = now, res.Took, res.Transcript
-	changed := j.health.take(res, j.key.schedule, now)
+	changed := j.health.take(res, j.key.schedule, now) || j.checks == 1
 	for _, s := range j.subjects {
 		if changed {
 			r.tell(s.id)

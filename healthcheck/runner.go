@@ -70,7 +70,7 @@ func (r *Runner) Run(ctx context.Context) {
 func (r *Runner) Changed() <-chan struct{} { return r.changed }
 
 // Take returns what became of the subjects whose verdict or warning changed
-// since the last call. However long nobody calls, checks go on and nothing
+// since the last call, or that were looked at for the first time. However long nobody calls, checks go on and nothing
 // piles up.
 func (r *Runner) Take() []Status {
 	r.mu.Lock()

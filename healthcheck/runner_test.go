@@ -176,7 +176,11 @@ func TestStart(t *testing.T) {
 		b.replace(adopted, b.subject("new", every))
 		b.after(0, "adopted", Up)
 		b.after(0, "new", Unknown)
+		b.Take()
 		b.after(time.Second, "adopted", Up)
+		if news := b.Take(); len(news) != 2 {
+			t.Errorf("%d subjects are news, want both: they were looked at for the first time", len(news))
+		}
 		b.after(0, "new", Down)
 		b.after(time.Second, "adopted", Down)
 	})

@@ -11,7 +11,7 @@ type statuses []struct{ from, to int }
 
 // newStatuses reads "200-299" or "200,204,301-302"; empty is 200-299.
 func newStatuses(s string) (out statuses, err error) {
-	for _, part := range strings.Split(or(s, "200-299"), ",") {
+	for part := range strings.SplitSeq(or(s, "200-299"), ",") {
 		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
 		if !isRange {
 			to = from

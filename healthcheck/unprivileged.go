@@ -9,7 +9,8 @@ import (
 
 // startWithout starts a program without the capabilities that this process
 // passes on to its children (the ambient ones, by which a daemon that is not
-// root has CAP_NET_ADMIN). They belong to a thread, and are raised again.
+// root has CAP_NET_ADMIN). They belong to a thread, and are raised again; they
+// matter to children only, so that a thread that lost them does no harm.
 func startWithout(cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

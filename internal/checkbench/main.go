@@ -74,8 +74,8 @@ func all(o options) error {
 	if _, err := fmt.Fscan(out, &port); err != nil {
 		return err
 	}
-	fmt.Println("| servers | checks/s | CPU of one core | CPU per check | lag p99 | lag max | late | resident |")
-	fmt.Println("|---|---|---|---|---|---|---|---|")
+	fmt.Println("| servers | checks/s | CPU of one core | CPU per check | lag p99 | lag max | late | at once | resident |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|")
 	for n := range strings.SplitSeq(o.counts, ",") {
 		cmd := exec.Command("/proc/self/exe", "-count", n, "-port", strconv.Itoa(port), "-interval", o.interval.String(),
 			"-for", o.length.String(), "-type", o.kind, "-black-holes", fmt.Sprint(o.holes))
@@ -90,6 +90,10 @@ func all(o options) error {
 
 // serveAll answers on every address of 127.0.0.0/8, until it is killed.
 func serveAll() error {
+	// they stand for other machines, which have processors of their own
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, -10); err != nil {
+		fmt.Fprintln(os.Stderr, "checkbench: the servers may be slow:", err)
+	}
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
 		return err
@@ -103,7 +107,7 @@ func serveAll() error {
 		go func() {
 			defer c.Close()
 			if n, _ := c.Read(make([]byte, 1024)); n > 0 {
-				c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"))
+				fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
 			}
 		}()
 	}
@@ -131,7 +135,7 @@ func measure(o options, n int, port string) error {
 	}()
 	time.Sleep(o.interval)
 	before, cpu := r.Stats(), cpuTime()
-	time.Sleep(o.length)
+	busiest := watch(r, o.length)
 	after, cpu2 := r.Stats(), cpuTime()
 	rss := resident()
 	cancel()
@@ -144,10 +148,24 @@ func measure(o options, n int, port string) error {
 		return err
 	}
 	checks := after.Checks - before.Checks
-	fmt.Printf("| %d | %.0f | %.1f %% | %.0f µs | %v | %.0f ms | %d | %.1f MiB |\n", n, float64(checks)/o.length.Seconds(),
+	fmt.Printf("| %d | %.0f | %.1f %% | %.0f µs | %v | %.0f ms | %d | %d | %.1f MiB |\n", n, float64(checks)/o.length.Seconds(),
 		100*(cpu2-cpu).Seconds()/o.length.Seconds(), float64((cpu2-cpu).Microseconds())/float64(checks),
-		lag.Quantile(0.99), float64(lag.Most.Microseconds())/1000, after.Late-before.Late, float64(rss)/(1<<20))
+		lag.Quantile(0.99), float64(lag.Most.Microseconds())/1000, after.Late-before.Late, busiest, float64(rss)/(1<<20))
 	return nil
+}
+
+// watch lets time pass and returns how many checks ran at once at most.
+func watch(r *healthcheck.Runner, d time.Duration) (most int) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(d); ; {
+		select {
+		case <-end:
+			return most
+		case <-tick.C:
+			most = max(most, r.Stats().InFlight)
+		}
+	}
 }
 
 // allRight tells whether as many servers are up as there are.
@@ -207,7 +225,9 @@ func blackHole() (uint16, error) {
 		if err != nil {
 			return 0, err
 		}
-		unix.Connect(c, at) // in progress for ever
+		if err := unix.Connect(c, at); err != unix.EINPROGRESS && err != nil { // for ever
+			return 0, err
+		}
 	}
 	return uint16(at.Port), nil
 }
