@@ -48,7 +48,7 @@ const gatewayWhy = "only the director can put the virtual address back as source
 // natRSGateway: on the director it is inferred, from connections without an
 // answer to a server that answers the director itself.
 func natRSGateway(f *Facts) (found []Finding) {
-	if dip := f.Hints.Director; dip.IsValid() {
+	if dip := f.Hints.Director; dip.IsValid() && f.natServer() {
 		found = append(found, f.wayPast(dip)...)
 	}
 	for _, s := range f.Services {
@@ -135,7 +135,7 @@ func natSameSubnet(f *Facts) (found []Finding) {
 		}
 	}
 	for _, c := range f.Sockets {
-		if dip := f.Hints.Director; dip.IsValid() && c.State == SynReceived && c.Remote.Addr() != dip && f.inOwnNet(c.Remote.Addr()) {
+		if dip := f.Hints.Director; dip.IsValid() && f.natServer() && c.State == SynReceived && c.Remote.Addr() != dip && f.inOwnNet(c.Remote.Addr()) {
 			return append(found, f.sameSubnet(c.Local.String(), c.Remote.Addr(), c.Local.Addr(), dip.String()))
 		}
 	}

@@ -14,7 +14,12 @@ func (f *Facts) Director() bool { return len(f.Services) > 0 || len(f.Daemons) >
 // server of DR or TUN, or of NAT by the hints alone: nothing on a NAT real
 // server tells that it is one.
 func (f *Facts) RealServer() bool {
-	return len(f.held()) > 0 || len(f.wanted()) > 0 || f.Hints.Director.IsValid()
+	return len(f.held()) > 0 || len(f.wanted()) > 0 || f.natServer()
+}
+
+// natServer: by the hints, the host is a real server of NAT.
+func (f *Facts) natServer() bool {
+	return f.Hints.Method == "nat" || f.Hints.Method == "" && f.Hints.Director.IsValid()
 }
 
 func (f *Facts) roles() []string {
@@ -71,7 +76,7 @@ func (f *Facts) isBackupOf(a netip.Addr) bool {
 // wanted are the addresses that the host is told it should hold as a real
 // server.
 func (f *Facts) wanted() []netip.Addr {
-	if s := f.Hints.Service; s != nil && !f.hasService(*s) && s.Addr.IsValid() && !f.Director() && f.Hints.Method != "nat" && !f.Hints.Director.IsValid() {
+	if s := f.Hints.Service; s != nil && !f.hasService(*s) && s.Addr.IsValid() && !f.Director() && !f.natServer() {
 		return append(slices.Clone(f.Hints.VIPs), s.Addr.Addr())
 	}
 	return f.Hints.VIPs

@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"context"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/goipvs/goipvs/doctor"
 	"github.com/goipvs/goipvs/internal/lab/topo"
@@ -138,7 +140,7 @@ func (s *site) find(h *topo.Host, o doctor.Options, want ...string) doctor.Repor
 	want = slices.DeleteFunc(want, func(w string) bool { return w == "" })
 	slices.Sort(want)
 	if diff := cmp.Diff(append([]string{}, want...), ids); diff != "" {
-		s.t.Errorf("findings on %s (-want +got):\n%s\n%s", h.Name, diff, seen)
+		s.t.Errorf("findings on %s (-want +got):\n%s\n%s%s", h.Name, diff, seen, s.connections())
 	}
 	return r
 }
@@ -156,6 +158,16 @@ func (s *site) works() {
 	if _, err := s.Client.Ask(s.t.Context(), "tcp", netip.AddrPort{}, s.tcp.Addr); err != nil {
 		s.t.Fatalf("the service does not work to begin with: %v", err)
 	}
+}
+
+// connections is the director's table, for people.
+func (s *site) connections() (text string) {
+	s.must(s.Director.Do(func() error {
+		b, err := os.ReadFile("/proc/thread-self/net/ip_vs_conn")
+		text = string(b)
+		return err
+	}))
+	return text
 }
 
 // balanced counts the connections of the director, up to date.
@@ -209,10 +221,10 @@ func (s *site) healthy() {
 
 // onServer are the hints that a real server needs.
 func (s *site) onServer() doctor.Options {
-	o := doctor.Options{Service: &s.tcp}
+	o := doctor.Options{Service: &s.tcp, Hints: doctor.Hints{Director: s.Director.Addr4}}
 	switch s.method {
 	case topo.NAT:
-		o.Hints.Director = s.Director.Addr4
+		o.Hints.Method = "nat"
 	case topo.DR:
 		o.Hints.Method = "dr"
 	case topo.GRE:
@@ -410,4 +422,32 @@ func (s *site) stuck(v ipvs.ServiceKey) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	s.t.Fatal("no connection waits for its answer")
+}
+
+// duplicate gives an interface an address that another host of the link has,
+// and waits until the kernel has found that out.
+func (s *site) duplicate(h *topo.Host, prefix string) {
+	s.t.Helper()
+	s.must(h.Sysctl("net.ipv6.conf.eth0.accept_dad", "1"))
+	s.link(h, "eth0", func(l netlink.Link) error {
+		a, err := netlink.ParseAddr(prefix)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrAdd(l, a)
+	})
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		failed := false
+		s.link(h, "eth0", func(l netlink.Link) error {
+			list, err := netlink.AddrList(l, netlink.FAMILY_V6)
+			for _, a := range list {
+				failed = failed || a.Flags&unix.IFA_F_DADFAILED != 0
+			}
+			return err
+		})
+		if failed {
+			return
+		}
+	}
+	s.t.Fatal("duplicate address detection found nothing")
 }

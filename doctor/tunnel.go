@@ -61,10 +61,14 @@ func (f *Facts) hasReceiver() bool {
 	if f.Hints.Tunnel == "gue" && !f.fouListens() {
 		return false
 	}
-	return slices.ContainsFunc(f.Links, func(l Link) bool {
-		gre := l.Kind == "gre" || l.Kind == "ip6gre"
-		return isTunnel(l) && !l.Remote.IsValid() && (gre == (f.Hints.Tunnel == "gre"))
-	})
+	return slices.ContainsFunc(f.Links, f.takes)
+}
+
+// takes tells whether a device, once up, takes packets of the tunnel that the
+// hints name from anybody.
+func (f *Facts) takes(l Link) bool {
+	gre := l.Kind == "gre" || l.Kind == "ip6gre"
+	return isTunnel(l) && !l.Remote.IsValid() && (f.Hints.Tunnel == "" || gre == (f.Hints.Tunnel == "gre"))
 }
 
 // fouListens: the port of gue is a UDP socket of the kernel's, which is listed
@@ -89,7 +93,7 @@ func tunDeviceDown(f *Facts) (found []Finding) {
 	const why = "packets out of the tunnel are refused while its device is down"
 	for _, l := range f.Links {
 		holds := slices.ContainsFunc(f.Addrs, func(a Addr) bool { return a.Link == l.Name && a.Addr().IsGlobalUnicast() })
-		if !isTunnel(l) || l.Up || l.Remote.IsValid() || len(f.receivers()) > 0 {
+		if l.Up || !f.takes(l) || slices.ContainsFunc(f.receivers(), f.takes) {
 			continue
 		}
 		if !holds && !(f.RealServer() && f.Hints.Method == "tun") {

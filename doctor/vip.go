@@ -59,7 +59,7 @@ func rsVIPMissingForwarding(f *Facts) (found []Finding) {
 	const why = "the real server does not know the address as its own and forwards: the packet goes round until its TTL ends, dozens of times for each SYN"
 	for _, vip := range f.wanted() {
 		for _, r := range f.Routes {
-			if is, known := f.local(vip); !known || is || r.To != vip || r.Iif == "" || r.Type != Unicast {
+			if is, known := f.local(vip); !known || is || r.To != vip || r.Iif == "" || r.Type != Unicast || !f.forwards(vip, r.Iif) {
 				continue
 			}
 			found = append(found, Finding{
@@ -92,6 +92,11 @@ func rsVIPMissingForwarding(f *Facts) (found []Finding) {
 		}
 	}
 	return found
+}
+
+// forwards: for IPv6 the kernel finds a route whether it forwards or not.
+func (f *Facts) forwards(to netip.Addr, iif string) bool {
+	return to.Is4() || f.Conf6["all"]["forwarding"] != 0 || f.Conf6[iif]["forwarding"] != 0
 }
 
 // loVIPNetmask: a virtual address on lo with a mask makes its whole network

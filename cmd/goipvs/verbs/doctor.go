@@ -24,10 +24,10 @@ func (v *verbs) doctor() *cli.Command {
 			"On a real server --service, --method and --director tell what nothing on the host tells. " +
 			"SERVICE is VIP:PORT, udp:VIP:PORT, sctp:VIP:PORT or fwmark:MARK; METHOD is nat, dr, tun, gre or gue:PORT.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "service", Usage: "SERVICE: look at one service, and send probes to its real servers as IPVS would"},
-			&cli.StringFlag{Name: "method", Usage: "METHOD: how this real server gets its packets"},
-			&cli.StringFlag{Name: "director", Usage: "ADDRESS: the director of this real server of NAT"},
-			&cli.StringSliceFlag{Name: "scheduler", Usage: "NAME: a scheduler that is going to be used"},
+			&cli.StringFlag{Name: "service", Usage: "look at one `SERVICE`, and send probes to its real servers as IPVS would"},
+			&cli.StringFlag{Name: "method", Usage: "`METHOD` by which this real server gets its packets"},
+			&cli.StringFlag{Name: "director", Usage: "`ADDRESS` of the director of this real server"},
+			&cli.StringSliceFlag{Name: "scheduler", Usage: "`NAME` of a scheduler that is going to be used"},
 			&cli.BoolFlag{Name: "strict", Usage: "exit status 1 for warnings too"},
 			jsonFlag,
 		},
