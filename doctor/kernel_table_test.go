@@ -141,13 +141,7 @@ func (s *site) bound() []fault {
 	keep := func(*ipvs.Destination) {}
 	loses := func(v ipvs.Service) {
 		s.t.Helper()
-		for _, rs := range s.Servers {
-			change(v, ipvs.DeleteDestination, rs, keep)
-		}
-		change(v, ipvs.AddDestination, s.Servers[0], func(x *ipvs.Destination) {
-			x.Addr = netip.AddrPortFrom(s.Servers[0].Addr4, v.Addr.Port())
-			x.Weight = 1
-		})
+		change(v, ipvs.DeleteDestination, s.busy(v), keep)
 	}
 	knob := func(name, v string) { s.t.Helper(); s.must(d.Sysctl("net.ipv4.vs."+name, v)) }
 	return []fault{

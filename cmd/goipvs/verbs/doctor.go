@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/goipvs/goipvs/doctor"
+	"github.com/goipvs/goipvs/sysctl/realserver"
 )
 
 func (v *verbs) doctor() *cli.Command {
@@ -44,9 +45,13 @@ func (v *verbs) diagnose(c *cli.Context) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
+	recorded := remember(&o.Hints)
 	r, err := doctor.Run(ctx, o)
 	if err != nil {
 		return err
+	}
+	if recorded != nil {
+		r.Unknown = append(r.Unknown, doctor.Unknown{What: "what goipvs realserver has recorded", Why: recorded.Error()})
 	}
 	if r.Count(doctor.Error) > 0 || c.Bool("strict") && r.Count(doctor.Warning) > 0 {
 		v.status = failed
@@ -57,6 +62,25 @@ func (v *verbs) diagnose(c *cli.Context) error {
 		return e.Encode(r)
 	}
 	return r.Print(v.out)
+}
+
+// remember takes from the record of goipvs realserver what nothing else on the
+// host tells: which addresses it should hold, and how their packets come.
+func remember(h *doctor.Hints) error {
+	st, err := realserver.Host{}.Show()
+	if err != nil {
+		return err
+	}
+	for _, v := range st.VIPs {
+		if v.Leaving {
+			continue
+		}
+		h.VIPs = append(h.VIPs, v.Addr)
+		if h.Method == "" {
+			h.Method, h.Tunnel, h.TunnelPort = string(v.Mode), v.Tunnel.Kind, v.Tunnel.Port
+		}
+	}
+	return nil
 }
 
 func doctorOptions(c *cli.Context) (o doctor.Options, err error) {
