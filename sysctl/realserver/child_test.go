@@ -65,7 +65,7 @@ func TestKernelKilled(t *testing.T) {
 	f.del(t, s, f.VIP4, f.VIP6)
 	before := hostState(t, s)
 	half := 0
-	for i := range 24 {
+	for i := range 18 {
 		mode, a := "dr", f.VIP4
 		if i%2 == 1 {
 			mode = "tun"
@@ -90,7 +90,7 @@ func TestKernelKilled(t *testing.T) {
 		}
 		wantState(t, s, before)
 	}
-	t.Logf("%d of 24 were killed half way", half)
+	t.Logf("%d of 18 were killed half way", half)
 }
 
 // TestKernelConcurrent: programs at work at once wait for each other.

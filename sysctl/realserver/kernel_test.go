@@ -337,7 +337,7 @@ func TestKernelAdvice(t *testing.T) {
 		{realserver.Tunnel{Kind: "gue", Port: 6080}, f.VIP4, 0, "advmss 1428"},
 		{realserver.Tunnel{Kind: "ipip"}, f.VIP6, 0, "ip -6 route change default via fd09::1 dev eth0 advmss 1400"},
 		{realserver.Tunnel{Kind: "gue", Port: 6080}, f.VIP6, 4, "advmss 1408"},
-		{realserver.Tunnel{Kind: "ipip"}, f.VIP4, 6, "advmss 1420"},
+		{realserver.Tunnel{Kind: "gre"}, f.VIP4, 6, "advmss 1416"},
 	} {
 		spec := realserver.Spec{Mode: realserver.TUN, Tunnel: c.tunnel, Outer: c.outer}
 		got := f.add(t, s, spec, c.vip).Advice

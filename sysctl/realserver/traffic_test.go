@@ -137,7 +137,7 @@ func TestKernelSilence(t *testing.T) {
 	vips := []netip.Addr{f.VIP4, f.VIP6}
 	ear := f.flood(t, vips...)
 	for _, spec := range []realserver.Spec{{}, {Mode: realserver.TUN}} {
-		for range 5 {
+		for range 3 {
 			for _, s := range f.Servers {
 				ear.await(t, 5) // questions while it is not there
 				f.add(t, s, spec, vips...)
