@@ -30,7 +30,11 @@ demo: build ## balance real connections through a real kernel's IPVS
 	$(GO) build -trimpath -o bin/demo ./internal/demo
 	bin/lab bin/demo -goipvs $(CURDIR)/bin/goipvs
 
-.PHONY: demo-fullnat soak-fullnat
+.PHONY: demo-fullnat soak-fullnat bench-fullnat
+bench-fullnat: ## full NAT beside HAProxy and nginx, in one run; needs root
+	$(GO) build -trimpath -o bin/bench-fullnat ./internal/benchfullnat
+	bin/bench-fullnat
+
 demo-fullnat: ## full NAT in user space, on this machine, without root: three HTTP servers, one is killed
 	$(GO) build -trimpath -o bin/demo-fullnat ./internal/demofullnat
 	bin/demo-fullnat

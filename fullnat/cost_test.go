@@ -18,7 +18,7 @@ func costly(t *testing.T, handle func(*net.TCPConn)) fullnat.Service {
 	for i := range s.Destinations {
 		s.Destinations[i].Upper = 1 << 30
 	}
-	s.Options = fullnat.Options{Locals: n.addrs(101, 108), ProxyProtocol: fullnat.ProxyV2}
+	s.Options = fullnat.Options{Locals: n.addrs(101, 108), ProxyProtocol: fullnat.ProxyV2, ConnectTimeout: time.Minute}
 	return s
 }
 

@@ -44,6 +44,9 @@ func openListener(k ipvs.ServiceKey) (int32, error) {
 			sysClose(fd)
 			return -1, err
 		}
+		// Accepted sockets inherit this, too, if it is set after listen: the ACK
+		// of a request waits for the answer that most often follows.
+		sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
 	}
 	return fd, nil
 }

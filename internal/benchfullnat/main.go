@@ -1,0 +1,140 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/goipvs/goipvs/internal/lab/topo"
+	"github.com/goipvs/goipvs/internal/testserver"
+)
+
+// roleVariable makes this program one of the bench's own processes.
+const roleVariable = "GOIPVS_BENCH_ROLE"
+
+// The services of every proxy, at its base port and after; servers have the
+// same at serverBase.
+const (
+	portShort = iota // one answer, then the server closes
+	portAlive        // an answer for each request
+	portBulk         // no end of bytes
+	portEcho         // UDP
+	ports
+)
+
+const serverBase = 9000
+
+type bench struct {
+	rounds  int
+	length  time.Duration
+	loads   []load
+	proxies []*proxy
+	net     *topo.Net
+	running []*exec.Cmd
+}
+
+func main() {
+	if role := os.Getenv(roleVariable); role != "" {
+		if err := play(strings.Fields(role)); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	b := &bench{}
+	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each gives every load to every proxy")
+	flag.DurationVar(&b.length, "length", 2*time.Second, "how long a load lasts")
+	only := flag.String("loads", "", "loads to run, by name with commas; all of them if empty")
+	flag.Parse()
+	for _, l := range allLoads {
+		if *only == "" || slices.Contains(strings.Split(*only, ","), l.name) {
+			b.loads = append(b.loads, l)
+		}
+	}
+	err := b.run()
+	b.stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func (b *bench) run() error {
+	if err := testserver.Install("haproxy", "nginx-light", "libnginx-mod-stream"); err != nil {
+		return err
+	}
+	if err := b.build(); err != nil {
+		return err
+	}
+	for _, start := range []func() error{b.startServers, b.startProxies} {
+		if err := start(); err != nil {
+			return err
+		}
+	}
+	return b.measure()
+}
+
+// build makes the network: servers have no route to the client.
+func (b *bench) build() (err error) {
+	if b.net, err = topo.New(topo.Spec{Servers: 2}); err != nil {
+		return err
+	}
+	for _, a := range locals() {
+		if err := b.net.Director.AddAddr("eth0", netip.PrefixFrom(a, 16)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// locals are the LIPs, in the servers' segment.
+func locals() (as []netip.Addr) {
+	for i := range byte(8) {
+		as = append(as, netip.AddrFrom4([4]byte{10, 9, 1, 1 + i}))
+	}
+	return as
+}
+
+func (b *bench) startServers() error {
+	for _, h := range b.net.Servers {
+		if _, err := b.self(h, "server", h.Addr4.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// self starts this program in a role on a host.
+func (b *bench) self(h *topo.Host, role ...string) (*exec.Cmd, error) {
+	cmd := selfCommand(role...)
+	return cmd, b.start(h, cmd)
+}
+
+// start runs a program on a host; it ends with the bench.
+func (b *bench) start(h *topo.Host, cmd *exec.Cmd) error {
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err := h.Do(func() error { return cmd.Start() })
+	if err == nil {
+		b.running = append(b.running, cmd)
+	}
+	return err
+}
+
+func (b *bench) stop() {
+	for _, cmd := range b.running {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	}
+	if b.net != nil {
+		if err := b.net.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sample is one load through one proxy.
+type sample struct {
+	cpu    float64 // nanoseconds of the proxy for a unit
+	rate   float64 // units a second
+	p99    float64
+	errors float64
+}
+
+func (b *bench) measure() error {
+	samples := map[string][]sample{} // by load and proxy
+	for round := range b.rounds {
+		for _, l := range b.loads {
+			for i := range b.proxies {
+				p := b.proxies[(i+round)%len(b.proxies)] // nobody is always first
+				if l.kind == "echo" && !p.udp || l.name == "idle" && round > 0 {
+					continue
+				}
+				s, err := b.sample(l, p)
+				if err != nil {
+					return fmt.Errorf("%s through %s: %w", l.name, p.name, err)
+				}
+				samples[l.name+" "+p.name] = append(samples[l.name+" "+p.name], s)
+				fmt.Fprintf(os.Stderr, "round %d %-10s %-18s %9.1f µs  %9.0f /s  p99 %7.1f ms  errors %.0f\n", round, l.name, p.name, s.cpu/1e3, s.rate, s.p99/1e6, s.errors)
+			}
+		}
+	}
+	b.report(samples)
+	return nil
+}
+
+func (b *bench) sample(l load, p *proxy) (sample, error) {
+	if l.name == "idle" {
+		return b.idle(l, p)
+	}
+	before := 0.0
+	r, err := b.loadAround(l, netip.AddrPortFrom(b.net.VIP4, p.base), b.length, func() { before = cpuOf(p.cmd.Process.Pid) })
+	used := cpuOf(p.cmd.Process.Pid) - before
+	if err != nil {
+		return sample{}, err
+	}
+	return sample{used / max(r.Units, 1), r.Units / b.length.Seconds(), float64(r.P99), r.Errors}, nil
+}
+
+// idle measures memory instead of CPU: bytes of the proxy for a connection that
+// has had a request and waits.
+func (b *bench) idle(l load, p *proxy) (sample, error) {
+	during := 0.0
+	r, err := b.loadAround(l, netip.AddrPortFrom(b.net.VIP4, p.base), time.Millisecond, func() { during = pssOf(p.cmd.Process.Pid) })
+	return sample{cpu: max(during-p.size, 0) / float64(l.conns), errors: r.Errors}, err
+}
+
+// pssOf is the memory of a process and its children, in bytes.
+func pssOf(pid int) (sum float64) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	for _, line := range strings.Split(string(text), "\n") {
+		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
+			n, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			sum = n * 1024
+		}
+	}
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for _, child := range strings.Fields(string(children)) {
+		n, _ := strconv.Atoi(child)
+		sum += pssOf(n)
+	}
+	return sum
+}
+
+func (b *bench) load(l load, base netip.AddrPort, length time.Duration) (result, error) {
+	return b.loadAround(l, base, length, func() {})
+}
+
+// loadAround runs a client and calls begin when it is warm.
+func (b *bench) loadAround(l load, base netip.AddrPort, length time.Duration, begin func()) (r result, err error) {
+	to := netip.AddrPortFrom(base.Addr(), base.Port()+uint16(l.port))
+	cmd := selfCommand("client", l.kind, strconv.Itoa(l.conns), strconv.Itoa(l.window), to.String(), length.String())
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err1 != nil || err2 != nil {
+		return r, fmt.Errorf("%w %w", err1, err2)
+	}
+	if err := b.net.Client.Do(cmd.Start); err != nil {
+		return r, err
+	}
+	defer func() { in.Close(); _ = cmd.Wait() }()
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		return r, err
+	}
+	begin()
+	if _, err := in.Write([]byte{'\n'}); err != nil {
+		return r, err
+	}
+	return r, json.NewDecoder(out).Decode(&r)
+}
+
+// cpuOf is what all threads of a process and its children have run, in
+// nanoseconds, on a CPU and in the kernel (schedstat).
+func cpuOf(pid int) (sum float64) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, f := range tasks {
+		text, _ := os.ReadFile(f)
+		ran, _, _ := strings.Cut(string(text), " ")
+		n, _ := strconv.ParseFloat(ran, 64)
+		sum += n
+		children, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "children"))
+		for _, child := range strings.Fields(string(children)) {
+			n, _ := strconv.Atoi(child)
+			sum += cpuOf(n)
+		}
+	}
+	return sum
+}
+
+// report prints medians, and the medians of the ratios within the rounds.
+func (b *bench) report(samples map[string][]sample) {
+	fmt.Printf("| load | proxy | CPU per unit | units/s | p99 ms | CPU of goipvs to it: median [least to most] | p99 of goipvs to it |\n|---|---|---|---|---|---|---|\n")
+	for _, l := range b.loads {
+		ours := samples[l.name+" goipvs"]
+		for _, p := range b.proxies {
+			s := samples[l.name+" "+p.name]
+			if len(s) == 0 {
+				continue
+			}
+			pick := func(f func(sample) float64) float64 {
+				var v []float64
+				for _, x := range s {
+					v = append(v, f(x))
+				}
+				return median(v)
+			}
+			var cpu, p99 []float64
+			for i := range s {
+				cpu, p99 = append(cpu, ours[i].cpu/s[i].cpu), append(p99, ours[i].p99/max(s[i].p99, 1))
+			}
+			if l.name == "idle" {
+				fmt.Printf("| idle (%d connections) | %s | %.0f bytes of memory | | | %.3f | |\n", l.conns, p.name, s[0].cpu, ours[0].cpu/s[0].cpu)
+				continue
+			}
+			fmt.Printf("| %s (%s) | %s | %.1f µs | %.0f | %.1f | %.2f [%.2f to %.2f] | %.2f |\n", l.name, l.unit, p.name,
+				pick(func(x sample) float64 { return x.cpu })/1e3, pick(func(x sample) float64 { return x.rate }), pick(func(x sample) float64 { return x.p99 })/1e6,
+				median(cpu), slices.Min(cpu), slices.Max(cpu), median(p99))
+		}
+	}
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return (v[len(v)/2] + v[(len(v)-1)/2]) / 2
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// proxy is one of those that are compared.
+type proxy struct {
+	name string
+	base uint16
+	udp  bool
+	cmd  *exec.Cmd
+	size float64 // bytes of memory when it was idle
+}
+
+func (b *bench) startProxies() error {
+	dir, err := os.MkdirTemp("", "goipvs-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		err = errors.Join(err, os.WriteFile(file, []byte(text), 0o600))
+		return file
+	}
+	vip := b.net.VIP4
+	b.proxies = []*proxy{
+		{name: "goipvs", base: 8100, udp: true},
+		{name: "haproxy", base: 8200, cmd: exec.Command("haproxy", "-db", "-f", write("splice.cfg", haproxyConfig(vip, 8200, b.servers(), true)))},
+		{name: "haproxy no splice", base: 8300, cmd: exec.Command("haproxy", "-db", "-f", write("copy.cfg", haproxyConfig(vip, 8300, b.servers(), false)))},
+		{name: "nginx", base: 8400, udp: true, cmd: exec.Command("nginx", "-p", dir, "-c", write("nginx.conf", nginxConfig(vip, 8400, b.servers())))},
+	}
+	for _, p := range b.proxies {
+		switch {
+		case err != nil:
+		case p.cmd == nil:
+			p.cmd, err = b.self(b.net.Director, append([]string{"proxy", netip.AddrPortFrom(vip, p.base).String()}, b.servers()...)...)
+		default:
+			err = b.start(b.net.Director, p.cmd)
+		}
+		if err == nil {
+			err = b.awaitProxy(netip.AddrPortFrom(vip, p.base))
+		}
+		if err != nil {
+			return fmt.Errorf("start %s: %w", p.name, err)
+		}
+		p.size = pssOf(p.cmd.Process.Pid)
+	}
+	return nil
+}
+
+func (b *bench) servers() (names []string) {
+	for _, h := range b.net.Servers {
+		names = append(names, h.Addr4.String())
+	}
+	return names
+}
+
+// awaitProxy waits until requests get through.
+func (b *bench) awaitProxy(at netip.AddrPort) (err error) {
+	for range 200 {
+		var r result
+		if r, err = b.load(load{kind: "short", conns: 1}, at, 50*time.Millisecond); err == nil && r.Units > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("no answer through %s: %w", at, err)
+}
+
+// haproxyConfig is tuned as in the measurements that the design rests on: two
+// threads on a CPU each, a listener for each, ACKs saved where possible.
+func haproxyConfig(vip netip.Addr, base int, servers []string, splice bool) string {
+	var s strings.Builder
+	s.WriteString("global\n nbthread 2\n cpu-map auto:1/1-2 0-1\n maxconn 4000\ndefaults\n mode tcp\n balance roundrobin\n" +
+		" option tcp-smart-accept\n option tcp-smart-connect\n timeout client 900s\n timeout server 900s\n timeout connect 3s\n")
+	if splice {
+		s.WriteString(" option splice-auto\n")
+	}
+	for p := range portEcho {
+		fmt.Fprintf(&s, "listen l%d\n bind %s:%d shards by-thread backlog 16384\n", p, vip, base+p)
+		for i, lip := range locals() {
+			fmt.Fprintf(&s, " server s%d %s:%d source %s\n", i, servers[i%len(servers)], serverBase+p, lip)
+		}
+	}
+	return s.String()
+}
+
+func nginxConfig(vip netip.Addr, base int, servers []string) string {
+	var s strings.Builder
+	s.WriteString("load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\nuser root;\npid nginx.pid;\nerror_log stderr crit;\nworker_processes 2;\nworker_cpu_affinity auto;\n" +
+		"worker_rlimit_nofile 20000;\nevents { worker_connections 9000; }\nstream {\n split_clients $remote_addr$remote_port $lip {\n")
+	for _, lip := range locals()[1:] {
+		fmt.Fprintf(&s, "  12.5%% %s;\n", lip)
+	}
+	fmt.Fprintf(&s, "  * %s;\n }\n", locals()[0])
+	for p := range ports {
+		kind := ""
+		if p == portEcho {
+			kind = "udp "
+		}
+		fmt.Fprintf(&s, " upstream u%d {", p)
+		for _, rs := range servers {
+			fmt.Fprintf(&s, " server %s:%d;", rs, serverBase+p)
+		}
+		fmt.Fprintf(&s, " }\n server { listen %s:%d %sreuseport", vip, base+p, kind)
+		if kind == "" {
+			s.WriteString(" backlog=16384")
+		}
+		fmt.Fprintf(&s, "; proxy_pass u%d; proxy_bind $lip; proxy_timeout 900s; }\n", p)
+	}
+	return s.String() + "}\n"
+}
+
+// beProxy is ours, with everything on.
+func beProxy(at netip.AddrPort, servers []string) error {
+	e, err := fullnat.New(fullnat.Config{Loops: 2})
+	if err != nil {
+		return err
+	}
+	var want []fullnat.Service
+	for p := range ports {
+		proto := ipvs.TCP
+		if p == portEcho {
+			proto = ipvs.UDP
+		}
+		s := fullnat.Service{
+			Service: ipvs.Service{ServiceKey: ipvs.AddrService(proto, netip.AddrPortFrom(at.Addr(), at.Port()+uint16(p))), Scheduler: "wlc"},
+			Options: fullnat.Options{Locals: locals()},
+		}
+		for _, rs := range servers {
+			to, err := netip.ParseAddr(rs)
+			if err != nil {
+				return err
+			}
+			s.Destinations = append(s.Destinations, ipvs.Destination{
+				Addr: netip.AddrPortFrom(to, uint16(serverBase+p)), Method: ipvs.FullNAT, Weight: 1, Upper: 1 << 30, Lower: 1 << 29,
+			})
+		}
+		want = append(want, s)
+	}
+	if err := e.Apply(want); err != nil {
+		return err
+	}
+	select {}
+}

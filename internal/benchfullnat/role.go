@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// selfCommand is this program in a role.
+func selfCommand(role ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), roleVariable+"="+strings.Join(role, " "))
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// play is a role: proxy AT SERVER..., server AT, client KIND CONNS WINDOW TO
+// LENGTH.
+func play(words []string) error {
+	switch words[0] {
+	case "proxy":
+		return beProxy(netip.MustParseAddrPort(words[1]), words[2:])
+	case "server":
+		return beServer(netip.MustParseAddr(words[1]))
+	case "client":
+		l := load{kind: words[1]}
+		var err1, err2 error
+		l.conns, err1 = strconv.Atoi(words[2])
+		l.window, err2 = strconv.Atoi(words[3])
+		length, err3 := time.ParseDuration(words[5])
+		if err1 != nil || err2 != nil || err3 != nil {
+			return fmt.Errorf("client %q: %w %w %w", words, err1, err2, err3)
+		}
+		return beClient(l, netip.MustParseAddrPort(words[4]), length)
+	}
+	return fmt.Errorf("no role %q", words[0])
+}

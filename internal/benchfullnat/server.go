@@ -1,0 +1,118 @@
+package main
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// answerSize is what a request is answered with; requestSize what it has.
+const (
+	answerSize  = 145
+	requestSize = 64
+)
+
+type origin struct {
+	*poller
+	listeners map[int]int // port kind by descriptor
+	kinds     []int8      // by descriptor, -1 closed
+	echo      int
+	chunk     []byte
+}
+
+// beServer serves all kinds at an address, for ever.
+func beServer(at netip.Addr) error {
+	p, err := newPoller()
+	if err != nil {
+		return err
+	}
+	o := &origin{poller: p, listeners: map[int]int{}, kinds: make([]int8, 1<<16), chunk: make([]byte, 256<<10)}
+	for kind := range portEcho {
+		fd, err := listen(netip.AddrPortFrom(at, uint16(serverBase+kind)))
+		if err != nil {
+			return err
+		}
+		o.listeners[fd] = kind
+		if err := p.add(fd, unix.EPOLLIN); err != nil {
+			return err
+		}
+	}
+	if o.echo, err = open(unix.SOCK_DGRAM); err != nil {
+		return err
+	}
+	_ = unix.SetsockoptInt(o.echo, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
+	if err := unix.Bind(o.echo, address(netip.AddrPortFrom(at, serverBase+portEcho))); err != nil {
+		return err
+	}
+	if err := p.add(o.echo, unix.EPOLLIN); err != nil {
+		return err
+	}
+	for {
+		for _, ev := range p.wait(-1) {
+			o.event(int(ev.Fd), ev.Events)
+		}
+	}
+}
+
+func (o *origin) event(fd int, ev uint32) {
+	kind, listening := o.listeners[fd]
+	switch {
+	case fd == o.echo:
+		o.reply()
+	case listening:
+		o.accept(fd, kind)
+	default:
+		o.serve(fd, ev)
+	}
+}
+
+func (o *origin) reply() {
+	for range 64 {
+		n, from, err := unix.Recvfrom(o.echo, o.chunk, unix.MSG_DONTWAIT)
+		if err != nil {
+			return
+		}
+		_ = unix.Sendto(o.echo, o.chunk[:n], unix.MSG_DONTWAIT, from)
+	}
+}
+
+func (o *origin) accept(fd, kind int) {
+	for range 64 {
+		c, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if err != nil {
+			return
+		}
+		_ = unix.SetsockoptInt(c, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		o.kinds[c] = int8(kind)
+		_ = o.add(c, unix.EPOLLIN)
+	}
+}
+
+func (o *origin) serve(fd int, ev uint32) {
+	if ev&unix.EPOLLIN != 0 {
+		n, err := unix.Read(fd, o.chunk[:4096])
+		if err == nil && n == 0 || err != nil && err != unix.EAGAIN {
+			unix.Close(fd)
+			return
+		}
+		switch o.kinds[fd] {
+		case portShort:
+			_, _ = unix.Write(fd, o.chunk[:answerSize])
+			unix.Close(fd)
+			return
+		case portAlive:
+			_, _ = unix.Write(fd, o.chunk[:answerSize])
+			return
+		}
+		_ = o.change(fd, unix.EPOLLOUT|unix.EPOLLRDHUP)
+	}
+	if ev&(unix.EPOLLERR|unix.EPOLLHUP|unix.EPOLLRDHUP) != 0 {
+		unix.Close(fd)
+		return
+	}
+	for range 8 {
+		if n, err := unix.Write(fd, o.chunk); err != nil || n < len(o.chunk) {
+			return
+		}
+	}
+}
