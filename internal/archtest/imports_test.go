@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"contrib/systemd":                     {}, // tests only
 	"examples":                            {}, // tests only
 	"fullnat":                             {"fullnat/sched", "ipvs", "ipvs/procfs"},
+	"fullnat/snat":                        {"ipvs"},
 	"fullnat/sched":                       {"ipvs"},
 	"healthcheck":                         {},
 	"ipvs":                                {"ipvs/internal/wire"},
@@ -109,6 +110,8 @@ var outside = []struct{ tree, module string }{
 	{"internal/lab", "github.com/vishvananda/netns"},
 	{"internal/lab", "golang.org/x/sys"},
 	{"internal/demo", "golang.org/x/sys"},
+	{"fullnat/snat", "github.com/google/nftables"},
+	{"fullnat/snat", "github.com/mdlayher/netlink"},
 	{"internal/demofullnat", "golang.org/x/sys"},
 	{"internal/benchfullnat", "golang.org/x/sys"},
 	{"internal/bench", "golang.org/x/sys"},

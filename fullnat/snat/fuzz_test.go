@@ -1,0 +1,15 @@
+package snat
+
+import "testing"
+
+// Whatever comes from the kernel, or from somebody who speaks in its place, is
+// read without a panic.
+func FuzzDecodeRule(f *testing.F) {
+	f.Add([]byte("\x02\x00\x00\x00\x0b\x00\x07\x00tcp 1:2\x00"))
+	f.Add([]byte{2, 0, 0, 0, 4, 0, 4, 0x80})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		sign, _, _ := decodeRule(b)
+		keyOf(sign)
+		parseKey(keyOf(sign))
+	})
+}
