@@ -3,6 +3,7 @@ package sched
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -31,7 +33,7 @@ type scenario struct {
 	Protocol   string
 	Service    string
 	Persistent int
-	Netmask    int
+	Netmask    *int
 	OnePacket  bool `json:"one_packet"`
 	Sysctl     map[string]int
 	Steps      []step
@@ -93,20 +95,36 @@ func readScenarios(t *testing.T, name string) (cases []scenario) {
 
 // say reports a result that whoever asked for with CASES wants to see. The go
 // command shows nothing of a package that passes, so the line goes to the go
-// command's own output where that can be done without harm to what else is there.
+// command's own output where that can be had.
 func say(t *testing.T, line string) {
 	t.Log(line)
 	if testing.Verbose() || t.Failed() || os.Getenv("CASES") == "" {
 		return
 	}
-	parent := fmt.Sprintf("/proc/%d/fd/1", os.Getppid())
-	if st, err := os.Stat(parent); err != nil || st.Mode()&(fs.ModeNamedPipe|fs.ModeCharDevice) == 0 {
-		return
-	}
-	if f, err := os.OpenFile(parent, os.O_WRONLY, 0); err == nil {
+	if f, err := outputOf(os.Getppid()); err == nil {
 		defer f.Close()
 		fmt.Fprintln(f, line)
 	}
+}
+
+// outputOf is the standard output of another process: the same open file, so that
+// what both write to a plain file comes one after the other; or else, where the
+// system does not allow that, the pipe or terminal opened once more.
+func outputOf(pid int) (*os.File, error) {
+	process, err := unix.PidfdOpen(pid, 0)
+	if err == nil {
+		defer unix.Close(process)
+		var fd int
+		if fd, err = unix.PidfdGetfd(process, 1, 0); err == nil {
+			return os.NewFile(uintptr(fd), "stdout"), nil
+		}
+	}
+	path := fmt.Sprintf("/proc/%d/fd/1", pid)
+	st, err := os.Stat(path)
+	if err != nil || st.Mode()&(fs.ModeNamedPipe|fs.ModeCharDevice) == 0 {
+		return nil, errors.ErrUnsupported
+	}
+	return os.OpenFile(path, os.O_WRONLY, 0)
 }
 
 // player is one scenario being replayed.
@@ -154,15 +172,22 @@ func (c scenario) player() (*player, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := Settings{ExpireQuiescentTemplate: c.Sysctl["expire_quiescent_template"] != 0}
-	settings.LBLCExpiration = time.Duration(c.Sysctl["lblc_expiration"]) * time.Second
-	settings.LBLCRExpiration = time.Duration(c.Sysctl["lblcr_expiration"]) * time.Second
+	settings := c.settings()
 	p := &player{virtual: config.Addr, addrs: map[string]netip.AddrPort{}, names: map[netip.AddrPort]string{}}
 	if err := p.protocol.UnmarshalText([]byte(c.Protocol)); err != nil {
 		return nil, err
 	}
 	p.Service, err = New(0, config, &settings)
 	return p, err
+}
+
+// settings are those that choices depend on; that another one does would show.
+func (c scenario) settings() Settings {
+	return Settings{
+		ExpireQuiescentTemplate: c.Sysctl["expire_quiescent_template"] != 0,
+		LBLCExpiration:          time.Duration(c.Sysctl["lblc_expiration"]) * time.Second,
+		LBLCRExpiration:         time.Duration(c.Sysctl["lblcr_expiration"]) * time.Second,
+	}
 }
 
 func (c scenario) service() (config ipvs.Service, err error) {
@@ -194,7 +219,9 @@ func (c scenario) service() (config ipvs.Service, err error) {
 	if c.Persistent != 0 {
 		config.Flags |= ipvs.Persistent
 		config.Timeout = time.Duration(c.Persistent) * time.Second
-		config.Netmask, err = ipvs.PrefixMask(family, c.Netmask)
+		if c.Netmask != nil {
+			config.Netmask, err = ipvs.PrefixMask(family, *c.Netmask)
+		}
 	}
 	return config, err
 }
