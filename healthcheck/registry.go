@@ -26,7 +26,7 @@ var kinds = map[string]kind{
 	"connect":    {uses: "", prepare: connect},
 	"dns":        {uses: "request method receive protocol", prepare: dns},
 	"external":   {uses: "command", prepare: external, whole: true},
-	"ftp":        {uses: "request receive login password tls", prepare: ftp},
+	"ftp":        {uses: "request receive login password tls", prepare: ftp, whole: true},
 	"grpc":       {uses: "request virtualhost tls", prepare: grpcCheck},
 	"http":       {uses: httpUses, prepare: httpCheck},
 	"http2":      {uses: httpUses + " tls", prepare: http2Check},
