@@ -2,6 +2,7 @@ package healthcheck
 
 import (
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,24 @@ func examine(t *testing.T, states ...state) {
 			judgeState(t, s, lookAt(t, s.check, loopback(s.port)))
 		})
 	}
+}
+
+// freeze stops a server in the middle of its work. The kernel goes on taking
+// connections for it; the check must not wait longer than it may.
+func freeze(t *testing.T, server *testserver.Process, s state) {
+	t.Helper()
+	if err := server.SignalGroup(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer server.SignalGroup(syscall.SIGCONT)
+	res, err := Look(within(t, time.Second/2), s.check, loopback(s.port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	judgeState(t, s, res)
+	server.SignalGroup(syscall.SIGCONT)
+	s.want = ""
+	judgeState(t, s, lookAt(t, s.check, loopback(s.port)))
 }
 
 // with is the check with one thing changed.
