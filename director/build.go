@@ -14,8 +14,14 @@ import (
 // must be there already (config.Config.Bind); a server without one is not in
 // the file as far as we are concerned. The error holds all that is wrong, each
 // with file and line.
-func Build(c *config.Config) (*Setup, error) {
-	b := builder{setup: &Setup{Settings: settingsOf(c)}, ready: make(map[healthcheck.Key]error)}
+//
+// With userspace all that is possible runs through the full NAT engine: the
+// machine has no IPVS.
+func Build(c *config.Config, userspace bool) (*Setup, error) {
+	b := builder{userspace: userspace, setup: &Setup{Settings: settingsOf(c)}, ready: make(map[healthcheck.Key]error), marks: make(map[uint32]bool)}
+	for i := range c.Virtuals {
+		b.marks[c.Virtuals[i].Service.FWMark] = true
+	}
 	for i := range c.Virtuals {
 		b.virtual(&c.Virtuals[i])
 	}
@@ -36,10 +42,11 @@ func settingsOf(c *config.Config) Settings {
 }
 
 type builder struct {
-	setup *Setup
-	ready map[healthcheck.Key]error // checks that were looked at, and what is wrong
-	wrong config.Errors
-	marks uint32 // of checks by the path of clients
+	userspace bool
+	setup     *Setup
+	ready     map[healthcheck.Key]error // checks that were looked at, and what is wrong
+	wrong     config.Errors
+	marks     map[uint32]bool // of services, and of checks by the path of clients
 }
 
 func (b *builder) fail(p config.Position, err error) {
@@ -53,8 +60,8 @@ func (b *builder) virtual(c *config.Virtual) {
 		Quiescent: c.Quiescent, Drain: c.Drain, SlowStart: c.SlowStart,
 		UncheckedUp: c.Unchecked == config.UncheckedUp, VIPInterface: c.VIPInterface,
 	}
-	if c.Forward == ipvs.FullNAT {
-		b.fail(c.Pos, fmt.Errorf("virtual %s: forward = \"fullnat\": this goipvsd has no full NAT", c.Name))
+	if err := b.proxy(c, &v); err != nil {
+		b.fail(c.Pos, fmt.Errorf("virtual %s: %w", c.Name, err))
 		return
 	}
 	for i := range c.Fallback {
@@ -110,6 +117,9 @@ func (b *builder) subject(id ServerID, i int, c *config.Check, r *config.Real) (
 		Interval: c.Interval, Timeout: c.Timeout, FastInterval: c.FastInterval, Rise: c.Rise, Fall: c.Fall, Jitter: c.Jitter,
 	}
 	s.Target = b.target(id, c)
+	if c.Via == config.ViaPath {
+		s.Target.Mark, s.Target.Direct = b.path(id, r), r.Method != ipvs.NAT
+	}
 	return s, nil
 }
 

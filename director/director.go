@@ -12,6 +12,7 @@ import (
 // value works.
 type Options struct {
 	Kernel Kernel
+	Proxy  Proxy        // runs services of full NAT; nil: there must be none
 	Log    *slog.Logger // nil: nothing is logged
 	// Events hears of every event; nil: nobody does. It must not block.
 	Events func(Event)

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"reflect"
 	"slices"
 )
 
@@ -8,6 +9,9 @@ import (
 func (v *VirtualService) equal(o *VirtualService) bool {
 	a, b := *v, *o
 	if !slices.Equal(a.Servers, b.Servers) || !slices.Equal(a.Fallback, b.Fallback) || !slices.Equal(a.FallbackCommand, b.FallbackCommand) {
+		return false
+	}
+	if !reflect.DeepEqual(a.Proxy, b.Proxy) {
 		return false
 	}
 	return a.Name == b.Name && a.Service == b.Service && a.Quorum == b.Quorum && a.Quiescent == b.Quiescent &&

@@ -11,6 +11,9 @@ func (d *Director) Explain(subject, service string, checks Checks) (out control.
 		now := s.d.now()
 		for _, key := range s.keys() {
 			v := s.services[key]
+			if v.Path {
+				continue
+			}
 			if service == "" && v.answersTo(subject) {
 				out.Services = append(out.Services, control.ExplainedService{ServiceStatus: v.status(now, checks), Timeline: v.events.control()})
 			}

@@ -20,6 +20,9 @@ func (s *state) setTimeouts() {
 	if want == (ipvs.Timeouts{}) {
 		return
 	}
+	if s.d.o.Proxy != nil {
+		s.d.o.Proxy.SetTimeouts(want)
+	}
 	have, err := s.d.o.Kernel.Timeouts()
 	if err == nil && within(want, have) {
 		return

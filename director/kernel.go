@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -18,19 +19,47 @@ type Kernel interface {
 	StopDaemon(ipvs.Daemon) error
 }
 
+// Proxy is the full NAT engine as one more kernel.
+type Proxy interface {
+	ipvs.Kernel
+	// SetOptions says how services are served that Apply adds or has added.
+	SetOptions(map[ipvs.ServiceKey]fullnat.Options) error
+	SetTimeouts(ipvs.Timeouts)
+}
+
+// plane is where a service runs.
+func (v *service) plane(s *state) ipvs.Kernel {
+	if v.Proxy != nil {
+		return s.d.o.Proxy
+	}
+	return s.d.o.Kernel
+}
+
 // listing is what the kernel has of the services in hand.
 type listing struct {
 	services map[ipvs.ServiceKey]ipvs.ServiceInfo
 	dests    map[ipvs.ServiceKey][]ipvs.DestinationInfo
 }
 
-// list asks the kernel once for the services of keys. One listing proves
-// presence, never absence.
-func list(k ipvs.Lister, keys map[ipvs.ServiceKey]bool) (*listing, error) {
+// planes says which kernel to ask for which services.
+type planes map[ipvs.Lister]map[ipvs.ServiceKey]bool
+
+// list asks the kernels once for services. One listing proves presence, never
+// absence.
+func list(p planes) (*listing, error) {
 	l := &listing{make(map[ipvs.ServiceKey]ipvs.ServiceInfo), make(map[ipvs.ServiceKey][]ipvs.DestinationInfo)}
+	for k, keys := range p {
+		if err := l.add(k, keys); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *listing) add(k ipvs.Lister, keys map[ipvs.ServiceKey]bool) error {
 	all, err := k.Services()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for i := range all {
 		key := all[i].ServiceKey
@@ -41,19 +70,19 @@ func list(k ipvs.Lister, keys map[ipvs.ServiceKey]bool) (*listing, error) {
 		if errors.Is(err, ipvs.ErrNoService) {
 			continue // gone meanwhile
 		} else if err != nil {
-			return nil, err
+			return err
 		}
 		l.services[key], l.dests[key] = all[i], dests
 	}
-	return l, nil
+	return nil
 }
 
 // lookTwice lists until a listing agrees with the one before, which may be that
 // of the last tick. settled is false when others kept writing.
-func lookTwice(k ipvs.Lister, keys map[ipvs.ServiceKey]bool, last *listing) (l *listing, settled bool, err error) {
+func lookTwice(p planes, last *listing) (l *listing, settled bool, err error) {
 	const most = 5
 	for range most {
-		if l, err = list(k, keys); err != nil {
+		if l, err = list(p); err != nil {
 			return nil, false, err
 		}
 		if last != nil && l.same(last) {

@@ -96,7 +96,7 @@ func (s *state) expire() {
 func (s *state) match(sel Selector) (ids []ServerID) {
 	for _, key := range s.keys() {
 		v := s.services[key]
-		if v.gone || sel.Service != "" && !v.answersTo(sel.Service) {
+		if v.gone || v.Path || sel.Service != "" && !v.answersTo(sel.Service) {
 			continue
 		}
 		for i := range v.Servers {

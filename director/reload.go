@@ -1,6 +1,7 @@
 package director
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -70,7 +71,9 @@ func (s *state) swap(setup *Setup) (r Reload) {
 	for key, v := range s.services {
 		if next[key] == nil && !v.gone {
 			v.leave(s)
-			r.Removed++
+			if !v.Path {
+				r.Removed++
+			}
 		}
 	}
 	s.setup = setup
@@ -79,7 +82,7 @@ func (s *state) swap(setup *Setup) (r Reload) {
 	}
 	s.configure()
 	s.save()
-	s.d.o.Subjects(s.subjects())
+	s.recheck = true
 	s.touchAll()
 	return r
 }
@@ -94,6 +97,9 @@ func (v *service) leave(s *state) {
 // take brings one service of the file in: a new one, or one that is known.
 func (s *state) take(next *VirtualService, r *Reload) {
 	v := s.services[next.Key()]
+	if next.Path {
+		r = &Reload{} // not counted
+	}
 	switch {
 	case v == nil:
 		v = newService(next)
@@ -115,12 +121,21 @@ func (s *state) take(next *VirtualService, r *Reload) {
 // adoptNew takes what the kernel has for a service that comes in by a reload,
 // as it is done at the start.
 func (s *state) adoptNew(v *service) {
-	l, err := list(s.d.o.Kernel, map[ipvs.ServiceKey]bool{v.Key(): true})
+	l, err := list(planes{v.plane(s): {v.Key(): true}})
 	if err != nil {
 		return // the kernel is lost, which the next tick tells
 	}
 	v.have, v.seen = l.dests[v.Key()], l.services[v.Key()]
 	s.adopt(v)
+}
+
+// move takes the service away from where it runs, as it is going to run
+// elsewhere.
+func (v *service) move(s *state) {
+	if err := v.remove(s); err != nil && !errors.Is(err, ipvs.ErrNoService) {
+		s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
+	}
+	v.have, v.made, v.asked = nil, nil, nil
 }
 
 // update gives a service another definition. Servers are known by their
@@ -139,6 +154,9 @@ func (v *service) update(s *state, next *VirtualService) {
 		if v.server(ServerID{v.Key(), a}) == nil {
 			s.emit(v.event(ServerAdded, a, ""))
 		}
+	}
+	if (v.Proxy == nil) != (next.Proxy == nil) {
+		v.move(s)
 	}
 	v.VirtualService, v.gone = *next, false
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -30,6 +31,12 @@ type VirtualService struct {
 	SlowStart time.Duration
 	// UncheckedUp has servers that were never checked count as up.
 	UncheckedUp bool
+
+	// Proxy has the service run through the full NAT engine; nil: by the kernel.
+	Proxy *fullnat.Options
+	// Path is a service of our own, by which checks go the way of clients'
+	// packets. It is not the operator's, so it is shown to nobody.
+	Path bool
 
 	// VIPInterface gets the virtual address while the service is ours; empty:
 	// the address is somebody else's business.

@@ -30,6 +30,10 @@ func (s *state) settle() {
 	s.apply(work)
 	s.bury()
 	s.handOutVIPs()
+	if s.recheck {
+		s.recheck = false
+		s.d.o.Subjects(s.subjects())
+	}
 }
 
 // watchHold looks for a mass failure, which concerns all services.
@@ -115,13 +119,24 @@ func (s *state) apply(work []*service) {
 	if len(work) == 0 {
 		return
 	}
+	byPlane := make(map[ipvs.Kernel][]*service)
+	for _, v := range work {
+		byPlane[v.plane(s)] = append(byPlane[v.plane(s)], v)
+	}
+	for k, list := range byPlane {
+		s.applyTo(k, list)
+	}
+	s.last = nil // what was listed before is history
+}
+
+func (s *state) applyTo(k ipvs.Kernel, work []*service) {
 	want := make(ipvs.Table, 0, len(work))
 	for _, v := range work {
 		if e, ok := v.wanted(&s.setup.Settings); ok {
 			want = append(want, e)
 		}
 	}
-	r, err := ipvs.Reconcile(s.d.o.Kernel, want, ipvs.ReconcileOptions{KeepOthers: true})
+	r, err := ipvs.Reconcile(k, want, ipvs.ReconcileOptions{KeepOthers: true})
 	for _, c := range r.Made {
 		s.emit(Event{Kind: KernelChanged, Attrs: []slog.Attr{slog.String("change", c.String())}})
 	}
@@ -130,7 +145,6 @@ func (s *state) apply(work []*service) {
 		return
 	}
 	s.reached(nil)
-	s.last = nil // what was listed before is history
 	for _, v := range work {
 		v.applied(s, r, err)
 	}
@@ -187,6 +201,13 @@ func refusedOf(err error, key ipvs.ServiceKey) string {
 	return strings.Join(reasons, "; ")
 }
 
+// remove deletes the service where it runs.
+func (v *service) remove(s *state) error {
+	return v.plane(s).Apply(func(yield func(ipvs.Change) bool) {
+		yield(ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: v.Key()}})
+	})
+}
+
 // bury removes services that left the file and whose connections are over.
 func (s *state) bury() {
 	for _, key := range s.keys() {
@@ -194,9 +215,7 @@ func (s *state) bury() {
 		if !v.gone || v.decision.Leaving > 0 {
 			continue
 		}
-		err := s.d.o.Kernel.Apply(func(yield func(ipvs.Change) bool) {
-			yield(ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: key}})
-		})
+		err := v.remove(s)
 		if isLost(err) {
 			return
 		}

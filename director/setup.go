@@ -68,14 +68,18 @@ func (e *ErrTooManyRemoved) Error() string {
 // guard refuses a next Setup that removes too large a share of the services.
 func (s *Setup) guard(next *Setup) error {
 	kept := next.byKey()
-	removed := 0
+	removed, all := 0, 0
 	for i := range s.Services {
+		if s.Services[i].Path {
+			continue
+		}
+		all++
 		if kept[s.Services[i].Key()] == nil {
 			removed++
 		}
 	}
-	if removed > 0 && float64(removed) > s.Settings.MaxRemoval*float64(len(s.Services)) {
-		return &ErrTooManyRemoved{removed, len(s.Services), s.Settings.MaxRemoval}
+	if removed > 0 && float64(removed) > s.Settings.MaxRemoval*float64(all) {
+		return &ErrTooManyRemoved{removed, all, s.Settings.MaxRemoval}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package director
 import (
 	"maps"
 
+	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -40,7 +41,7 @@ func (s *state) start() error {
 	s.globals()
 	s.emit(Event{Kind: Started})
 	s.save()
-	s.d.o.Subjects(s.subjects())
+	s.recheck = true
 	s.touchAll()
 	s.settle()
 	return nil
@@ -84,6 +85,7 @@ func (s *state) leaving(key ipvs.ServiceKey) *service {
 
 // configure brings what depends on the setup up to date.
 func (s *state) configure() {
+	s.setProxyOptions()
 	set := &s.setup.Settings
 	s.hold.Share, s.hold.Window = set.HoldShare, set.HoldWindow
 	counts := s.setup.checkCounts()
@@ -94,6 +96,22 @@ func (s *state) configure() {
 			a := v.Servers[i].Addr
 			v.mem.Server(a).Override = s.overrides[ServerID{key, a}]
 		}
+	}
+}
+
+// setProxyOptions tells the full NAT engine how to serve.
+func (s *state) setProxyOptions() {
+	if s.d.o.Proxy == nil {
+		return
+	}
+	o := make(map[ipvs.ServiceKey]fullnat.Options)
+	for key, v := range s.services {
+		if v.Proxy != nil {
+			o[key] = *v.Proxy
+		}
+	}
+	if err := s.d.o.Proxy.SetOptions(o); err != nil {
+		s.emit(Event{Kind: KernelRefused, Reason: err.Error()})
 	}
 }
 

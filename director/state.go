@@ -18,6 +18,7 @@ type state struct {
 	hold      Hold
 	last      *listing                 // the tick's before
 	lost      error                    // why the kernel cannot be reached; nil: it can
+	recheck   bool                     // there is something else to check, once this is settled
 	dirty     map[ipvs.ServiceKey]bool // to be decided anew
 	reload    ReloadStatus
 	daemons   []ipvs.Daemon          // sync daemons that we started
@@ -102,6 +103,12 @@ func (s *state) servers() iter.Seq[*Server] {
 
 // emit writes an event into the log and the timelines and tells who listens.
 func (s *state) emit(e Event) {
+	if e.of != nil && e.of.Path {
+		if e.Kind != KernelRefused {
+			return
+		}
+		e.of = nil // hidden itself, but its trouble is not
+	}
 	e.Time = s.d.now()
 	e.log(s.d.log)
 	if e.Kind.Level == debug {

@@ -45,6 +45,9 @@ func (s *state) status(checks Checks) control.Status {
 		st.Reload = &control.Reload{Time: s.reload.Time, Error: s.reload.Error}
 	}
 	for _, key := range s.keys() {
+		if s.services[key].Path {
+			continue
+		}
 		st.Services = append(st.Services, s.services[key].status(s.d.now(), checks))
 	}
 	return st

@@ -27,9 +27,7 @@ func (s *state) stop() error {
 func (s *state) flush() error {
 	var errs []error
 	for _, key := range s.keys() {
-		err := s.d.o.Kernel.Apply(func(yield func(ipvs.Change) bool) {
-			yield(ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: key}})
-		})
+		err := s.services[key].remove(s)
 		if err != nil && !errors.Is(err, ipvs.ErrNoService) {
 			errs = append(errs, err)
 			continue

@@ -35,11 +35,15 @@ func (s *state) waits() bool {
 
 // look reads what the kernel has of our services.
 func (s *state) look() error {
-	keys := make(map[ipvs.ServiceKey]bool, len(s.services))
-	for key := range s.services {
-		keys[key] = true
+	p := planes{s.d.o.Kernel: {}} // asked even for nothing: is it there?
+	for key, v := range s.services {
+		k := v.plane(s)
+		if p[k] == nil {
+			p[k] = make(map[ipvs.ServiceKey]bool)
+		}
+		p[k][key] = true
 	}
-	l, _, err := lookTwice(s.d.o.Kernel, keys, s.last)
+	l, _, err := lookTwice(p, s.last)
 	if s.reached(err); err != nil {
 		s.last = nil
 		return err

@@ -37,7 +37,7 @@ func TestConfigurations(t *testing.T) {
 			for _, p := range lost {
 				t.Error(p)
 			}
-			if _, err := director.Build(bound); err != nil {
+			if _, err := director.Build(bound, false); err != nil {
 				t.Error(err)
 			}
 		})

@@ -74,7 +74,7 @@ func TestKernelStreamsLive(t *testing.T) {
 		t.Error("the stream to the dead server did not notice")
 	}
 	for range 10 {
-		if s := newStream(r, vip); s.server == "rs3" || s.end() != nil {
+		if s := newStream(r, vipPort); s.server == "rs3" || s.end() != nil {
 			t.Errorf("sent to %s: %v", s.server, s.err)
 		}
 	}
@@ -105,7 +105,7 @@ func TestKernelStreamsLive(t *testing.T) {
 	r.becomes(all3 + foreignText)
 
 	// Somebody else is at the table.
-	k := ipvs.AddrService(ipvs.TCP, vip)
+	k := ipvs.AddrService(ipvs.TCP, vipPort)
 	service := ipvs.Service{ServiceKey: k}
 	first := ipvs.Destination{Addr: netip.MustParseAddrPort(rip(1)), Weight: 1}
 	other := first
@@ -176,7 +176,7 @@ func TestKernelKilledAtEveryStep(t *testing.T) {
 		if n > 40 {
 			t.Fatal("so many changes for so little?")
 		}
-		r.must(r.client.Do(ipvs.Change{Op: ipvs.DeleteDestination, Service: ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, vip)},
+		r.must(r.client.Do(ipvs.Change{Op: ipvs.DeleteDestination, Service: ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, vipPort)},
 			Destination: ipvs.Destination{Addr: netip.MustParseAddrPort(rip(2))}})) // so that the start has work to do
 		r.file(before)
 		r.env = []string{fmt.Sprint(killAfter, "=", n)}

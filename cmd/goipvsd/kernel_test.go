@@ -28,7 +28,7 @@ address   = "10.9.0.12:80"
 weight    = 3
 `
 
-var vip = netip.MustParseAddrPort("192.0.2.10:80")
+var vipPort = netip.MustParseAddrPort("192.0.2.10:80")
 
 // TestKernelMainPath: a file becomes a table, a dead server is quiesced and
 // comes back, the fallback stands in when all are dead, a reload brings a service,
@@ -36,7 +36,7 @@ var vip = netip.MustParseAddrPort("192.0.2.10:80")
 func TestKernelMainPath(t *testing.T) {
 	r := newRig(t, topo.Spec{Servers: 2})
 	servers := serveAll(r)
-	_, err := r.net.Director.Serve("tcp", 80, vip.Addr())
+	_, err := r.net.Director.Serve("tcp", 80, vipPort.Addr())
 	r.must(err)
 	r.file("hold_on_mass_failure = 1.0\n" + web)
 	r.start()
@@ -49,7 +49,7 @@ func TestKernelMainPath(t *testing.T) {
 		  10.9.0.11:80 nat 0
 		  10.9.0.12:80 nat 3`)
 	for range 6 {
-		if who := r.ask(vip); who != "rs2" {
+		if who := r.ask(vipPort); who != "rs2" {
 			t.Errorf("%q answered, want rs2", who)
 		}
 	}
@@ -62,7 +62,7 @@ func TestKernelMainPath(t *testing.T) {
 		  10.9.0.11:80 nat 0
 		  10.9.0.12:80 nat 0
 		  127.0.0.1:80 dr 1`)
-	if who := r.ask(vip); who != "director" {
+	if who := r.ask(vipPort); who != "director" {
 		t.Errorf("%q answered, want the director's own fallback", who)
 	}
 	if out := r.ok("status"); !strings.Contains(out, "fallback in use") || !strings.Contains(out, "DOWN") {

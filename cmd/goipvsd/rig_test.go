@@ -70,7 +70,11 @@ func (b *buffer) String() string {
 
 func newRig(t *testing.T, spec topo.Spec) *rig {
 	r := &rig{T: t, net: topotest.New(t, spec), dir: t.TempDir(), log: &buffer{}}
-	r.must(r.net.Prepare(topo.NAT))
+	method := topo.NAT
+	if spec.Router {
+		method = topo.DR
+	}
+	r.must(r.net.Prepare(method))
 	r.must(r.net.Director.Do(func() (err error) {
 		r.client, err = ipvs.Dial(ipvs.Options{})
 		return err

@@ -148,7 +148,7 @@ func (s *stream) end() error {
 func streamTo(r *rig, server string) *stream {
 	r.Helper()
 	for range 20 {
-		s := newStream(r, vip)
+		s := newStream(r, vipPort)
 		if s.server == server {
 			return s
 		}

@@ -18,7 +18,7 @@ import (
 // asked for.
 func Check(c *config.Config) error {
 	bound, _ := c.Bind(stand)
-	_, err := director.Build(bound)
+	_, err := director.Build(bound, false)
 	return err
 }
 

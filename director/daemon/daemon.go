@@ -14,6 +14,7 @@ import (
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/alert"
+	"github.com/goipvs/goipvs/director/proxy"
 	"github.com/goipvs/goipvs/director/store"
 	"github.com/goipvs/goipvs/director/web"
 	"github.com/goipvs/goipvs/healthcheck"
@@ -57,6 +58,9 @@ type Daemon struct {
 	http    *web.Server
 	reloads chan reload
 	abort   chan struct{} // closed: stop at once
+	proxy   *proxy.Plane
+	// userspace: the machine has no IPVS, full NAT stands in for it.
+	userspace bool
 }
 
 // ErrConfig is the error of a file that has mistakes, which wraps all of them.
@@ -76,14 +80,30 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer d.lock.Release()
 	if d.o.Kernel == nil {
-		k, err := ipvs.Dial(ipvs.Options{})
+		k, err := d.dial()
 		if err != nil {
 			return err
 		}
 		defer k.Close()
-		d.o.Kernel = k
 	}
 	return d.run(ctx)
+}
+
+// dial opens the kernel's IPVS. Where there is none, the file may say that full
+// NAT is to stand in for it.
+func (d *Daemon) dial() (io.Closer, error) {
+	k, err := ipvs.Dial(ipvs.Options{})
+	if errors.Is(err, ipvs.ErrNoIPVS) && d.config.WithoutIPVS == config.WithoutFullNAT {
+		d.log.Warn("this machine has no IPVS: services of NAT run through full NAT in user space, connections end with the daemon",
+			"event", "without_ipvs", "err", err)
+		d.userspace, d.o.Kernel = true, absent{}
+		return io.NopCloser(nil), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.o.Kernel = k
+	return k, nil
 }
 
 // run starts everything, in the order in which it is needed, and waits for its
@@ -106,8 +126,10 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.http = web.NewServer(d.monitor, d.log)
 	d.http.Set(d.config.HTTP)
 	d.prober = director.NewProber(healthcheck.Options{Spread: time.Second, Done: d.monitor.Check}, d.log)
+	d.proxy = proxy.New(saved.FullNAT, d.log)
+	defer d.endProxy()
 	d.dir = director.New(director.Options{
-		Kernel: d.o.Kernel, Log: d.log, Restored: saved.Persistent,
+		Kernel: d.o.Kernel, Proxy: d.proxy, Log: d.log, Restored: saved.Persistent,
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
 		Command: d.cmds.put, VIPs: d.vips.set,
 	})
@@ -136,6 +158,14 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.serve(rest, socket) })
 	all.Go(func() { d.announce(rest) })
 	return d.dir.Run(ctx, setup)
+}
+
+// endProxy ends full NAT, and keeps which client was sent where.
+func (d *Daemon) endProxy() {
+	st := d.proxy.State()
+	d.saver.change(func(s *state) { s.FullNAT = st })
+	d.saver.write()
+	d.proxy.Close()
 }
 
 // announce says that the daemon is ready once the director answers.

@@ -165,7 +165,7 @@ func (d *Daemon) build(ctx context.Context, c *config.Config, strict bool) (*dir
 	for _, p := range append(c.Warnings[:len(c.Warnings):len(c.Warnings)], told...) {
 		d.log.Warn("configuration warning", "event", director.ConfigWarning.Name, "reason", p.String())
 	}
-	return director.Build(bound)
+	return director.Build(bound, d.userspace)
 }
 
 // unresolved are the servers whose names have no address, by file and line.

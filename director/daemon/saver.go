@@ -8,13 +8,15 @@ import (
 
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/store"
+	"github.com/goipvs/goipvs/fullnat"
 )
 
 // state is what the state file holds.
 type state struct {
 	director.Persistent
 	Addresses map[string]netip.Addr // of host names, the last that were good
-	VIPs      map[string]string     // that we added, and their interfaces
+	FullNAT   fullnat.State
+	VIPs      map[string]string // that we added, and their interfaces
 }
 
 // saver writes the state file on a goroutine of its own, so that a slow disk

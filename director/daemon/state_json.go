@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/goipvs/goipvs/director"
+	"github.com/goipvs/goipvs/fullnat"
 )
 
 // stateJSON is the form of the file: Persistent has a form of its own, which an
@@ -13,9 +14,10 @@ type stateJSON struct {
 	Director  director.Persistent   `json:"director"`
 	Addresses map[string]netip.Addr `json:"addresses,omitempty"`
 	VIPs      map[string]string     `json:"vips,omitempty"`
+	FullNAT   fullnat.State         `json:"fullnat,omitzero"`
 }
 
-func stateFile(s state) stateJSON { return stateJSON{s.Persistent, s.Addresses, s.VIPs} }
+func stateFile(s state) stateJSON { return stateJSON{s.Persistent, s.Addresses, s.VIPs, s.FullNAT} }
 
 // UnmarshalJSON reads the file's form.
 func (s *state) UnmarshalJSON(b []byte) error {
@@ -23,6 +25,6 @@ func (s *state) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*s = state{j.Director, j.Addresses, j.VIPs}
+	*s = state{Persistent: j.Director, Addresses: j.Addresses, VIPs: j.VIPs, FullNAT: j.FullNAT}
 	return nil
 }

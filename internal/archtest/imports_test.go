@@ -24,10 +24,11 @@ var allowed = map[string][]string{
 	"config":                              {"ipvs"},
 	"config/importer":                     {"config", "ipvs"},
 	"doctor":                              {"ipvs", "ipvs/procfs"},
-	"director":                            {"config", "director/control", "healthcheck", "ipvs"},
+	"director":                            {"config", "director/control", "fullnat", "healthcheck", "ipvs"},
 	"director/control":                    {},
 	"director/alert":                      {},
-	"director/daemon":                     {"config", "director", "director/alert", "director/control", "director/store", "director/web", "healthcheck", "ipvs", "sysctl/vip"},
+	"director/daemon":                     {"config", "director", "director/alert", "director/control", "director/proxy", "director/store", "director/web", "fullnat", "healthcheck", "ipvs", "sysctl/vip"},
+	"director/proxy":                      {"fullnat", "ipvs"},
 	"director/store":                      {},
 	"director/web":                        {"director/control", "healthcheck"},
 	"contrib/systemd":                     {}, // tests only
