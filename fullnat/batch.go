@@ -73,11 +73,23 @@ func (b *batch) receive(fd int32, at, n int, named bool) (int, syscall.Errno) {
 }
 
 func (b *batch) send(fd int32, at, n int) (int, syscall.Errno) {
+	if n == 1 {
+		return b.sendOne(fd, at)
+	}
 	r, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.msgs[at])), uintptr(n), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	if e != noErr {
 		return 0, e
 	}
 	return int(r), noErr
+}
+
+// sendOne is cheaper for one datagram than a batch of one.
+func (b *batch) sendOne(fd int32, at int) (int, syscall.Errno) {
+	_, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.msgs[at].hdr)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	if e != noErr {
+		return 0, e
+	}
+	return 1, noErr
 }
 
 // prefix puts n bytes of heads[i] before datagram i; 0 takes them away.
