@@ -1,14 +1,15 @@
 package realserver_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,22 +17,31 @@ import (
 	"github.com/goipvs/goipvs/sysctl/realserver"
 )
 
-// child is this program started as another one: it adds and deletes a VIP for
-// ever, or so many times. It says a word before each round.
+// child is this program started as another one: it adds and deletes a VIP, so
+// many times, or once until it stops before a step and waits to be killed.
 func child(words []string) int {
-	if words[1] != "dr" && words[1] != "tun" {
-		return confinedChild(words[0], words[1], words[2])
+	dir, what, addr := words[0], words[1], netip.MustParseAddr(words[2])
+	if what != "dr" && what != "tun" {
+		return confinedChild(dir, what, words[2])
 	}
-	mode := realserver.Mode(words[1])
-	a := netip.MustParseAddr(words[2])
-	h := realserver.Host{Dir: words[0]}
-	for round := 0; len(words) < 4 || round < len(words[3]); round++ {
-		fmt.Println("round")
-		if _, err := h.Add(realserver.Spec{Mode: mode}, a); err != nil {
-			fmt.Fprint(os.Stderr, err)
-			return 1
+	rounds, stop := 1, -1
+	if words[3] == "rounds" {
+		rounds, _ = strconv.Atoi(words[4])
+	} else {
+		stop, _ = strconv.Atoi(words[4])
+	}
+	h := realserver.Host{Dir: dir}.OnStep(func(a realserver.Action) {
+		if stop--; stop == -1 {
+			fmt.Println("stopped before", a)
+			time.Sleep(time.Hour)
 		}
-		if _, err := h.Delete(a); err != nil {
+	})
+	for range rounds {
+		_, err := h.Add(realserver.Spec{Mode: realserver.Mode(what)}, addr)
+		if err == nil {
+			_, err = h.Delete(addr)
+		}
+		if err != nil {
 			fmt.Fprint(os.Stderr, err)
 			return 1
 		}
@@ -56,41 +66,41 @@ func (f *farm) start(t *testing.T, s *topo.Host, words ...string) (*exec.Cmd, *o
 	return cmd, r, &errw
 }
 
-// TestKernelKilled: whenever it is killed, delete leaves all as it was found.
+// TestKernelKilled: before whichever step it is killed, delete leaves all as it
+// was found.
 func TestKernelKilled(t *testing.T) {
 	f := newFarm(t, topo.Spec{IPv6: true})
 	s := f.Servers[0]
+	if err := s.Sysctl("net.ipv4.conf.all.rp_filter", "1"); err != nil {
+		t.Fatal(err)
+	}
 	// Load the modules, which stay, and find what devices of theirs are like.
-	f.add(t, s, realserver.Spec{Mode: realserver.TUN}, f.VIP4, f.VIP6)
-	f.del(t, s, f.VIP4, f.VIP6)
+	f.add(t, s, realserver.Spec{Mode: realserver.TUN}, f.VIP4)
+	f.del(t, s, f.VIP4)
 	before := hostState(t, s)
-	half := 0
-	for i := range 18 {
-		mode, a := "dr", f.VIP4
-		if i%2 == 1 {
-			mode = "tun"
+	for step := 0; ; step++ {
+		cmd, out, errw := f.start(t, s, "tun", f.VIP4.String(), "stop", strconv.Itoa(step))
+		where, err := bufio.NewReader(out).ReadString('\n')
+		if errors.Is(err, io.EOF) { // it came to its end
+			if err := cmd.Wait(); err != nil || step < 14 {
+				t.Errorf("after %d steps: %v, %s", step, err, errw)
+			}
+			break
 		}
-		if i%3 == 2 {
-			a = f.VIP6
-		}
-		cmd, out, _ := f.start(t, s, mode, a.String())
-		if _, err := out.Read(make([]byte, 1)); err != nil {
+		if err := errors.Join(err, cmd.Process.Kill()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		var died *exec.ExitError
-		if err := cmd.Wait(); !errors.As(err, &died) || died.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-			t.Fatalf("the child ended by itself: %v", err)
-		}
-		if f.del(t, s, a).Changed() {
-			half++
+		_ = cmd.Wait() // killed
+		f.del(t, s, f.VIP4)
+		if t.Failed() {
+			break
 		}
 		wantState(t, s, before)
+		if t.Failed() {
+			t.Fatal(where)
+		}
 	}
-	t.Logf("%d of 18 were killed half way", half)
+	wantState(t, s, before)
 }
 
 // TestKernelConcurrent: programs at work at once wait for each other.
@@ -103,7 +113,7 @@ func TestKernelConcurrent(t *testing.T) {
 	var all []*exec.Cmd
 	var errs []*strings.Builder
 	for _, a := range []string{"192.0.2.10", "192.0.2.11", "192.0.2.12", "2001:db8:ffff::10"} {
-		cmd, _, errw := f.start(t, s, "dr", a, "......")
+		cmd, _, errw := f.start(t, s, "dr", a, "rounds", "6")
 		all, errs = append(all, cmd), append(errs, errw)
 	}
 	for i, cmd := range all {

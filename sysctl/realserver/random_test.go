@@ -13,7 +13,7 @@ import (
 	"github.com/goipvs/goipvs/sysctl/vip"
 )
 
-var rounds = flag.Int("rounds", 8, "random sequences of TestKernelRandom")
+var rounds = flag.Int("rounds", 5, "random sequences of TestKernelRandom")
 
 // outside are the values that others set knobs to in TestKernelRandom: not those
 // that we set, which nobody could tell from ours.

@@ -43,6 +43,7 @@ var forwarding = Topic{
 			{"server needs", "the director as its gateway; not the VIP", "VIP/32 on lo; arp_ignore=1 and arp_announce=2; a gateway that is not the director", "VIP/32 on lo or the tunnel device, which is up; rp_filter=0 on it; arp_* as for DR if it is in the VIP's network"},
 			{"director needs", "ip_forward=1; IPv6: forwarding=1", "nothing", "an MTU with room for the header: ipip 20, gre 24, gue 32 bytes with IPv4"},
 		}},
+		{Text: "On the real server goipvs realserver add VIP does what follows, keeps to the order, and can undo it; with --mode tun for TUN."},
 		{Text: "DR, on the real server, first the sysctls and then the address. IPv6 needs no sysctls: VIP/128 on lo is enough."},
 		{Code: "sysctl -w net.ipv4.conf.all.arp_ignore=1\n" +
 			"sysctl -w net.ipv4.conf.all.arp_announce=2\n" +
