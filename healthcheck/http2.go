@@ -3,9 +3,11 @@ package healthcheck
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 )
 
 // http2Check asks for a page by HTTP/2: with TLS, where the server must agree
@@ -27,13 +29,14 @@ func http2Check(c Check) (look, error) {
 		config.NextProtos = []string{"h2"}
 	}
 	return func(ctx context.Context, d *Dialer) error {
-		transport := http2Transport(d, config)
+		first := new(firstBytes)
+		transport := http2Transport(d, config, first)
 		defer transport.CloseIdleConnections()
 		return p.fetch(ctx, d, func(req *http.Request) (*http.Response, error) {
 			d.Note("> %s %s", req.Method, req.URL)
 			resp, err := transport.RoundTrip(req)
 			if err != nil {
-				return nil, bare(err)
+				return nil, first.blame(bare(err))
 			}
 			d.Note("< %s %s", resp.Proto, resp.Status)
 			return resp, nil
@@ -43,10 +46,14 @@ func http2Check(c Check) (look, error) {
 
 // http2Transport is for one check: it connects once, and once more for each
 // redirect.
-func http2Transport(d *Dialer, config *tls.Config) *http.Transport {
+func http2Transport(d *Dialer, config *tls.Config, first *firstBytes) *http.Transport {
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return d.dialBinary(ctx, network)
+			c, err := d.dialBinary(ctx, network)
+			if err != nil {
+				return nil, err
+			}
+			return first.of(c), nil
 		},
 		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return dialH2(ctx, d, network, config)
@@ -74,4 +81,46 @@ func dialH2(ctx context.Context, d *Dialer, network string, config *tls.Config) 
 		return nil, &handshakeError{fmt.Errorf("the server does not offer HTTP/2 (it chose %q)", got)}
 	}
 	return conn.Conn, nil
+}
+
+// firstBytes remembers how a server's answer begins. A server that speaks
+// HTTP/1 refuses our preface and closes, and depending on whether the library
+// had its request ready by then, its error may not say so.
+type firstBytes struct {
+	mu   sync.Mutex
+	seen []byte
+}
+
+const http1 = "HTTP/1"
+
+// blame says that the server speaks HTTP/1, if it does, instead of err.
+func (f *firstBytes) blame(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if string(f.seen) == http1 {
+		return errors.New("http2: the server answers in HTTP/1")
+	}
+	return err
+}
+
+func (f *firstBytes) of(c net.Conn) net.Conn {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen = nil
+	return &firstReader{c, f}
+}
+
+type firstReader struct {
+	net.Conn
+	first *firstBytes
+}
+
+func (r *firstReader) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	r.first.mu.Lock()
+	defer r.first.mu.Unlock()
+	if missing := len(http1) - len(r.first.seen); missing > 0 {
+		r.first.seen = append(r.first.seen, p[:min(n, missing)]...)
+	}
+	return n, err
 }

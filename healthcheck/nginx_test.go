@@ -101,7 +101,7 @@ func TestNginxHTTP(t *testing.T) {
 	state{name: "unknown host", check: Check{Type: "http", VirtualHost: "other.example"}, port: n.plain, want: "status 421"}.test(t)
 	state{name: "down", check: Check{Type: "http"}, port: n.down, want: "connection refused"}.test(t)
 	state{name: "http to a TLS port", check: Check{Type: "http"}, port: n.secure, want: "status 400"}.test(t)
-	state{name: "no HTTP/2 there", check: Check{Type: "http2", TLS: TLS{Mode: "off"}}, port: n.plain, want: "http2"}.test(t)
+	state{name: "no HTTP/2 there", check: Check{Type: "http2", TLS: TLS{Mode: "off"}}, port: n.plain, want: "http2: the server answers in HTTP/1"}.test(t)
 }
 
 // TestNginxTLS: how certificates are judged, by every type that begins with TLS.
