@@ -2,10 +2,12 @@ package fullnat_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,7 +54,8 @@ func TestKernelPortExhaustion(t *testing.T) {
 	lab.Need(t)
 	n := newNetwork()
 	rs, second := serveTCP(t, n.addr(11), echo), serveTCP(t, n.addr(12), echo)
-	e := start(t, fullnat.Config{Loops: 1})
+	log := &lockedBuffer{}
+	e := start(t, fullnat.Config{Loops: 1, Log: slog.New(slog.NewTextHandler(log, nil))})
 	s, other := tcpService(t, n.addr(1), "rr", rs), tcpService(t, n.addr(1), "rr", second)
 	s.Options = fullnat.Options{Locals: n.addrs(101, 102), ConnectTimeout: time.Minute}
 	other.Options = s.Options
@@ -83,6 +86,10 @@ func TestKernelPortExhaustion(t *testing.T) {
 	if i.Locals[0].Conns != 10 || i.Locals[1].Conns != 10 {
 		t.Errorf("connections of the LIPs: %d and %d, want 10 and 10", i.Locals[0].Conns, i.Locals[1].Conns)
 	}
+	if i.Locals[0].Capacity != 10 {
+		t.Errorf("capacity %d, want 10", i.Locals[0].Capacity)
+	}
+	eventually(t, "a warning", func() bool { return strings.Contains(log.String(), "local address nearly used up") })
 	before := i.Locals[0].Conflicts
 	time.Sleep(time.Second) // a measured time, not a wait
 	if i, _ = e.Service(s.ServiceKey); i.Locals[0].Conflicts-before > 25 {
@@ -93,6 +100,7 @@ func TestKernelPortExhaustion(t *testing.T) {
 	hear(t, waits, "x")
 
 	last := open(s.Addr) // one more waits until its time to connect is over
+	eventually(t, "it waits", func() bool { return e.Conns() == 41 })
 	e.Skew(2 * time.Minute)
 	refusedRead(t, last)
 	if got := e.Errors().Exhausted; got != 1 {
@@ -101,6 +109,24 @@ func TestKernelPortExhaustion(t *testing.T) {
 	if i, _ = e.Service(s.ServiceKey); i.Destinations[0].Failures != 0 {
 		t.Error("a lack of ports counts as a failure of the server")
 	}
+}
+
+// lockedBuffer is a log to be read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // A LIP that is not this machine's is passed over and counted.

@@ -10,6 +10,7 @@ type local struct {
 	addr   netip.Addr
 	bind   sockaddr // with port 0
 	shares []localShare
+	scarce bool // the control plane's: it was warned of
 }
 
 // localShare is what one loop did with a LIP, on a cache line of its own.

@@ -1,7 +1,9 @@
 package fullnat
 
 import (
+	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -33,7 +35,14 @@ type LocalInfo struct {
 	// Unusable counts the attempts to use it while it was not an address of
 	// this machine.
 	Unusable uint64
+	// Capacity is how many connections it can have at a time: TCP has the
+	// kernel's local ports once for each server, UDP once.
+	Capacity uint64
 }
+
+// scarce is the share of its capacity from which a LIP is warned of: connects
+// become slow long before they fail.
+const scarce = 0.8
 
 // Services reports all services, in the order of their keys.
 func (e *Engine) Services() []ServiceInfo {
@@ -69,7 +78,9 @@ func (svc *service) info() ServiceInfo {
 	}
 	svc.mu.Unlock()
 	for _, a := range svc.want.Options.Locals {
-		i.Locals = append(i.Locals, svc.locals[a].info())
+		l := svc.locals[a].info()
+		l.Capacity = svc.capacity()
+		i.Locals = append(i.Locals, l)
 	}
 	return i
 }
@@ -81,6 +92,25 @@ func (svc *service) counted() ipvs.Stats {
 		sum = plus(sum, total(d.shares))
 	}
 	return sum
+}
+
+// capacity is that of each of its LIPs.
+func (svc *service) capacity() uint64 {
+	n := uint64(localPorts())
+	if svc.key.Protocol == ipvs.TCP {
+		n *= uint64(max(len(svc.order), 1))
+	}
+	return n
+}
+
+// localPorts is the size of net.ipv4.ip_local_port_range, which counts for IPv6
+// as well.
+func localPorts() int {
+	low, high := 32768, 60999
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		_, _ = fmt.Sscan(string(text), &low, &high)
+	}
+	return max(high-low+1, 1)
 }
 
 func (lip *local) info() LocalInfo {
@@ -138,8 +168,26 @@ func (e *Engine) estimate() {
 			e.mu.Lock()
 			for _, svc := range e.services {
 				svc.tick(e.clock())
+				e.warn(svc)
 			}
 			e.mu.Unlock()
+		}
+	}
+}
+
+// warn says once when a LIP is nearly used up, and once when it is not any more.
+func (e *Engine) warn(svc *service) {
+	capacity := svc.capacity()
+	for _, lip := range svc.locals {
+		is := float64(lip.info().Conns) > scarce*float64(capacity)
+		if is == lip.scarce {
+			continue
+		}
+		lip.scarce = is
+		if is {
+			e.log.Warn("local address nearly used up", "service", svc.key, "local", lip.addr, "conns", lip.info().Conns, "capacity", capacity)
+		} else {
+			e.log.Info("local address has ports again", "service", svc.key, "local", lip.addr)
 		}
 	}
 }
