@@ -11,8 +11,8 @@ import (
 // ErrFlood is the reason when a server sends more than any answer needs.
 var ErrFlood = errors.New("the server sent more than a check may read")
 
-// budget counts the bytes that a check may still move.
-type budget struct{ left atomic.Int64 }
+// budget counts the bytes that a check may still read and send.
+type budget struct{ read, sent atomic.Int64 }
 
 // conn is a connection of a check. Its deadline is the check's whatever a
 // library sets, what it carries is counted and written down.
@@ -26,13 +26,13 @@ type conn struct {
 
 // Read reads what the server sent, up to what is left of the check's budget.
 func (c *conn) Read(p []byte) (int, error) {
-	left := c.dialer.budget.left.Load()
+	left := c.dialer.budget.read.Load()
 	if left <= 0 {
 		c.broke(ErrFlood)
 		return 0, ErrFlood
 	}
 	n, err := c.Conn.Read(p[:min(int64(len(p)), left)])
-	c.dialer.budget.left.Add(int64(-n))
+	c.dialer.budget.read.Add(int64(-n))
 	if !errors.Is(err, io.EOF) {
 		c.broke(err)
 	}
@@ -55,7 +55,7 @@ func (c *conn) end(err error) {
 
 // Write sends to the server.
 func (c *conn) Write(p []byte) (int, error) {
-	if c.dialer.budget.left.Add(int64(-len(p))) < 0 {
+	if c.dialer.budget.sent.Add(int64(-len(p))) < 0 { // a library that goes round in circles
 		return 0, ErrFlood
 	}
 	if !c.silent.Load() {

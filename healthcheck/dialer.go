@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxBytes is how much all connections of one check may carry, both ways
+// maxBytes is how much all connections of one check may carry each way
 // together. A protocol may set itself lower limits.
 const maxBytes = 256 << 10
 
@@ -40,14 +40,15 @@ type Dialer struct {
 func newDialer(c Check, t Target) *Dialer {
 	d := &Dialer{Check: c, Target: t, stage: "starting"}
 	d.dial = d.connect
-	d.budget.left.Store(maxBytes)
+	d.budget.read.Store(maxBytes)
+	d.budget.sent.Store(maxBytes)
 	d.transcript.secrets = c.Password != "" || c.Secret != ""
 	return d
 }
 
 // limit lowers the check's budget, for protocols whose answers are short or
 // dear to read.
-func (d *Dialer) limit(bytes int64) { d.budget.left.Store(min(bytes, d.budget.left.Load())) }
+func (d *Dialer) limit(bytes int64) { d.budget.read.Store(min(bytes, d.budget.read.Load())) }
 
 // Address is where the check goes: the real server, or the VIP for Via "path".
 func (d *Dialer) Address() netip.AddrPort { return d.Target.address(d.Check) }

@@ -92,7 +92,15 @@ func survive(t *testing.T, s sample, addr netip.AddrPort, name string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), evilDeadline)
 	defer cancel()
-	res := p.run(ctx, Target{Real: addr})
+	var left int64
+	once := prepared{check: p.check, look: func(ctx context.Context, d *Dialer) error {
+		defer func() { left = d.budget.read.Load() }()
+		return p.look(ctx, d)
+	}}
+	res := once.run(ctx, Target{Real: addr})
+	if left < 0 {
+		t.Errorf("a server that %s: %d bytes over the budget", name, -left)
+	}
 	if res.Took > evilDeadline+evilSlack {
 		t.Errorf("a server that %s held the check for %v", name, res.Took)
 	}

@@ -10,6 +10,11 @@ import (
 // lateAfter is from when on a check counts as late.
 const lateAfter = 250 * time.Millisecond
 
+// tick is the least time between two starts: checks that are due in one tick
+// begin together, so that hundreds of them a second do not wake the process as
+// often.
+const tick = 20 * time.Millisecond
+
 // idle is how long the runner sleeps when it has nothing to do.
 const idle = time.Hour
 
@@ -50,7 +55,7 @@ func (r *Runner) start(ctx context.Context) time.Duration {
 	for len(r.queue) > 0 {
 		now := time.Now()
 		if wait := r.queue[0].due.Sub(now); wait > 0 {
-			return wait
+			return max(wait, tick)
 		}
 		if r.stats.InFlight >= r.options.InFlight {
 			break // the end of a check wakes us
