@@ -98,7 +98,11 @@ func reachable(quorum int, list []config.Real) int {
 func (k *keepalived) serviceOf(v *kaVirtual, key ipvs.ServiceKey) config.Virtual {
 	out := v.Virtual
 	out.Service.ServiceKey = key
-	if v.mask != nil && out.Service.Flags&ipvs.Persistent != 0 {
+	if v.mask != nil {
+		if out.Service.Flags&ipvs.Persistent == 0 { // a granularity alone makes it so
+			out.Service.Flags |= ipvs.Persistent
+			out.Service.Timeout = 360 * time.Second
+		}
 		m, err := netmask(v.mask.arg(0), key.AF())
 		if err != nil {
 			k.lost(v.mask, err.Error())

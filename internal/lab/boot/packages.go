@@ -45,11 +45,18 @@ func Ansible() (dir string, err error) {
 	return fetched("ansible", func(dir string) error { return unpackWithNeeds(dir, "ansible-core") })
 }
 
+// Keepalived returns a folder with Debian's keepalived, its sample
+// configurations and the libraries that the machine lacks.
+func Keepalived() (dir string, err error) {
+	return fetched("keepalived", func(dir string) error { return unpackWithNeeds(dir, "keepalived") })
+}
+
 // PreparePackages fetches the packages that tests in the lab want.
 func PreparePackages() error {
 	_, err1 := Ipvsadm()
 	_, err2 := InitFunctions()
-	return errors.Join(err1, err2)
+	_, err3 := Keepalived()
+	return errors.Join(err1, err2, err3)
 }
 
 // fetched is cached for what is no kernel, which a program in a lab may ask for.
