@@ -31,7 +31,11 @@ func TestKernelOwnTrouble(t *testing.T) {
 	first, second := netip.AddrPortFrom(n.Servers[0].Addr4, 80), netip.AddrPortFrom(n.Servers[1].Addr4, 80)
 	expect := func(what string, to netip.AddrPort, want healthcheck.Verdict, words string) {
 		t.Helper()
-		err := connect(t, n, to)
+		deadline := 4 * time.Second
+		if want == healthcheck.Up {
+			deadline = patience
+		}
+		err := connect(t, n, to, deadline)
 		if healthcheck.Judge(err) != want || words != "" && !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v: %v, want %v and %q", what, healthcheck.Judge(err), err, want, words)
 		}
@@ -57,12 +61,12 @@ func TestKernelOwnTrouble(t *testing.T) {
 	expect("our link is switched off", first, healthcheck.Unknown, "")
 }
 
-func connect(t *testing.T, n *topo.Net, to netip.AddrPort) error {
+func connect(t *testing.T, n *topo.Net, to netip.AddrPort, deadline time.Duration) error {
 	t.Helper()
 	probe, err := healthcheck.New(healthcheck.Check{Type: "connect"}, healthcheck.Target{Real: to})
 	must(t, err)
 	time.Sleep(1100 * time.Millisecond) // what is known of links may be a second old
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	must(t, n.Director.Do(func() error {
 		err = probe(ctx)
