@@ -46,6 +46,7 @@ type loop struct {
 	scratch   *buffer
 	buffers   []*buffer
 	pipes     []*pipe
+	moved     int   // bytes in the present turn of a side
 	again     []ref // sides with more to do than a budget allows
 	doing     []ref
 	aborting  []ref // connections to reset when what was sent is on the wire

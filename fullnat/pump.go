@@ -6,8 +6,10 @@ import "golang.org/x/sys/unix"
 type buffer [64 << 10]byte
 
 const (
-	// budget is how many buffers one side may move before others have a turn.
-	budget = 16
+	// budget is how many bytes one side may move, and stepBudget in how many
+	// steps, before others have a turn.
+	budget     = 1 << 20
+	stepBudget = 64
 	// full reads of at least fullRead bytes in a row, bulkAfter of them, make a
 	// stream bulk, which is spliced.
 	fullRead  = 32 << 10
@@ -24,7 +26,8 @@ func (l *loop) pump(c *conn, side int) {
 	if h.is(eof) || !d.is(up) || d.is(blocked) || h.kept != nil && !l.flush(c, side) {
 		return
 	}
-	for range budget {
+	l.moved = 0
+	for steps := 0; steps < stepBudget && l.moved < budget; steps++ {
 		more := false
 		if h.is(splicing) || h.pipe != nil {
 			more = l.splice(c, side)
@@ -114,6 +117,7 @@ func (l *loop) nagle(d *half, from int) {
 
 func (l *loop) count(c *conn, side, n int) {
 	c.last = l.sec
+	l.moved += n
 	if side == client {
 		c.dst.shares[l.id].in(n)
 	} else {
