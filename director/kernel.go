@@ -3,6 +3,7 @@ package director
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/ipvs"
@@ -102,6 +103,9 @@ func (l *listing) same(o *listing) bool {
 		others, ok := o.dests[key]
 		if !ok || len(dests) != len(others) {
 			return false
+		}
+		if slices.EqualFunc(dests, others, func(a, b ipvs.DestinationInfo) bool { return a.Addr == b.Addr }) {
+			continue
 		}
 		there := make(map[netip.AddrPort]bool, len(others))
 		for i := range others {

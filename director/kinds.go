@@ -28,6 +28,7 @@ var (
 	Stopped       = kind("stopped", info, "stopped", "")
 	ConfigWarning = kind("config_warning", warn, "configuration warning", "")
 	Reloaded      = kind("reloaded", info, "configuration reloaded", "")
+	OrphansKept   = kind("orphans_kept", warn, "too many services left the file since the last run, they stay as they are", "")
 	ReloadFailed  = kind("reload_failed", fault, "reload failed, the old configuration stays", "reload_failed")
 	KernelLost    = kind("kernel_lost", fault, "the kernel's IPVS cannot be reached", "")
 	KernelBack    = kind("kernel_back", info, "the kernel's IPVS can be reached again", "")

@@ -318,6 +318,25 @@ func TestRestartForgetsNothing(t *testing.T) {
 	})
 }
 
+// TestOrphansKept: a file that lacks nearly everything after a restart is more
+// likely wrong than meant.
+func TestOrphansKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := ipvstest.New(ipvstest.Options{})
+		v, w, x := testService(), testService(named("b", "192.0.2.2:80")), testService(named("c", "192.0.2.3:80"))
+		f := start(t, k, setupOf(v, w, x), Persistent{})
+		saved := f.saved
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := start(t, k, setupOf(v), saved)
+		g.holds("192.0.2.1:80\n192.0.2.2:80\n192.0.2.3:80")
+		if g.seen(OrphansKept) != 1 {
+			t.Error("want orphans_kept")
+		}
+	})
+}
+
 func named(name, vip string) func(*VirtualService) {
 	return func(v *VirtualService) {
 		v.Name = name
@@ -343,6 +362,17 @@ func TestReload(t *testing.T) {
 		f.holds("192.0.2.1:80 2:0\n192.0.2.2:80")
 		f.verdict(next, Up, 9)
 		f.holds("192.0.2.1:80 2:0 9:4\n192.0.2.2:80")
+
+		// Thresholds alone are a change, too (keepalived forgets them).
+		limited := testService(func(v *VirtualService) {
+			v.Servers = []RealServer{{Destination: ipvs.Destination{Addr: addr(2), Weight: 2}}, {Destination: ipvs.Destination{Addr: addr(9), Weight: 4, Upper: 7, Lower: 3}}}
+		})
+		if _, err := f.d.Reload(setupOf(limited, w), false); err != nil {
+			t.Fatal(err)
+		}
+		if text := f.k.String(); !strings.Contains(text, "10.0.0.9:80 nat weight 4 thresholds 7 3") {
+			t.Error(text)
+		}
 
 		var many *ErrTooManyRemoved
 		if _, err := f.d.Reload(setupOf(), false); !errors.As(err, &many) {

@@ -3,7 +3,9 @@ package director
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -17,13 +19,14 @@ func (s *state) settle() {
 	}
 	s.watchHold()
 	var work []*service
-	for _, key := range s.keys() {
-		if s.dirty[key] {
-			v := s.services[key]
-			v.decide(s)
-			if v.differs(s) {
-				work = append(work, v)
-			}
+	for _, key := range slices.SortedFunc(maps.Keys(s.dirty), ipvs.ServiceKey.Compare) {
+		v := s.services[key]
+		if v == nil {
+			continue
+		}
+		v.decide(s)
+		if v.differs(s) {
+			work = append(work, v)
 		}
 	}
 	clear(s.dirty)
@@ -111,7 +114,12 @@ func (v *service) differs(s *state) bool {
 	return v.drift != "" && !s.setup.Settings.ReportDrift
 }
 
-func equal(a, b ipvs.Entry) bool { return len(ipvs.Plan(ipvs.Table{a}, ipvs.Table{b})) == 0 }
+func equal(a, b ipvs.Entry) bool {
+	if a.Service == b.Service && slices.Equal(a.Destinations, b.Destinations) {
+		return true // the usual case, and quickly told
+	}
+	return len(ipvs.Plan(ipvs.Table{a}, ipvs.Table{b})) == 0
+}
 
 // apply makes the kernel what is wanted for some services: additions first,
 // then a look, then what takes away (ipvs.Reconcile).
@@ -210,8 +218,7 @@ func (v *service) remove(s *state) error {
 
 // bury removes services that left the file and whose connections are over.
 func (s *state) bury() {
-	for _, key := range s.keys() {
-		v := s.services[key]
+	for key, v := range s.services {
 		if !v.gone || v.decision.Leaving > 0 {
 			continue
 		}

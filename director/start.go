@@ -27,11 +27,7 @@ func newState(d *Director, setup *Setup) *state {
 
 // start takes over what the kernel has and makes it what is wanted.
 func (s *state) start() error {
-	for key := range s.d.o.Restored.Owned {
-		if s.services[key] == nil {
-			s.services[key] = s.leaving(key)
-		}
-	}
+	s.takeOrphans()
 	if err := s.look(); err != nil {
 		return err
 	}
@@ -45,6 +41,25 @@ func (s *state) start() error {
 	s.touchAll()
 	s.settle()
 	return nil
+}
+
+// takeOrphans takes away services that were ours and have left the file since.
+// When that are more than a reload may remove, the file is more likely wrong
+// than meant: they stay, to nobody's care, until somebody removes them.
+func (s *state) takeOrphans() {
+	var gone []ipvs.ServiceKey
+	for key := range s.d.o.Restored.Owned {
+		if s.services[key] == nil {
+			gone = append(gone, key)
+		}
+	}
+	if all := len(s.d.o.Restored.Owned); float64(len(gone)) > s.setup.Settings.MaxRemoval*float64(all) {
+		s.emit(Event{Kind: OrphansKept, Reason: (&ErrTooManyRemoved{len(gone), all, s.setup.Settings.MaxRemoval}).Error()})
+		return
+	}
+	for _, key := range gone {
+		s.services[key] = s.leaving(key)
+	}
 }
 
 // adopt takes the servers that the kernel has for what they are there: they

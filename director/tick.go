@@ -76,7 +76,7 @@ func (s *state) reached(err error) {
 func (s *state) findDrift() {
 	for _, key := range s.keys() {
 		v := s.services[key]
-		if v.made == nil || v.gone {
+		if v.made == nil || v.gone || v.drift == "" && v.asMade() {
 			continue
 		}
 		var have ipvs.Table
@@ -92,6 +92,21 @@ func (s *state) findDrift() {
 		}
 		v.drift = text
 	}
+}
+
+// asMade reports whether the kernel has just what it was made to hold: the usual
+// case, and quickly told.
+func (v *service) asMade() bool {
+	if v.seen.Service != v.made.Service || len(v.have) != len(v.made.Destinations) {
+		return false
+	}
+	last := len(v.have) - 1
+	for i := range v.have { // the kernel lists the newest first
+		if v.have[i].Destination != v.made.Destinations[i] && v.have[i].Destination != v.made.Destinations[last-i] {
+			return false
+		}
+	}
+	return true
 }
 
 // driftText says what was done to a service, from the changes that would undo

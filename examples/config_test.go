@@ -3,12 +3,10 @@ package examples
 import (
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
-	"github.com/goipvs/goipvs/ipvs"
 )
 
 // The configurations load, without a warning, and the director can build what
@@ -31,7 +29,6 @@ func TestConfigurations(t *testing.T) {
 				t.Fatal("no services")
 			}
 			withoutFiles(c)
-			c.Virtuals = slices.DeleteFunc(c.Virtuals, func(v config.Virtual) bool { return v.Forward == ipvs.FullNAT })
 			n := byte(0)
 			bound, lost := c.Bind(func(config.Host) (netip.Addr, bool) { n++; return netip.AddrFrom4([4]byte{10, 9, 9, n}), true })
 			for _, p := range lost {

@@ -31,6 +31,8 @@ Verbs
   goipvs enable SERVER                take back drain, maintain and weight
   goipvs reload                       have goipvsd read its file anew and say
                                       what came of it
+  goipvs top                          show the busiest real servers, again every
+                                      second
   goipvs import KIND FILE             make a goipvs.toml of the configuration of
                                       ldirectord or keepalived
   goipvs help [TOPIC|VERB]            TOPIC: schedulers, forwarding,

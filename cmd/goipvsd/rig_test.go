@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,6 +50,7 @@ type rig struct {
 	ended  chan struct{}
 	log    *buffer
 	env    []string
+	user   *syscall.SysProcAttr // whom goipvsd runs as; nil: root
 }
 
 type buffer struct {
@@ -113,6 +115,7 @@ func (r *rig) head() string {
 func (r *rig) command(args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", append([]string{"-c", r.path("goipvs.toml")}, args...)...)
 	cmd.Args[0] = "goipvsd"
+	cmd.SysProcAttr = r.user
 	cmd.Env = append(append(os.Environ(), asDaemon+"=1"), r.env...)
 	return cmd
 }

@@ -35,7 +35,7 @@ _goipvs()
 	fi
 	if [[ ${1##*/} != ipvsadm ]]; then
 		if [[ $COMP_CWORD -eq 1 ]]; then
-			_goipvs_offer 'apply diff realserver vip tune status explain drain maintain weight enable reload doctor import help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
+			_goipvs_offer 'apply diff realserver vip tune status explain drain maintain weight enable reload top doctor import help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
 			return
 		fi
 		case ${COMP_WORDS[1]} in
@@ -99,6 +99,9 @@ _goipvs()
 		reload)
 			_goipvs_offer '--force --json --socket --help'
 			return ;;
+		top)
+			_goipvs_offer '--sort --lines --once --socket --help'
+			return ;;
 		doctor)
 			_goipvs_offer '--service --method --director --scheduler --strict --json --help'
 			return ;;
@@ -110,7 +113,7 @@ _goipvs()
 			fi
 			return ;;
 		help)
-			_goipvs_offer 'schedulers forwarding persistence restore apply diff realserver vip tune status explain drain maintain weight enable reload doctor import help'
+			_goipvs_offer 'schedulers forwarding persistence restore apply diff realserver vip tune status explain drain maintain weight enable reload top doctor import help'
 			return ;;
 		esac
 	fi

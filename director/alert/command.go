@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/goipvs/goipvs/healthcheck"
 )
 
 // sendCommand runs the command: argv as it is, the event in its environment, in
@@ -24,7 +26,11 @@ func sendCommand(ctx context.Context, c *Config, _ string, list []Event) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
+	err := healthcheck.StartUnprivileged(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", c.Command[0], err)
 	}
 	return nil

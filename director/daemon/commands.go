@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/director"
+	"github.com/goipvs/goipvs/healthcheck"
 )
 
 // Limits of the operator's commands.
@@ -68,7 +69,10 @@ func runCommand(ctx context.Context, argv, env []string) (string, error) {
 	cmd.WaitDelay = time.Second
 	var out head
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
+	err := healthcheck.StartUnprivileged(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if ctx.Err() != nil && err != nil {
 		err = errors.Join(errors.New("it took too long and was killed"), err)
 	}

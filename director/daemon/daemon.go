@@ -126,6 +126,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.http = web.NewServer(d.monitor, d.log)
 	d.http.Set(d.config.HTTP)
 	d.prober = director.NewProber(healthcheck.Options{Spread: time.Second, Done: d.monitor.Check}, d.log)
+	d.monitor.Runner(d.prober.Stats)
 	d.proxy = proxy.New(saved.FullNAT, d.log)
 	defer d.endProxy()
 	d.dir = director.New(director.Options{

@@ -431,3 +431,24 @@ func TestOverridesSurvive(t *testing.T) {
 	f.must(f.do("enable", control.ServerArgs{Server: "127.0.0.1"}, &changed))
 	f.has(0, "1")
 }
+
+// TestAlertsEndToEnd: a server that dies and comes back is told of, its first
+// success is not, and neither is an event nobody asked for.
+func TestAlertsEndToEnd(t *testing.T) {
+	f := newFixture(t, 2)
+	out := f.path("out")
+	f.write(f.text("") + "[alert]\non = [\"down\", \"up\"]\ncommand = [\"/bin/sh\", \"-c\", \"echo $GOIPVS_EVENT $GOIPVS_VIRTUAL $GOIPVS_REAL >> " + out + "\"]\n")
+	f.start()
+	f.has(0, "1")
+	f.has(1, "1")
+	addr := f.servers[0].Addr().String()
+	f.servers[0].Close()
+	f.has(0, "0")
+	f.listen(addr)
+	f.has(0, "1")
+	want := fmt.Sprintf("down web %s\nup web %s\n", addr, addr)
+	f.await("both are told of", func() bool { b, _ := os.ReadFile(out); return len(b) >= len(want) })
+	if b, _ := os.ReadFile(out); string(b) != want {
+		t.Errorf("%q, want %q", b, want)
+	}
+}

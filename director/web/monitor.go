@@ -45,6 +45,22 @@ func NewMonitor(version string, ask func() (control.Status, error)) *Monitor {
 	return m
 }
 
+// Runner adds the counters of what makes the checks.
+func (m *Monitor) Runner(stats func() healthcheck.Stats) {
+	gauge := func(name, help string, f func(healthcheck.Stats) float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return f(stats()) }))
+	}
+	count := func(name, help string, f func(healthcheck.Stats) float64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return f(stats()) }))
+	}
+	gauge("goipvs_checks", "Different checks; equal ones are made once.", func(s healthcheck.Stats) float64 { return float64(s.Jobs) })
+	gauge("goipvs_checks_in_flight", "Checks under way.", func(s healthcheck.Stats) float64 { return float64(s.InFlight) })
+	m.registry.MustRegister(&lag{stats})
+	count("goipvs_checks_total", "Checks that have ended.", func(s healthcheck.Stats) float64 { return float64(s.Checks) })
+	count("goipvs_checks_late_total", "Checks that began more than 250 ms late.", func(s healthcheck.Stats) float64 { return float64(s.Late) })
+	count("goipvs_checks_skipped_total", "Checks left out because the one before still ran.", func(s healthcheck.Stats) float64 { return float64(s.Skipped) })
+}
+
 // Event counts an event.
 func (m *Monitor) Event(name string) { m.events.WithLabelValues(name).Inc() }
 

@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	"doctor":                              {"ipvs", "ipvs/procfs"},
 	"director":                            {"config", "director/control", "fullnat", "healthcheck", "ipvs"},
 	"director/control":                    {},
-	"director/alert":                      {},
+	"director/alert":                      {"healthcheck"},
 	"director/daemon":                     {"config", "director", "director/alert", "director/control", "director/proxy", "director/store", "director/web", "fullnat", "healthcheck", "ipvs", "sysctl/vip"},
 	"director/proxy":                      {"fullnat", "ipvs"},
 	"director/store":                      {},

@@ -78,6 +78,8 @@ func TestDaemonVerbs(t *testing.T) {
 		{"explain 10.0.0.1", 0, `{"subject":"10.0.0.1"}`, []string{"10.0.0.1:80 of web: up, in (healthy), weight 1 of 1, in the kernel 1",
 			"check http: up, last ", "server_up        real server up (for 3s) (was down)"}, ""},
 
+		{"top --once --sort active --lines 1", 0, "", []string{"1 services, 2 real servers, 1 of them down", "web      10.0.0.1:80  up      in     1       12"}, ""},
+		{"top --sort size", 2, "-", nil, "--sort connections, active, bytes or weight"},
 		{"status x", 2, "-", nil, "takes no arguments"},
 		{"drain", 2, "-", nil, "takes one SERVER"},
 		{"drain a b", 2, "-", nil, "takes one SERVER"},

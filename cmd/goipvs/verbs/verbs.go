@@ -57,7 +57,7 @@ func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
 func (v *verbs) commands() []*cli.Command {
 	all := []*cli.Command{
 		v.apply(), v.diff(), v.realserver(), v.vip(), v.tune(),
-		v.daemonStatus(), v.explainVerb(), v.drain(), v.maintain(), v.weight(), v.enable(), v.reload(),
+		v.daemonStatus(), v.explainVerb(), v.drain(), v.maintain(), v.weight(), v.enable(), v.reload(), v.top(),
 		v.doctor(), v.imports(), v.help(),
 	}
 	for _, c := range all {

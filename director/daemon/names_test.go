@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// TestNames: an address stays until the resolver says another; that it says
+// nothing, or that there is no such name, changes nothing.
+func TestNames(t *testing.T) {
+	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	host := config.Host{Name: "db", Family: ipvs.IPv4}
+	n := newNames(map[string]netip.Addr{"db ipv4": one}, slog.New(slog.DiscardHandler))
+	var list []netip.Addr
+	var fail error
+	n.resolve = func(_ context.Context, network, name string) ([]netip.Addr, error) {
+		if network != "ip4" || name != "db" {
+			t.Errorf("asked for %s %s", network, name)
+		}
+		return append([]netip.Addr(nil), list...), fail
+	}
+	for _, step := range []struct {
+		what    string
+		list    []netip.Addr
+		err     error
+		changed bool
+		want    netip.Addr
+	}{
+		{"no such name", nil, errors.New("no such host"), false, one},
+		{"an empty answer", nil, nil, false, one},
+		{"the same", []netip.Addr{one}, nil, false, one},
+		{"several, the old among them", []netip.Addr{two, one}, nil, false, one},
+		{"another", []netip.Addr{two}, nil, true, two},
+		{"mapped", []netip.Addr{netip.MustParseAddr("::ffff:10.0.0.2")}, nil, false, two},
+	} {
+		list, fail = step.list, step.err
+		if got := n.ask(t.Context(), []config.Host{host}); got != step.changed {
+			t.Errorf("%s: changed %v", step.what, got)
+		}
+		if a, ok := n.lookup(host); !ok || a != step.want {
+			t.Errorf("%s: %s", step.what, a)
+		}
+	}
+}
+
+// TestSlowResolver: a start does not wait for a resolver that says nothing.
+func TestSlowResolver(t *testing.T) {
+	n := newNames(nil, slog.New(slog.DiscardHandler))
+	n.resolve = func(ctx context.Context, _, _ string) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() }
+	hosts := make([]config.Host, 100)
+	for i := range hosts {
+		hosts[i].Name = string(rune('a' + i))
+	}
+	began := time.Now()
+	n.first(t.Context(), hosts, 50*time.Millisecond)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("waited %v", took)
+	}
+}

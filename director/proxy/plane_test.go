@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/ipvs"
+	"github.com/goipvs/goipvs/ipvs/ipvstest"
+)
+
+// TestPlane: the engine is read, planned for and changed as a kernel is, and
+// serves what it is made to hold.
+func TestPlane(t *testing.T) {
+	p := New(fullnat.State{}, slog.New(slog.DiscardHandler))
+	defer p.Close()
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		for {
+			c, err := server.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("hello\n"))
+			c.Close()
+		}
+	}()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vip := netip.MustParseAddrPort(free.Addr().String())
+	free.Close()
+	rs := netip.MustParseAddrPort(server.Addr().String())
+	s := ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, vip), Scheduler: "wlc"}
+	want := ipvs.Table{{Service: s, Destinations: []ipvs.Destination{{Addr: rs, Method: ipvs.FullNAT, Weight: 1}}}}
+	r, err := ipvs.Reconcile(p, want, ipvs.ReconcileOptions{})
+	if err != nil || len(r.Made) != 2 {
+		t.Fatalf("%v, %v", r.Made, err)
+	}
+	if r, err := ipvs.Reconcile(p, want, ipvs.ReconcileOptions{}); err != nil || len(r.Made) != 0 {
+		t.Errorf("a second time: %v, %v", r.Made, err)
+	}
+	c, err := net.DialTimeout("tcp", vip.String(), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "hello\n" {
+		t.Errorf("%q, %v", line, err)
+	}
+	dests, err := p.Destinations(s.ServiceKey, nil)
+	if err != nil || len(dests) != 1 || dests[0].Stats.Conns != 1 {
+		t.Errorf("%+v, %v", dests, err)
+	}
+	if r, err := ipvs.Reconcile(p, nil, ipvs.ReconcileOptions{}); err != nil || len(r.Made) != 1 {
+		t.Errorf("%v, %v", r.Made, err)
+	}
+	if text, _ := ipvstest.Text(p); text != "" {
+		t.Errorf("left over: %s", text)
+	}
+}
+
+// TestErrors are those of the kernel, and what the engine refuses is a refusal
+// of that service alone.
+func TestErrors(t *testing.T) {
+	p := New(fullnat.State{}, slog.New(slog.DiscardHandler))
+	defer p.Close()
+	s := ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("127.0.0.1:0")), Scheduler: "wlc"} // port 0: no
+	d := ipvs.Destination{Addr: netip.MustParseAddrPort("127.0.0.1:9"), Method: ipvs.FullNAT, Weight: 1}
+	for _, tt := range []struct {
+		change ipvs.Change
+		want   error
+	}{
+		{ipvs.Change{Op: ipvs.AddService, Service: s}, fullnat.ErrUnsupported},
+		{ipvs.Change{Op: ipvs.AddDestination, Service: s, Destination: d}, ipvs.ErrNoService},
+		{ipvs.Change{Op: ipvs.DeleteService, Service: s}, ipvs.ErrNoService},
+	} {
+		err := p.Apply(slices.Values([]ipvs.Change{tt.change}))
+		var batch *ipvs.BatchError
+		if !errors.As(err, &batch) || !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.change, err, tt.want)
+		}
+	}
+	if list, err := p.Services(); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
