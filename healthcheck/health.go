@@ -11,6 +11,7 @@ type health struct {
 	bad     int       // failures in a row
 	reason  error     // of the last result, nil for a success
 	warning string
+	settled bool // a success, or Fall failures: what a subject was taken for at its start is over
 }
 
 // take enters a result, and tells whether anything changed that someone must
@@ -34,11 +35,32 @@ func (h *health) take(r Result, s Schedule, now time.Time) (changed bool) {
 	case Unknown:
 		h.verdict = Unknown
 	}
+	h.settled = h.settled || h.good > 0 || h.bad >= s.Fall
 	if h.verdict != before.verdict {
 		h.since = now
 	}
-	return h.verdict != before.verdict || h.known != before.known || h.warning != before.warning
+	return h.verdict != before.verdict || h.known != before.known || h.warning != before.warning || h.settled != before.settled
 }
 
-// pending tells whether a failure has begun to count and has not become a verdict.
-func (h *health) pending() bool { return h.known == Up && h.bad > 0 }
+// inherit takes over what is known of a server that is checked in another way
+// from now on. What was counted is not: it counted something else.
+func (h *health) inherit(old health) {
+	h.verdict, h.known, h.since, h.settled = old.verdict, old.known, old.since, old.settled
+}
+
+// pending tells whether a failure has begun to count and has not become a
+// verdict, be it for a subject that was taken for up at its start.
+func (h *health) pending() bool { return h.bad > 0 && (h.known == Up || !h.settled) }
+
+// seenFrom is the verdict for a subject, and the last known one: what it was
+// taken for at its start stands until the server is settled. Subjects that
+// share a check may differ in this.
+func (h *health) seenFrom(start Verdict) (verdict, known Verdict) {
+	switch {
+	case h.settled || start == Unknown:
+		return h.verdict, h.known
+	case h.verdict == Unknown && h.reason != nil:
+		return Unknown, start
+	}
+	return start, start
+}

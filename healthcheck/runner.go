@@ -78,7 +78,7 @@ func (r *Runner) Take() []Status {
 	out := make([]Status, 0, len(r.news))
 	for id := range r.news {
 		if s, ok := r.subjects[id]; ok {
-			out = append(out, s.job.status(id))
+			out = append(out, s.status())
 		}
 	}
 	clear(r.news)
@@ -93,7 +93,7 @@ func (r *Runner) Status(id string) (Status, bool) {
 	if !ok {
 		return Status{}, false
 	}
-	return s.job.status(id), true
+	return s.status(), true
 }
 
 // Statuses returns what is known of every subject, in no order.
@@ -101,8 +101,8 @@ func (r *Runner) Statuses() []Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := make([]Status, 0, len(r.subjects))
-	for id, s := range r.subjects {
-		out = append(out, s.job.status(id))
+	for _, s := range r.subjects {
+		out = append(out, s.status())
 	}
 	return out
 }
@@ -200,20 +200,21 @@ func (r *Runner) attach(s Subject, fresh *job, now time.Time) {
 	j := r.jobs[fresh.key]
 	if j == nil {
 		j = fresh
-		j.health.known, j.health.verdict, j.health.since = s.Start, s.Start, now
+		j.health.since = now
 		if old != nil {
-			j.health.known, j.health.verdict, j.health.since = old.job.health.known, old.job.health.verdict, old.job.health.since
+			j.health.inherit(old.job.health)
 		}
 		r.begin(j, now)
 	}
 	j.prepared = fresh.prepared
+	n := &subject{id: s.ID, job: j, start: s.Start}
 	if old != nil {
+		n.start = old.start
 		r.leave(old)
 	}
-	n := &subject{id: s.ID, job: j}
 	r.subjects[s.ID] = n
 	j.subjects = append(j.subjects, n)
-	if j.health.known != Unknown {
+	if _, known := j.health.seenFrom(n.start); known != Unknown {
 		r.tell(s.ID)
 	}
 }

@@ -405,6 +405,50 @@ func TestShared(t *testing.T) {
 	})
 }
 
+// TestStartShared: of two services with the same server, one was found serving
+// it and the other not. They share its check, and not their start.
+func TestStartShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRunner(Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			r.Run(ctx)
+			close(done)
+		}()
+		off := func(id string, start Verdict) Subject {
+			return Subject{ID: id, Check: Check{Type: "off"}, Target: loopback(80), Schedule: Schedule{Interval: time.Second, Fall: 3}, Start: start}
+		}
+		if err := r.Replace([]Subject{off("new", Unknown), off("found", Up)}); err != nil {
+			t.Fatal(err)
+		}
+		expect := func(after time.Duration, isNew, found Verdict) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			a, _ := r.Status("new")
+			b, _ := r.Status("found")
+			if a.Known != isNew || b.Known != found || a.Verdict != isNew || b.Verdict != found {
+				t.Errorf("new %v %v, found %v %v, want %v and %v", a.Verdict, a.Known, b.Verdict, b.Known, isNew, found)
+			}
+		}
+		if s := r.Stats(); s.Jobs != 1 {
+			t.Errorf("%d checks for one server", s.Jobs)
+		}
+		expect(0, Unknown, Up)
+		expect(time.Second, Down, Up)
+		expect(time.Second, Down, Up)
+		r.Take()
+		expect(time.Second, Down, Down)
+		news := r.Take()
+		if len(news) != 2 {
+			t.Errorf("%d subjects are news", len(news))
+		}
+		cancel()
+		<-done
+	})
+}
+
 // TestManyInFakeTime: 10,000 servers, a tenth of which never answer, are each
 // looked at in time.
 func TestManyInFakeTime(t *testing.T) {

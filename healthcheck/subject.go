@@ -32,8 +32,9 @@ type Status struct {
 
 // subject is one that the runner holds; several may share a job.
 type subject struct {
-	id  string
-	job *job
+	id    string
+	job   *job
+	start Verdict
 }
 
 // jobKey is equal for checks that need to be made only once.
@@ -63,14 +64,16 @@ type job struct {
 	transcript string
 }
 
-func (j *job) status(id string) Status {
-	s := Status{
-		ID: id, Verdict: j.health.verdict, Known: j.health.known, Since: j.health.since, Warning: j.health.warning,
+func (s *subject) status() Status {
+	j := s.job
+	out := Status{
+		ID: s.id, Since: j.health.since, Warning: j.health.warning,
 		Successes: j.health.good, Failures: j.health.bad,
 		Checks: j.checks, Checked: j.checked, Took: j.took, Transcript: j.transcript,
 	}
+	out.Verdict, out.Known = j.health.seenFrom(s.start)
 	if j.health.reason != nil {
-		s.Reason, s.Class = j.health.reason.Error(), Class(j.health.reason)
+		out.Reason, out.Class = j.health.reason.Error(), Class(j.health.reason)
 	}
-	return s
+	return out
 }
