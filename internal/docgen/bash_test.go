@@ -158,7 +158,7 @@ func (x *terminal) typeAndAwait(keys, text string) {
 	if _, err := x.file.WriteString(keys); err != nil {
 		x.t.Fatal(err)
 	}
-	if err := x.file.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := x.file.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		x.t.Fatal(err)
 	}
 	var seen []byte

@@ -82,10 +82,10 @@ func (n *network) entries(t *testing.T, s ipvs.Service) (sum int) {
 	return sum
 }
 
-// poll asks until the difference is empty, or for twenty seconds: nobody tells when
+// poll asks until the difference is empty, or for a minute: nobody tells when
 // the kernel has seen a packet or a timer.
 func poll(difference func() string) error {
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		d := difference()
 		if d == "" {
 			return nil

@@ -156,7 +156,7 @@ func compare(want, got any) string {
 // own clock and tells nobody.
 func soon[T any](t *testing.T, what string, want T, get func() T) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		d := compare(want, get())
 		if d == "" {

@@ -153,7 +153,7 @@ func (c *sent) lasting(r *record, listing string) string {
 // its own clock it tells nobody.
 func soon(t *testing.T, what string, diff func() string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		d := diff()
 		if d == "" {

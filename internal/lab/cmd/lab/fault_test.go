@@ -151,7 +151,7 @@ func TestQuit(t *testing.T) {
 func awaitNothing(t *testing.T, tmp string) {
 	t.Helper()
 	var left, files []string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		left = processes(t, tmp)
 		files, _ = filepath.Glob(filepath.Join(tmp, "*"))
 		if len(left)+len(files) == 0 {
