@@ -30,10 +30,14 @@ demo: build ## balance real connections through a real kernel's IPVS
 	$(GO) build -trimpath -o bin/demo ./internal/demo
 	bin/lab bin/demo -goipvs $(CURDIR)/bin/goipvs
 
-.PHONY: demo-fullnat soak-fullnat bench-fullnat
+.PHONY: demo-fullnat soak-fullnat bench-fullnat bench-snat
 bench-fullnat: ## full NAT beside HAProxy and nginx, in one run; needs root
 	$(GO) build -trimpath -o bin/bench-fullnat ./internal/benchfullnat
 	bin/bench-fullnat
+
+bench-snat: bin/lab ## the kernel's plane beside HAProxy and nginx, in a stock kernel
+	$(GO) build -trimpath -o bin/bench-fullnat ./internal/benchfullnat
+	LAB=qemu bin/lab bin/bench-fullnat -kernel -loads short,bulk1,bulk16
 
 demo-fullnat: ## full NAT in user space, on this machine, without root: three HTTP servers, one is killed
 	$(GO) build -trimpath -o bin/demo-fullnat ./internal/demofullnat

@@ -98,7 +98,7 @@ func drink(t *testing.T, c *net.TCPConn, size int64, sum io.Writer) {
 		n, err := c.Read(b[:1+rand.IntN(len(b))])
 		sum.Write(b[:n])
 		size -= int64(n)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

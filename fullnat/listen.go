@@ -75,7 +75,9 @@ func (l *loop) serve(svc *service, fd int32) {
 	l.listenGen++
 	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: svc.key.Protocol == ipvs.UDP}
 	l.listeners[i] = ln
-	sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, newToken(kindListen, ln.index, ln.gen))
+	if e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, newToken(kindListen, ln.index, ln.gen)); e != noErr {
+		l.engine.log.Error("cannot wait for connections", "service", svc.key, "err", e) // fs.epoll.max_user_watches
+	}
 	if l.paused && !ln.datagrams {
 		l.listen(ln, false)
 	}

@@ -28,7 +28,7 @@ func (l *loop) pump(c *conn, side int) {
 	}
 	l.moved = 0
 	for steps := 0; steps < stepBudget && l.moved < budget; steps++ {
-		more := false
+		var more bool
 		if h.is(splicing) || h.pipe != nil {
 			more = l.splice(c, side)
 		} else {

@@ -16,7 +16,6 @@ import (
 // mu, which is held for the time of a choice and nothing slower.
 type service struct {
 	key      ipvs.ServiceKey
-	virtual  sockaddr
 	settings atomic.Pointer[settings]
 	live     atomic.Int64 // connections of all loops, counted when settings.maxConns is set
 

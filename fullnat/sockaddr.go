@@ -56,8 +56,6 @@ func (s *sockaddr) unscoped() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(s.raw.Addr), bigEndian(s.raw.Port))
 }
 
-func (s *sockaddr) port() uint16 { return bigEndian(s.raw.Port) } // at the same place in both families
-
 // bigEndian turns a port from or into network order.
 func bigEndian(p uint16) uint16 {
 	var b [2]byte

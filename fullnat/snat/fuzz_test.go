@@ -9,7 +9,6 @@ func FuzzDecodeRule(f *testing.F) {
 	f.Add([]byte{2, 0, 0, 0, 4, 0, 4, 0x80})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		sign, _, _ := decodeRule(b)
-		keyOf(sign)
-		parseKey(keyOf(sign))
+		_, _ = parseKey(keyOf(sign))
 	})
 }

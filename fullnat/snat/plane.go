@@ -66,7 +66,7 @@ func reason(err error) error {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("snat: %w", err)
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("snat: %w (%v)", ErrNoNAT, err) //nolint:errorlint // the number means something else to callers
+		return fmt.Errorf("snat: %w (%v)", ErrNoNAT, err) // %v: the number means something else to callers
 	}
 	return fmt.Errorf("snat: %w", err)
 }

@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 	"internal/archtest":                   {},
 	"internal/bench":                      {"internal/lab/boot"},
 	"internal/checkbench":                 {"healthcheck"},
-	"internal/benchfullnat":               {"fullnat", "internal/lab/topo", "internal/testserver", "ipvs"},
+	"internal/benchfullnat":               {"fullnat", "fullnat/snat", "internal/lab/topo", "internal/testserver", "ipvs", "sysctl"},
 	"internal/demo":                       {"internal/lab/topo"},
 	"internal/demofullnat":                {"fullnat", "healthcheck", "ipvs"},
 	"internal/docgen":                     {"cmd/goipvs/verbs", "config", "ipvsadm"},

@@ -33,6 +33,7 @@ const serverBase = 9000
 type bench struct {
 	rounds  int
 	length  time.Duration
+	kernel  bool // the kernel's plane takes part
 	loads   []load
 	proxies []*proxy
 	net     *topo.Net
@@ -50,6 +51,7 @@ func main() {
 	b := &bench{}
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each gives every load to every proxy")
 	flag.DurationVar(&b.length, "length", 2*time.Second, "how long a load lasts")
+	flag.BoolVar(&b.kernel, "kernel", false, "IPVS and nftables take part, and the CPU of the whole machine is compared; for the lab")
 	only := flag.String("loads", "", "loads to run, by name with commas; all of them if empty")
 	flag.Parse()
 	for _, l := range allLoads {

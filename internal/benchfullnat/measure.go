@@ -26,7 +26,7 @@ func (b *bench) measure() error {
 		for _, l := range b.loads {
 			for i := range b.proxies {
 				p := b.proxies[(i+round)%len(b.proxies)] // nobody is always first
-				if l.kind == "echo" && !p.udp || l.name == "idle" && round > 0 {
+				if l.kind == "echo" && !p.udp || l.name == "idle" && (round > 0 || b.kernel) {
 					continue
 				}
 				s, err := b.sample(l, p)
@@ -47,12 +47,19 @@ func (b *bench) sample(l load, p *proxy) (sample, error) {
 		return b.idle(l, p)
 	}
 	before := 0.0
-	r, err := b.loadAround(l, netip.AddrPortFrom(b.net.VIP4, p.base), b.length, func() { before = cpuOf(p.cmd.Process.Pid) })
-	used := cpuOf(p.cmd.Process.Pid) - before
+	r, err := b.loadAround(l, netip.AddrPortFrom(b.net.VIP4, p.base), b.length, func() { before = b.cpu(p) })
+	used := b.cpu(p) - before
 	if err != nil {
 		return sample{}, err
 	}
 	return sample{used / max(r.Units, 1), r.Units / b.length.Seconds(), float64(r.P99), r.Errors}, nil
+}
+
+func (b *bench) cpu(p *proxy) float64 {
+	if b.kernel {
+		return machineCPU()
+	}
+	return cpuOf(p.cmd.Process.Pid)
 }
 
 // idle measures memory instead of CPU: bytes of the proxy for a connection that
@@ -66,14 +73,14 @@ func (b *bench) idle(l load, p *proxy) (sample, error) {
 // pssOf is the memory of a process and its children, in bytes.
 func pssOf(pid int) (sum float64) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	for _, line := range strings.Split(string(text), "\n") {
+	for line := range strings.SplitSeq(string(text), "\n") {
 		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
 			n, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			sum = n * 1024
 		}
 	}
 	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for _, child := range strings.Fields(string(children)) {
+	for child := range strings.FieldsSeq(string(children)) {
 		n, _ := strconv.Atoi(child)
 		sum += pssOf(n)
 	}
@@ -117,7 +124,7 @@ func cpuOf(pid int) (sum float64) {
 		n, _ := strconv.ParseFloat(ran, 64)
 		sum += n
 		children, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "children"))
-		for _, child := range strings.Fields(string(children)) {
+		for child := range strings.FieldsSeq(string(children)) {
 			n, _ := strconv.Atoi(child)
 			sum += cpuOf(n)
 		}

@@ -16,11 +16,12 @@ import (
 
 // proxy is one of those that are compared.
 type proxy struct {
-	name string
-	base uint16
-	udp  bool
-	cmd  *exec.Cmd
-	size float64 // bytes of memory when it was idle
+	name   string
+	base   uint16
+	udp    bool
+	cmd    *exec.Cmd
+	kernel bool
+	size   float64 // bytes of memory when it was idle
 }
 
 func (b *bench) startProxies() error {
@@ -41,9 +42,14 @@ func (b *bench) startProxies() error {
 		{name: "haproxy no splice", base: 8300, cmd: exec.Command("haproxy", "-db", "-f", write("copy.cfg", haproxyConfig(vip, 8300, b.servers(), false)))},
 		{name: "nginx", base: 8400, udp: true, cmd: exec.Command("nginx", "-p", dir, "-c", write("nginx.conf", nginxConfig(vip, 8400, b.servers())))},
 	}
+	if b.kernel {
+		b.proxies = append(b.proxies, &proxy{name: "kernel plane", base: 8500, udp: true, kernel: true})
+	}
 	for _, p := range b.proxies {
 		switch {
 		case err != nil:
+		case p.kernel:
+			err = b.kernelPlane(p.base)
 		case p.cmd == nil:
 			p.cmd, err = b.self(b.net.Director, append([]string{"proxy", netip.AddrPortFrom(vip, p.base).String()}, b.servers()...)...)
 		default:
@@ -55,7 +61,9 @@ func (b *bench) startProxies() error {
 		if err != nil {
 			return fmt.Errorf("start %s: %w", p.name, err)
 		}
-		p.size = pssOf(p.cmd.Process.Pid)
+		if !p.kernel {
+			p.size = pssOf(p.cmd.Process.Pid)
+		}
 	}
 	return nil
 }
