@@ -212,7 +212,8 @@ func (r *lineReader) value(name string, p place) ([]string, bool) {
 	return nil, false
 }
 
-// repeat carries out ~SEQ(NAME, [FIRST, [STEP,]] LAST) and ~LST(NAME, VALUE...),
+// repeat carries out ~SEQ(NAME, [FIRST, [STEP,]] LAST), ~SEQx, which writes
+// hexadecimal numbers, and ~LST(NAME, VALUE...),
 // with the definition NAME for each line.
 func (r *lineReader) repeat(p place, text, skip string, depth int) {
 	head, rest, ok := strings.Cut(text, ")")
@@ -226,10 +227,16 @@ func (r *lineReader) repeat(p place, text, skip string, depth int) {
 		return
 	}
 	values := args[1:]
-	if kind == "~SEQ" {
-		values = sequence(args[1:])
+	switch kind {
+	case "~SEQ":
+		values = sequence(args[1:], 10)
+	case "~SEQx":
+		values = sequence(args[1:], 16)
+	case "~LST":
+	default:
+		values = nil
 	}
-	if kind != "~SEQ" && kind != "~LST" || len(values) == 0 || len(values) > maxExpanded {
+	if len(values) == 0 || len(values) > maxExpanded {
 		r.lose(p, "not understood: %s", clip(text))
 		return
 	}
@@ -259,15 +266,21 @@ func (r *lineReader) inline(s string, p place) string {
 	return s
 }
 
-func sequence(args []string) (out []string) {
-	n := []int{1, 1, 0}
+// sequence counts from FIRST, 1 if not given, by STEP to LAST, in numbers of base.
+func sequence(args []string, base int) (out []string) {
+	n := []int64{1, 1, 0}
 	var err error
 	at := map[int][]int{1: {2}, 2: {0, 2}, 3: {0, 1, 2}}[len(args)]
 	if at == nil {
 		return nil
 	}
 	for i, a := range args {
-		if n[at[i]], err = strconv.Atoi(a); err != nil {
+		digits, hex := strings.CutPrefix(a, "0x")
+		from := 10
+		if hex {
+			from = 16
+		}
+		if n[at[i]], err = strconv.ParseInt(digits, from, 32); err != nil {
 			return nil
 		}
 	}
@@ -279,7 +292,7 @@ func sequence(args []string) (out []string) {
 		return nil
 	}
 	for i := first; step > 0 && i <= last || step < 0 && i >= last; i += step {
-		out = append(out, strconv.Itoa(i))
+		out = append(out, strconv.FormatInt(i, base))
 	}
 	return out
 }

@@ -114,6 +114,9 @@ func (k *keepalived) methodOf(b *block) (m kaMethod, ok bool) {
 		k.lost(b, "no forwarding method")
 		return m, false
 	}
+	if b.arg(0) != strings.ToUpper(b.arg(0)) {
+		k.lost(b, "keepalived does not know small letters and takes NAT; here it is what it says")
+	}
 	words := b.words[2:]
 	for i := 0; i < len(words); i++ {
 		value := ""
