@@ -45,7 +45,7 @@ func (i imapCheck) look(ctx context.Context, d *Dialer) error {
 	if err != nil {
 		return err
 	}
-	t.say("greeting", "")
+	d.Stage("waiting for the greeting")
 	greeting, err := t.ReadLine()
 	if err != nil {
 		return t.failed("greeting", err)

@@ -124,7 +124,7 @@ func (t *talk) startTLS(ctx context.Context, config *tls.Config) error {
 func (t *talk) leave(word string) {
 	if t.say("farewell", word) == nil {
 		t.conn.SetReadDeadline(time.Now().Add(polite))
-		t.ReadLine()
+		_, _ = t.ReadLine()
 	}
 	t.conn.Close()
 }

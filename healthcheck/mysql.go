@@ -86,7 +86,7 @@ func (m mysqlCheck) ask(ctx context.Context, d *Dialer, c driver.Conn) error {
 	var row []string
 	for n := range maxRows {
 		switch err := rows.Next(values); {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return m.without(d, n, row)
 		case err != nil:
 			return err

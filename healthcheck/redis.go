@@ -137,7 +137,7 @@ func readRESP(in *bufio.Reader) (string, error) {
 // readElement reads one element into b, and returns how many more belong to it.
 func readElement(in *bufio.Reader, b *strings.Builder) (int, error) {
 	line, err := in.ReadSlice('\n')
-	if err == bufio.ErrBufferFull {
+	if errors.Is(err, bufio.ErrBufferFull) {
 		err = errRESP
 	}
 	if err != nil {

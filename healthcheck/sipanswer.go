@@ -48,7 +48,7 @@ func sipHead(in *bufio.Reader) (string, error) {
 	var head strings.Builder
 	for {
 		line, err := in.ReadSlice('\n')
-		if err == bufio.ErrBufferFull || head.Len()+len(line) > maxSIPHead {
+		if errors.Is(err, bufio.ErrBufferFull) || head.Len()+len(line) > maxSIPHead {
 			return "", ErrFlood
 		}
 		if err != nil {
