@@ -155,19 +155,12 @@ func TestNginxDies(t *testing.T) {
 	if err := probe(within(t, patient)); err != nil {
 		t.Fatal(err)
 	}
-	stopGroup(t, n.process)
+	n.process.Freeze()
 	if err := probe(within(t, time.Second)); Class(err) != "timeout" {
 		t.Errorf("a server that is stopped: %v", err)
 	}
 	n.process.Stop()
 	if err := probe(within(t, patient)); Class(err) != "refused" {
 		t.Errorf("a server that is dead: %v", err)
-	}
-}
-
-func stopGroup(t *testing.T, p *testserver.Process) {
-	t.Helper()
-	if err := p.SignalGroup(sigStop); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -64,5 +63,3 @@ func judgeState(t *testing.T, s state, res Result) {
 func loopback(port uint16) Target {
 	return Target{Real: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)}
 }
-
-const sigStop = syscall.SIGSTOP

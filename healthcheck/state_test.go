@@ -2,7 +2,6 @@ package healthcheck
 
 import (
 	"net/netip"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,16 +31,14 @@ func examine(t *testing.T, states ...state) {
 // connections for it; the check must not wait longer than it may.
 func freeze(t *testing.T, server *testserver.Process, s state) {
 	t.Helper()
-	if err := server.SignalGroup(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	defer server.SignalGroup(syscall.SIGCONT)
+	server.Freeze()
+	defer server.Thaw()
 	res, err := Look(within(t, time.Second/2), s.check, loopback(s.port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	judgeState(t, s, res)
-	server.SignalGroup(syscall.SIGCONT)
+	server.Thaw()
 	s.want = ""
 	judgeState(t, s, lookAt(t, s.check, loopback(s.port)))
 }
