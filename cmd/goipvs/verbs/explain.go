@@ -21,7 +21,7 @@ func (v *verbs) explainVerb() *cli.Command {
 		Flags:       []cli.Flag{serviceFlag, jsonFlag, socketFlag},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
-				return usageError{errors.New("goipvs explain takes one SERVICE or SERVER, after the options")}
+				return usageError{errors.New("goipvs explain takes one SERVICE or SERVER")}
 			}
 			var e control.Explanation
 			return v.answer(c, "explain", control.ExplainArgs{Subject: c.Args().First(), Service: c.String("service")}, &e, func() {

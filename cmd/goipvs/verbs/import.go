@@ -44,7 +44,7 @@ func (v *verbs) convert(c *cli.Context) error {
 	convert := converters[program]
 	switch {
 	case c.NArg() != 2:
-		return usageError{fmt.Errorf("goipvs import takes ldirectord or keepalived, and a FILE, after the options (- is standard input)")}
+		return usageError{fmt.Errorf("goipvs import takes ldirectord or keepalived and a FILE (- is standard input)")}
 	case convert == nil:
 		return usageError{fmt.Errorf("import: unknown program %q (ldirectord or keepalived)", program)}
 	case c.IsSet("config-id") && program != "keepalived":

@@ -56,7 +56,7 @@ forward = "dr"
 		{"--config-id b keepalived KA", "", 0, "...", ""},
 		{"--config-id b ldirectord LD", "", 2, "", "goipvs: usage: import: --config-id is for keepalived\n"},
 		{"haproxy LD", "", 2, "", "goipvs: usage: import: unknown program \"haproxy\" (ldirectord or keepalived)\n"},
-		{"ldirectord", "", 2, "", "goipvs: usage: goipvs import takes ldirectord or keepalived, and a FILE, after the options (- is standard input)\n"},
+		{"ldirectord", "", 2, "", "goipvs: usage: goipvs import takes ldirectord or keepalived and a FILE (- is standard input)\n"},
 		{"ldirectord DIR/none", "", 2, "", "goipvs: import ldirectord: DIR/none: open: no such file or directory\n"},
 		{"ldirectord DIR", "", 2, "", "goipvs: import ldirectord: DIR: not a regular file: a directory\n"},
 		{"--nonsense", "", 2, "", "goipvs: usage: flag provided but not defined: -nonsense\n"},

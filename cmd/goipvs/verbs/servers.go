@@ -21,7 +21,7 @@ var (
 
 // serverNote is in the help of all verbs that say something of a server.
 const serverNote = "SERVER is an address, with or without a port, or the name the file gives it. What is said holds for every service " +
-	"that has the server unless --service names one, and across reloads and restarts until goipvs enable takes it back."
+	"that has the server unless --service, or a SERVICE in front of SERVER, names one, and across reloads and restarts until goipvs enable takes it back."
 
 func (v *verbs) drain() *cli.Command {
 	return &cli.Command{
@@ -80,10 +80,14 @@ func (v *verbs) server(verb, duration string, words int) cli.ActionFunc {
 }
 
 func serverArgs(c *cli.Context, duration string, words int) (a control.ServerArgs, err error) {
-	if c.NArg() != words {
-		return a, errors.New([]string{1: "takes one SERVER, after the options", 2: "takes a SERVER and a WEIGHT, after the options"}[words])
+	args, service := c.Args().Slice(), c.String("service")
+	if len(args) == words+1 && service == "" { // drain web 192.0.2.21
+		args, service = args[1:], args[0]
 	}
-	a = control.ServerArgs{Server: c.Args().First(), Service: c.String("service"), Reason: c.String("reason")}
+	if len(args) != words {
+		return a, errors.New([]string{1: "takes a SERVER, or a SERVICE and a SERVER", 2: "takes a SERVER, or a SERVICE and a SERVER, and a WEIGHT"}[words])
+	}
+	a = control.ServerArgs{Server: args[0], Service: service, Reason: c.String("reason")}
 	if duration != "" && c.IsSet(duration) {
 		d := c.Duration(duration)
 		if d <= 0 {
@@ -92,9 +96,9 @@ func serverArgs(c *cli.Context, duration string, words int) (a control.ServerArg
 		a.Seconds = d.Seconds()
 	}
 	if words == 2 {
-		w, err := strconv.ParseInt(c.Args().Get(1), 10, 32)
-		if err != nil || w < 0 || strings.HasPrefix(c.Args().Get(1), "+") {
-			return a, fmt.Errorf("weight %q: a number from 0 to 2147483647", c.Args().Get(1))
+		w, err := strconv.ParseInt(args[1], 10, 32)
+		if err != nil || w < 0 || strings.HasPrefix(args[1], "+") {
+			return a, fmt.Errorf("weight %q: a number from 0 to 2147483647", args[1])
 		}
 		n := int32(w)
 		a.Weight = &n

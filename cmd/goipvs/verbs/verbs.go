@@ -28,16 +28,17 @@ const (
 // exit status.
 func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
 	v := &verbs{in: in, out: out, errw: errw}
+	commands := v.commands()
 	app := &cli.App{
 		Name: "goipvs", Version: version, HideVersion: true,
 		Writer: out, ErrWriter: errw, Reader: in,
-		Commands:              v.commands(),
+		Commands:              commands,
 		ExitErrHandler:        func(*cli.Context, error) {}, // or the library ends the process
 		OnUsageError:          asUsage,
 		CustomAppHelpTemplate: contents(),
 		CommandNotFound:       v.unknown,
 	}
-	for _, c := range []*cli.Command{v.realserver(), v.vip(), v.tune()} {
+	for _, c := range commands {
 		if len(args) > 1 && args[1] == c.Name {
 			args = flagsFirst(args, c)
 		}
@@ -123,7 +124,7 @@ func (v *verbs) diff() *cli.Command {
 func (v *verbs) reconcile(dry bool) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.NArg() != 1 {
-			return usageError{fmt.Errorf("goipvs %s takes one FILE, after the options (- is standard input)", c.Command.Name)}
+			return usageError{fmt.Errorf("goipvs %s takes one FILE (- is standard input)", c.Command.Name)}
 		}
 		o := ipvsadm.ApplyOptions{Prune: c.Bool("prune"), DryRun: dry, DetailedExit: c.Bool("detailed-exitcode"), JSON: c.Bool("json")}
 		in := v.in

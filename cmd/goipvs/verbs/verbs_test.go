@@ -12,8 +12,8 @@ func TestUsage(t *testing.T) {
 		errw   string
 	}{
 		{"goipvs lits", 2, `goipvs: usage: unknown command "lits" (try "goipvs help")`},
-		{"goipvs apply", 2, "goipvs: usage: goipvs apply takes one FILE, after the options (- is standard input)"},
-		{"goipvs diff a b", 2, "goipvs: usage: goipvs diff takes one FILE, after the options (- is standard input)"},
+		{"goipvs apply", 2, "goipvs: usage: goipvs apply takes one FILE (- is standard input)"},
+		{"goipvs diff a b", 2, "goipvs: usage: goipvs diff takes one FILE (- is standard input)"},
 		{"goipvs apply --purge -", 2, "goipvs: usage: flag provided but not defined: -purge"},
 		{"goipvs apply no/such/file", 2, "goipvs: open no/such/file: no such file or directory"},
 		{"goipvs doctor now", 2, `goipvs: usage: goipvs doctor takes no argument "now" (a service is given by --service)`},
@@ -24,7 +24,7 @@ func TestUsage(t *testing.T) {
 		{"goipvs help", 0, ""},
 		{"goipvs apply --help", 0, ""},
 		{"goipvs apply -h web.rules", 0, ""},
-		{"goipvs apply web.rules --prune", 2, "goipvs: usage: goipvs apply takes one FILE, after the options (- is standard input)"},
+		{"goipvs apply /no/such.rules --prune", 2, "goipvs: open /no/such.rules: no such file or directory"},
 		{"goipvs help --help", 0, ""},
 		{"goipvs help apply diff", 2, "goipvs: usage: goipvs help takes one TOPIC or VERB"},
 		{"goipvs help lits", 2, `goipvs: usage: no help on "lits" (try "goipvs help")`},
