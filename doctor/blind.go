@@ -3,6 +3,9 @@ package doctor
 // blindSpots are what no host can see by itself. They are said, so that nobody
 // takes silence about them for good news.
 func (f *Facts) blindSpots() (list []Unknown) {
+	if s := f.Hints.Service; s != nil && f.Director() && !f.hasService(*s) {
+		list = append(list, Unknown{s.String(), "this director has no such service (goipvs -L -n lists those it has)"})
+	}
 	if len(f.servers(forwarded...)) > 0 {
 		list = append(list,
 			Unknown{"what happens on real servers", "run goipvs doctor there too: it sees the other half of DR and TUN"},

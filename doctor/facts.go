@@ -22,6 +22,8 @@ type Facts struct {
 	IPVS        bool
 	IPVSFile    bool // the module is on disk, ready to be loaded
 	Services    []Service
+	Others      int  // services that were left out, with a service in Hints
+	TableHidden bool // there is IPVS, but its table could not be read
 	Timeouts    ipvs.Timeouts
 	Daemons     []ipvs.Daemon
 	Buckets     uint32 // of the connection table

@@ -27,12 +27,12 @@ func (g *gatherer) ipvs() {
 		return
 	}
 	c, err := ipvs.Dial(ipvs.Options{})
-	if err != nil {
-		g.note("the IPVS table", err)
-		return
+	if err == nil {
+		defer c.Close()
+		err = g.table(c)
 	}
-	defer c.Close()
-	if err := g.table(c); err != nil {
+	if err != nil {
+		g.TableHidden = true
 		g.note("the IPVS table", err)
 		return
 	}
@@ -49,6 +49,7 @@ func (g *gatherer) table(c *ipvs.Client) error {
 	}
 	for _, s := range services {
 		if k := g.Facts.Hints.Service; k != nil && s.ServiceKey != *k {
+			g.Others++
 			continue
 		}
 		d, err := c.Destinations(s.ServiceKey, nil)

@@ -8,7 +8,7 @@ import (
 )
 
 // Director tells whether the host offers virtual services.
-func (f *Facts) Director() bool { return len(f.Services) > 0 || len(f.Daemons) > 0 }
+func (f *Facts) Director() bool { return len(f.Services)+f.Others+len(f.Daemons) > 0 }
 
 // RealServer tells whether the host is, or by the hints should be, a real
 // server of DR or TUN, or of NAT by the hints alone: nothing on a NAT real
@@ -74,9 +74,10 @@ func (f *Facts) isBackupOf(a netip.Addr) bool {
 }
 
 // wanted are the addresses that the host is told it should hold as a real
-// server.
+// server. Of a table that could not be read it is not known that it lacks the
+// service: the host may be the director.
 func (f *Facts) wanted() []netip.Addr {
-	if s := f.Hints.Service; s != nil && !f.hasService(*s) && s.Addr.IsValid() && !f.Director() && !f.natServer() {
+	if s := f.Hints.Service; s != nil && !f.hasService(*s) && s.Addr.IsValid() && !f.Director() && !f.natServer() && !(f.TableHidden && f.Hints.Method == "") {
 		return append(slices.Clone(f.Hints.VIPs), s.Addr.Addr())
 	}
 	return f.Hints.VIPs

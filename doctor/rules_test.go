@@ -128,6 +128,15 @@ var broken = []struct {
 	change     func(*Facts)
 }{
 	{"module-missing", "", plain, func(f *Facts) {}},
+	{"", "another service of a director", dr, func(f *Facts) {
+		k := ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.99:80"))
+		f.Hints.Service, f.Services, f.Others = &k, nil, 1
+	}},
+	{"", "a service, and a table that cannot be read", plain, func(f *Facts) {
+		k := ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.99:80"))
+		f.Hints.Service, f.IPVS, f.TableHidden = &k, true, true
+		f.Routes = []Route{{To: k.Addr.Addr(), Type: Unicast}}
+	}},
 	{"module-missing", "on disk", plain, func(f *Facts) { f.IPVSFile = true }},
 	{"", "a real server needs no module", realServer, func(f *Facts) { f.IPVS = false }},
 	{"scheduler-missing", "hint", dr, func(f *Facts) { f.Schedulers = map[string]bool{"mh": false, "rr": true} }},
