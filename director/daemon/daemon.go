@@ -89,6 +89,12 @@ func Run(ctx context.Context, o Options) error {
 	return d.run(ctx)
 }
 
+// spread is the time over which the first checks of so many are made: as short
+// as a burst of 2,000 a second allows, since nobody gets traffic before.
+func spread(checks int) time.Duration {
+	return max(300*time.Millisecond, time.Duration(checks)*500*time.Microsecond)
+}
+
 // dial opens the kernel's IPVS. Where there is none, the file may say that full
 // NAT is to stand in for it.
 func (d *Daemon) dial() (io.Closer, error) {
@@ -125,7 +131,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.monitor = web.NewMonitor(d.o.Version, d.snapshot)
 	d.http = web.NewServer(d.monitor, d.log)
 	d.http.Set(d.config.HTTP)
-	d.prober = director.NewProber(healthcheck.Options{Spread: time.Second, Done: d.monitor.Check}, d.log)
+	d.prober = director.NewProber(healthcheck.Options{Spread: spread(len(setup.Subjects)), Done: d.monitor.Check}, d.log)
 	d.monitor.Runner(d.prober.Stats)
 	d.proxy = proxy.New(saved.FullNAT, d.log)
 	defer d.endProxy()
