@@ -13,9 +13,15 @@ import (
 	"github.com/goipvs/goipvs/sysctl/vip"
 )
 
-func (f *farm) check(t *testing.T, s *topo.Host, vips ...netip.Addr) (proofs []realserver.Proof) {
+// How long to listen: others take their time, the host itself answers at once.
+const (
+	long  = 2 * time.Second
+	short = 200 * time.Millisecond
+)
+
+func (f *farm) check(t *testing.T, s *topo.Host, wait time.Duration, vips ...netip.Addr) (proofs []realserver.Proof) {
 	t.Helper()
-	do(t, s, func() (err error) { proofs, err = f.host().Check(300*time.Millisecond, vips...); return err })
+	do(t, s, func() (err error) { proofs, err = f.host().Check(wait, vips...); return err })
 	return proofs
 }
 
@@ -25,7 +31,7 @@ func TestKernelCheck(t *testing.T) {
 	s := f.Servers[0]
 	vips := []netip.Addr{f.VIP4, f.VIP6}
 	f.add(t, s, realserver.Spec{}, vips...)
-	for _, p := range f.check(t, s) {
+	for _, p := range f.check(t, s, long) {
 		if !p.Good || len(p.Said) != 0 || !cmp.Equal(p.Asked, []string{"eth0"}) {
 			t.Errorf("set up right: %+v", p)
 		}
@@ -36,7 +42,7 @@ func TestKernelCheck(t *testing.T) {
 	if err := s.Sysctl("net.ipv4.conf.all.arp_ignore", "0"); err != nil {
 		t.Fatal(err)
 	}
-	p := f.check(t, s, f.VIP4)[0]
+	p := f.check(t, s, short, f.VIP4)[0]
 	problems := strings.Join(p.Problems, "\n")
 	if p.Good || !strings.Contains(problems, "this host claims it: ARP reply on eth0 from "+s.MAC.String()) ||
 		!strings.Contains(problems, "effective eth0 arp_ignore 0 lets this host speak") {
@@ -49,7 +55,7 @@ func TestKernelCheck(t *testing.T) {
 	if err := s.AddAddr("eth0", netip.PrefixFrom(f.VIP6, 128)); err != nil {
 		t.Fatal(err)
 	}
-	p = f.check(t, s, f.VIP6)[0]
+	p = f.check(t, s, short, f.VIP6)[0]
 	problems = strings.Join(p.Problems, "\n")
 	if p.Good || !strings.Contains(problems, "this host claims it: neighbour advertisement on eth0") || !strings.Contains(problems, "it is on eth0") {
 		t.Errorf("VIP on eth0: %+v", p)
@@ -61,11 +67,11 @@ func TestKernelCheckOthers(t *testing.T) {
 	f := newFarm(t, topo.Spec{Servers: 2})
 	do(t, f.Servers[1], func() error { _, err := vip.Add(f.VIP4, "lo"); return err })
 	f.add(t, f.Servers[0], realserver.Spec{}, f.VIP4)
-	p := f.check(t, f.Servers[0], f.VIP4)[0]
+	p := f.check(t, f.Servers[0], long, f.VIP4)[0]
 	if p.Good || len(p.Problems) != 1 || !strings.Contains(p.Problems[0], f.Servers[1].MAC.String()) {
 		t.Errorf("%+v", p)
 	}
-	p = f.check(t, f.Servers[0], netip.MustParseAddr("192.0.2.99"))[0]
+	p = f.check(t, f.Servers[0], short, netip.MustParseAddr("192.0.2.99"))[0]
 	if p.Good || p.Problems[0] != "it is not on this host, which drops packets for it" {
 		t.Errorf("a VIP that is not there: %+v", p)
 	}

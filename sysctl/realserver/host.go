@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"time"
 
 	"github.com/goipvs/goipvs/sysctl"
 	"github.com/goipvs/goipvs/sysctl/record"
@@ -19,7 +20,8 @@ type Host struct {
 	Dir    string // of the record; empty is record.Dir
 	DryRun bool   // tell what would be done, do nothing
 
-	step func(Action) // tests see each action before it is done
+	step   func(Action)  // tests see each action before it is done
+	relook time.Duration // of Watch, where a test waits for events only
 }
 
 // Report is what was done, or would be.

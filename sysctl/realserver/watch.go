@@ -17,7 +17,8 @@ import (
 // Times of Watch.
 const (
 	relook = 10 * time.Second // look without an event, in case one was missed
-	calm   = 10               // changes within relook after which Watch pauses
+	calm   = 10               // changes within fight after which Watch pauses
+	fight  = 10 * time.Second
 )
 
 // Watch keeps the VIPs of the record as they were added: when an address, a
@@ -34,7 +35,7 @@ func (h Host) Watch(ctx context.Context, ready func(), report func(Report, error
 			return err
 		}
 		defer w.close()
-		w.Host = Host{Netns: h.knobs(), Dir: h.Dir, step: h.step}
+		w.Host = Host{Netns: h.knobs(), Dir: h.Dir, step: h.step, relook: h.relook}
 		return w.run(ctx, ready, report, vips)
 	})
 }
@@ -123,7 +124,7 @@ func (w *watcher) run(ctx context.Context, ready func(), report func(Report, err
 			ready()
 			ready = nil
 		}
-		changes = slices.DeleteFunc(changes, func(t time.Time) bool { return time.Since(t) > relook })
+		changes = slices.DeleteFunc(changes, func(t time.Time) bool { return time.Since(t) > fight })
 		if r.Changed() {
 			changes = append(changes, time.Now())
 		}
@@ -197,11 +198,15 @@ func (w *watcher) add(k sysctl.Knob) {
 // wait waits for an event or the time to look again; a fight with another
 // program is not fought faster than that.
 func (w *watcher) wait(pause bool) error {
+	limit := w.relook
+	if limit == 0 {
+		limit = relook
+	}
 	fds := []unix.PollFd{{Fd: int32(w.stop), Events: unix.POLLIN}, {Fd: int32(w.netlink), Events: unix.POLLIN}, {Fd: int32(w.inotify), Events: unix.POLLIN}}
 	if pause {
-		fds = fds[:1]
+		fds, limit = fds[:1], fight
 	}
-	_, err := unix.Poll(fds, int(relook/time.Millisecond))
+	_, err := unix.Poll(fds, int(limit/time.Millisecond))
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return &OpError{"watch", "", err}
 	}

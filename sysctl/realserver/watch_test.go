@@ -48,7 +48,7 @@ func TestKernelWatch(t *testing.T) {
 		{func() error { return s.Sysctl("net.ipv4.conf.tunl0.rp_filter", "1") }, "set net.ipv4.conf.tunl0.rp_filter=2 (was 1)"},
 	} {
 		do(t, s, c.change)
-		deadline := time.After(5 * time.Second) // events, not the look every ten seconds
+		deadline := time.After(12 * topo.Patience)
 		for mended := false; !mended; {
 			select {
 			case r := <-reports:
@@ -87,7 +87,7 @@ func (f *farm) watch(t *testing.T, s *topo.Host, vips ...netip.Addr) (<-chan rea
 	go func() {
 		defer close(done)
 		end <- s.Do(func() error {
-			return f.host().Watch(ctx, func() { close(ready) }, func(r realserver.Report, err error) {
+			return f.host().OnEvents().Watch(ctx, func() { close(ready) }, func(r realserver.Report, err error) {
 				if err != nil {
 					t.Error(err)
 				}

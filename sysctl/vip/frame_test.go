@@ -94,3 +94,18 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"192.0.2.10", "2001:db8::1", "::ffff:192.0.2.1", "fe80::1%eth0", "10.0.0.1/32"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		a, err := Parse(s)
+		if err != nil {
+			return
+		}
+		if again, err := Parse(a.String()); err != nil || again != a || a.Zone() != "" || a.Is4In6() {
+			t.Errorf("%q is %v, which reads as %v, %v", s, a, again, err)
+		}
+	})
+}

@@ -57,11 +57,7 @@ func (h Holder) Add(dev string, vips ...netip.Addr) (changes []Change, err error
 		if err != nil {
 			return err
 		}
-		for _, a := range vips {
-			if !slices.ContainsFunc(all, held{Addr: a, Dev: dev}.same) {
-				all = append(all, held{a, dev, !slices.Contains(fresh, a)})
-			}
-		}
+		all = enter(all, dev, vips, fresh)
 		if err := save(all); err != nil {
 			return err
 		}
@@ -77,6 +73,22 @@ func (h Holder) Add(dev string, vips ...netip.Addr) (changes []Change, err error
 		return h.announce(dev, vips)
 	})
 	return changes, err
+}
+
+// enter notes VIPs. One that is in the record but not on the host any more was
+// deleted by somebody, and what is added now is ours.
+func enter(all []held, dev string, vips, fresh []netip.Addr) []held {
+	all = slices.Clone(all)
+	for _, a := range vips {
+		x := held{a, dev, !slices.Contains(fresh, a)}
+		switch i := slices.IndexFunc(all, x.same); {
+		case i < 0:
+			all = append(all, x)
+		case !x.Found:
+			all[i] = x
+		}
+	}
+	return all
 }
 
 func undo(changes []Change) error {
