@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/goipvs/goipvs/healthcheck"
@@ -94,11 +95,34 @@ func serveAll() error {
 	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, -10); err != nil {
 		fmt.Fprintln(os.Stderr, "checkbench: the servers may be slow:", err)
 	}
-	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		return err
+	port, failed := 0, make(chan error)
+	for range queues {
+		l, err := listen(port)
+		if err != nil {
+			return err
+		}
+		port = l.Addr().(*net.TCPAddr).Port
+		go func() { failed <- accept(l) }()
 	}
-	fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	fmt.Println(port)
+	return <-failed
+}
+
+// queues of connections to be accepted: a process that gets no processor for a
+// second must not look like servers that do not answer.
+const queues = 8
+
+func listen(port int) (net.Listener, error) {
+	shared := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }); e != nil {
+			return e
+		}
+		return err
+	}}
+	return shared.Listen(context.Background(), "tcp4", fmt.Sprintf("0.0.0.0:%d", port))
+}
+
+func accept(l net.Listener) error {
 	for {
 		c, err := l.Accept()
 		if err != nil {
