@@ -16,7 +16,7 @@ import (
 
 // Every configuration that can be, printed and loaded, is itself again.
 func TestRoundTripOfRandomConfigurations(t *testing.T) {
-	n := 400
+	n := 200
 	if testing.Short() {
 		n = 100
 	}
