@@ -21,12 +21,15 @@ type balancer struct {
 	*topo.Net
 	ipvs *ipvs.Client
 	port uint16              // the last client port used
+	past uint16              // the last one of cases that are done
 	name map[topo.MAC]string // of the host that an interface belongs to
 }
 
+const firstPort = 20000
+
 func newBalancer(t *testing.T, spec topo.Spec, m topo.Method) *balancer {
 	t.Helper()
-	b := &balancer{Net: topotest.New(t, spec), port: 20000, name: map[topo.MAC]string{}}
+	b := &balancer{Net: topotest.New(t, spec), port: firstPort, past: firstPort, name: map[topo.MAC]string{}}
 	must(t, b.Prepare(m))
 	must(t, b.Director.Do(func() (err error) {
 		b.ipvs, err = ipvs.Dial(ipvs.Options{})

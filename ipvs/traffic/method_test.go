@@ -106,6 +106,7 @@ type methodCase struct {
 
 func (c methodCase) test(t *testing.T) {
 	b, rs1, rs2 := c.b, c.b.Servers[0], c.b.Servers[1]
+	b.past = b.port
 	vip := b.from(b.vip(c.client(b.Client))) // a port that no other case has
 	s := ipvs.Service{ServiceKey: ipvs.AddrService(c.transport.protocol, vip), Scheduler: "rr", Flags: c.transport.flags}
 	b.add(t, s, c.destination(rs1, vip), c.destination(rs2, vip))
