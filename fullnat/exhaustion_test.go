@@ -57,7 +57,7 @@ func TestKernelPortExhaustion(t *testing.T) {
 	log := &lockedBuffer{}
 	e := start(t, fullnat.Config{Loops: 1, Log: slog.New(slog.NewTextHandler(log, nil))})
 	s, other := tcpService(t, n.addr(1), "rr", rs), tcpService(t, n.addr(1), "rr", second)
-	s.Options = fullnat.Options{Locals: n.addrs(101, 102), ConnectTimeout: time.Minute}
+	s.Options = fullnat.Options{Locals: n.locals(2), ConnectTimeout: time.Minute}
 	other.Options = s.Options
 	apply(t, e, s, other)
 	portRange(t, 40000, 40009)

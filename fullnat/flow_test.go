@@ -20,7 +20,7 @@ import (
 
 var (
 	bulk = flag.Int64("bulk", 48, "megabytes each way in TestBulk")
-	soak = flag.Duration("soak", 2*time.Second, "how long TestSoak runs")
+	soak = flag.Duration("soak", time.Second, "how long TestSoak runs")
 )
 
 // Both ways at once, with both ends pausing at random: buffers fill and empty,
@@ -194,7 +194,7 @@ func TestSoak(t *testing.T) {
 	}
 	e := start(t, fullnat.Config{Loops: 2})
 	s := tcpService(t, n.addr(1), "wlc", servers...)
-	s.Options.Locals = n.addrs(101, 104)
+	s.Options.Locals = n.locals(4)
 	apply(t, e, s)
 	files := openFiles(t)
 	end := time.Now().Add(*soak)
@@ -255,7 +255,7 @@ func checkEmpty(t *testing.T, e *fullnat.Engine) {
 
 // moody is a server that does anything.
 func moody(c *net.TCPConn) {
-	c.SetDeadline(time.Now().Add(time.Duration(1+rand.IntN(2000)) * time.Millisecond))
+	c.SetDeadline(time.Now().Add(time.Duration(1+rand.IntN(1000)) * time.Millisecond))
 	switch rand.IntN(8) {
 	case 0:
 		c.SetLinger(0)
@@ -282,7 +282,7 @@ func capricious(t *testing.T, s fullnat.Service) {
 		return
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Duration(1+rand.IntN(2000)) * time.Millisecond))
+	c.SetDeadline(time.Now().Add(time.Duration(1+rand.IntN(1000)) * time.Millisecond))
 	if rand.IntN(4) == 0 {
 		c.(*net.TCPConn).SetLinger(0)
 	}

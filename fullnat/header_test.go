@@ -64,7 +64,7 @@ func TestProxyHeadersByReceivers(t *testing.T) {
 			for _, vip := range []netip.Addr{n.addr(1), netip.IPv6Loopback()} {
 				t.Run(fmt.Sprint(name, " ", v, " ", vip), func(t *testing.T) {
 					s := tcpService(t, vip, "rr", &server{addr: at})
-					s.Options = fullnat.Options{ProxyProtocol: v, Locals: n.addrs(101, 102)}
+					s.Options = fullnat.Options{ProxyProtocol: v, Locals: n.locals(2)}
 					apply(t, e, s)
 					checkReceiver(t, s)
 				})
@@ -96,6 +96,7 @@ func checkReceiver(t *testing.T, s fullnat.Service) {
 			t.Fatal(err)
 		}
 		got, err := io.ReadAll(r.Body)
+		r.Body.Close()
 		from := c.LocalAddr().(*net.TCPAddr).AddrPort()
 		want := fmt.Sprintf("%s %d %s %d", from.Addr(), from.Port(), s.Addr.Addr(), s.Addr.Port())
 		if string(got) != want || err != nil {

@@ -29,9 +29,10 @@ func (n network) addr(host byte) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, byte(100 + n.n/200), byte(1 + n.n%200), host})
 }
 
-func (n network) addrs(from, to byte) (as []netip.Addr) {
-	for h := from; h <= to; h++ {
-		as = append(as, n.addr(h))
+// locals are some LIPs.
+func (n network) locals(count byte) (as []netip.Addr) {
+	for i := range count {
+		as = append(as, n.addr(101+i))
 	}
 	return as
 }

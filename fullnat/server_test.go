@@ -41,7 +41,7 @@ func TestRetry(t *testing.T) {
 			e := start(t, fullnat.Config{Loops: 2})
 			s := tcpService(t, n.addr(1), scheduler, alive, dead(t, n.addr(12)), dead(t, n.addr(13)))
 			s.Flags |= map[bool]ipvs.Flags{true: ipvs.Sched1}[scheduler == "mh"] // fallback
-			s.Options.Locals = n.addrs(101, 102)
+			s.Options.Locals = n.locals(2)
 			apply(t, e, s)
 			for range 12 {
 				c := dial(t, s.Addr)

@@ -89,7 +89,7 @@ func TestLocalsNotInStep(t *testing.T) {
 	}
 	e := start(t, fullnat.Config{Loops: 2})
 	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), handle("a")), serveTCP(t, n.addr(12), handle("b")))
-	s.Options.Locals = n.addrs(101, 104)
+	s.Options.Locals = n.locals(4)
 	apply(t, e, s)
 	for range 400 {
 		ask(t, s.Addr)

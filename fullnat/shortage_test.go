@@ -17,6 +17,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		reserve int // 1: the engine believes that it may use nearly all
 	}{{"at the limit", 40}, {"EMFILE", 1}} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork()
 			rs := serveTCP(t, n.addr(11), echo)
 			s := tcpService(t, n.addr(1), "rr", rs)

@@ -14,7 +14,7 @@ func TestRoundRobin(t *testing.T) {
 	a, b := serveTCP(t, n.addr(11), named("a")), serveTCP(t, n.addr(12), named("b"))
 	e := start(t, fullnat.Config{Loops: 2})
 	s := tcpService(t, n.addr(1), "rr", a, b)
-	s.Options.Locals = n.addrs(101, 104)
+	s.Options.Locals = n.locals(4)
 	apply(t, e, s)
 	var got string
 	for range 6 {

@@ -72,7 +72,7 @@ func query(t testing.TB, c *net.UDPConn, text string) string {
 		if _, err := c.Write([]byte(text)); err != nil {
 			continue
 		}
-		c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 		if n, err := c.Read(b); err == nil {
 			return string(b[:n])
 		}
@@ -87,7 +87,7 @@ func TestUDPSessions(t *testing.T) {
 	b, _ := serveUDP(t, n.addr(12), tagged("b"))
 	e := start(t, fullnat.Config{Loops: 2})
 	s := udpService(t, n.addr(1), "rr", a, b)
-	s.Options.Locals = n.addrs(101, 102)
+	s.Options.Locals = n.locals(2)
 	apply(t, e, s)
 	var got []string
 	for range 4 {
@@ -221,7 +221,7 @@ func TestUDPManyClients(t *testing.T) {
 	b, _ := serveUDP(t, n.addr(12), tagged(""))
 	e := start(t, fullnat.Config{Loops: 2})
 	s := udpService(t, n.addr(1), "wlc", a, b)
-	s.Options.Locals = n.addrs(101, 104)
+	s.Options.Locals = n.locals(4)
 	apply(t, e, s)
 	var wg sync.WaitGroup
 	for i := range 100 {
@@ -279,7 +279,7 @@ func TestUDPIPv6(t *testing.T) {
 	a, _ := serveUDP(t, n.addr(11), tagged("a"))
 	e := start(t, fullnat.Config{Loops: 2})
 	s := udpService(t, netip.IPv6Loopback(), "rr", a)
-	s.Options.Locals = n.addrs(101, 102)
+	s.Options.Locals = n.locals(2)
 	apply(t, e, s)
 	if got := query(t, udpClient(t, s.Addr), "1"); got != "a1" {
 		t.Errorf("answer %s, want a1", got)
