@@ -3,6 +3,7 @@ package director
 import (
 	"maps"
 	"net/netip"
+	"slices"
 )
 
 // Command is a program of the operator's that is to be run: argv, never a
@@ -22,8 +23,7 @@ func (v *service) command(s *state) {
 	if v.decision.Fallback {
 		word = "start"
 	}
-	argv := append(v.FallbackCommand[:len(v.FallbackCommand):len(v.FallbackCommand)], word)
-	s.d.o.Command(Command{v.Name, argv})
+	s.d.o.Command(Command{v.Name, slices.Concat(v.FallbackCommand, []string{word})})
 }
 
 // handOutVIPs says which virtual addresses are ours to set up, when that

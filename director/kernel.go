@@ -120,15 +120,6 @@ func (l *listing) same(o *listing) bool {
 	return true
 }
 
-// table is the listing as a Table.
-func (l *listing) table() ipvs.Table {
-	t := make(ipvs.Table, 0, len(l.services))
-	for key := range l.services {
-		t = append(t, l.entry(key))
-	}
-	return t
-}
-
 func (l *listing) entry(key ipvs.ServiceKey) ipvs.Entry {
 	e := ipvs.Entry{Service: l.services[key].Service}
 	for i := range l.dests[key] {

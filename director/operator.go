@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 )
 
 // ErrNoServer is the error of a selector that matches nothing.
@@ -129,12 +128,4 @@ func sameAddr(text string, a netip.AddrPort) bool {
 	}
 	ip, err := netip.ParseAddr(strings.Trim(text, "[]"))
 	return err == nil && ip == a.Addr()
-}
-
-// until is the time a duration from now on; 0: never.
-func until(now time.Time, d time.Duration) time.Time {
-	if d <= 0 {
-		return time.Time{}
-	}
-	return now.Add(d)
 }

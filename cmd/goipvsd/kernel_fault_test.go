@@ -126,7 +126,7 @@ func TestKernelModuleReloaded(t *testing.T) {
 		}
 	}
 	r.must(r.cmd.Process.Signal(unix.SIGCONT))
-	lab.Load("ip_vs")
+	r.must(lab.Load("ip_vs"))
 	r.becomes(all3)
 }
 

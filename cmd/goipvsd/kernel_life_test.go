@@ -181,7 +181,7 @@ func TestKernelKilledAtEveryStep(t *testing.T) {
 		r.file(before)
 		r.env = []string{fmt.Sprint(killAfter, "=", n)}
 		r.launch()
-		survived = r.drama(servers[1], before, after)
+		survived = r.drama(servers[1], after)
 		r.env = nil
 		r.kill()
 		r.file(after)
@@ -198,7 +198,7 @@ func TestKernelKilledAtEveryStep(t *testing.T) {
 }
 
 // drama is a life of many changes; it reports whether the daemon outlived it.
-func (r *rig) drama(second *echo, before, after string) bool {
+func (r *rig) drama(second *echo, after string) bool {
 	r.Helper()
 	steps := []struct {
 		do   func()

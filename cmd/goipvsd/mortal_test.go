@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"iter"
 	"os"
 	"strconv"
@@ -35,8 +36,8 @@ func (m *mortal) Apply(changes iter.Seq[ipvs.Change]) error {
 	var failed []*ipvs.OpError
 	i := 0
 	for c := range changes {
-		err := m.Client.Do(c)
-		if op, ok := err.(*ipvs.OpError); ok {
+		var op *ipvs.OpError
+		if errors.As(m.Client.Do(c), &op) {
 			op.Index = i
 			failed = append(failed, op)
 		}

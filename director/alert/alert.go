@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -92,12 +93,7 @@ func (a *Alerter) Tell(e Event) {
 }
 
 func (a *Alerter) wanted(e Event) bool {
-	for _, on := range a.get().On {
-		if on == e.Alert {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(a.get().On, e.Alert)
 }
 
 // note remembers what lasts.
