@@ -145,6 +145,12 @@ func (s *site) bound() []fault {
 	}
 	knob := func(name, v string) { s.t.Helper(); s.must(d.Sysctl("net.ipv4.vs."+name, v)) }
 	return []fault{
+		// These two first, and the knob 0 all the while: when it is 1 and a service is
+		// removed the kernel sweeps such connections, later, whatever it is then.
+		s.apart(fault{want: "expire-nodest", on: d,
+			do: func() { knob("expire_nodest_conn", "0"); hold(gone, 2); loses(gone) }, undo: release}, gone),
+		s.apart(fault{want: "udp-stale-flow", on: d, do: func() { hold(stale, 2); loses(stale) }, undo: release}, stale),
+		{name: "expire_nodest_conn 1", on: d, do: func() { knob("expire_nodest_conn", "1") }, undo: func() {}},
 		s.apart(fault{want: "threshold-reached", on: d,
 			do: func() {
 				change(full, ipvs.UpdateDestination, s.Servers[0], func(x *ipvs.Destination) { x.Upper = 1 })
@@ -158,10 +164,6 @@ func (s *site) bound() []fault {
 			},
 			undo: func() { release(); knob("expire_quiescent_template", "1") }}, sticky),
 		s.apart(fault{want: "persistence-skew", on: d, do: func() { hold(skew, 12) }, undo: release}, skew),
-		s.apart(fault{want: "expire-nodest", on: d,
-			do: func() { knob("expire_nodest_conn", "0"); hold(gone, 2); loses(gone) }, undo: func() { knob("expire_nodest_conn", "1"); release() }}, gone),
-		s.apart(fault{want: "udp-stale-flow", on: d,
-			do: func() { knob("expire_nodest_conn", "0"); hold(stale, 2); loses(stale) }, undo: func() { knob("expire_nodest_conn", "1"); release() }}, stale),
 		s.apart(fault{want: "udp-sticky", on: d,
 			do: func() {
 				hold(udp, 1)
