@@ -62,11 +62,11 @@ func (s *Service) ChooseOther(now time.Duration, client, virtual netip.AddrPort,
 		d.overloaded = true
 	}
 	other := s.scheduler.choose(client, virtual)
+	if slices.Contains(tried, other) { // remembered by lblc or lblcr, which do not mind overload
+		other = s.leastLoaded()
+	}
 	for i, d := range slices.Backward(tried) { // a server that is there twice
 		d.overloaded = was&(1<<i) != 0
-	}
-	if slices.Contains(tried, other) { // of a scheduler that does not mind overload
-		other = nil
 	}
 	return Choice{Server: other}, other != nil
 }
