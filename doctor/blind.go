@@ -6,6 +6,11 @@ func (f *Facts) blindSpots() (list []Unknown) {
 	if s := f.Hints.Service; s != nil && f.Director() && !f.hasService(*s) {
 		list = append(list, Unknown{s.String(), "this director has no such service (goipvs -L -n lists those it has)"})
 	}
+	for _, s := range f.Services {
+		if f.unclearRequest(s) {
+			list = append(list, Unknown{"whether the packet filter lets clients in to " + s.ServiceKey.String(), "it has rules that doctor does not understand (firewall-drops-vip)"})
+		}
+	}
 	if len(f.servers(forwarded...)) > 0 {
 		list = append(list,
 			Unknown{"what happens on real servers", "run goipvs doctor there too: it sees the other half of DR and TUN"},

@@ -53,6 +53,12 @@ func (f *Facts) dropsRequest(s Service) (judgement, bool) {
 	return judgement{}, false
 }
 
+// unclearRequest: rules that are not understood may drop a service's first
+// packets.
+func (f *Facts) unclearRequest(s Service) bool {
+	return slices.ContainsFunc(f.requests(s, ctNew), func(p packet) bool { return f.Firewall.judge("input", p).unclear() })
+}
+
 // byKeepalived: keepalived installs drops for its virtual addresses.
 func byKeepalived(j judgement, vip netip.Addr) bool {
 	return strings.Contains(j.chain.Table, "keepalived") || strings.Contains(j.chain.Name, "keepalived") ||

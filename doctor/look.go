@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -103,8 +102,6 @@ func (f *Facts) knobIs(name string, value int) bool {
 	return ok && n == value
 }
 
-func isForwarded(m ipvs.Method) bool { return m == ipvs.DirectRoute || m == ipvs.Tunnel }
-
 // usable tells whether a destination may get new connections.
 func usable(d ipvs.DestinationInfo) bool { return d.Weight > 0 && !full(d) }
 
@@ -120,8 +117,8 @@ func (f *Facts) remote(s Service, methods ...ipvs.Method) (list []ipvs.Destinati
 	return list
 }
 
-// all are the remote destinations with a method of all services, one for each
-// address of a server.
+// servers are the remote destinations with a method of all services, one for
+// each address of a server and kind of tunnel.
 func (f *Facts) servers(methods ...ipvs.Method) (list []ipvs.DestinationInfo) {
 	for _, s := range f.Services {
 		list = append(list, f.remote(s, methods...)...)
@@ -155,12 +152,4 @@ func (f *Facts) stuck(s Service, d ipvs.DestinationInfo) (c Connections, ok bool
 
 func object(s Service, d ipvs.DestinationInfo) string {
 	return d.Addr.String() + " of " + s.ServiceKey.String()
-}
-
-func join[T fmt.Stringer](list []T) string {
-	words := make([]string, len(list))
-	for i, x := range list {
-		words[i] = x.String()
-	}
-	return strings.Join(words, ", ")
 }

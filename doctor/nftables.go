@@ -104,7 +104,7 @@ func (n *nftRule) expr(e expr.Any) {
 	case *expr.Meta:
 		n.meta(e)
 	case *expr.Payload:
-		n.load(e.DestRegister, payloadField(e), nil)
+		n.load(e.DestRegister, payloadField(e))
 	case *expr.Ct:
 		n.ct(e)
 	case *expr.Immediate:
@@ -151,9 +151,7 @@ func (n *nftRule) unclear(word string) {
 	n.words = append(n.words, strings.ToLower(strings.TrimPrefix(word, "*expr.")))
 }
 
-func (n *nftRule) load(reg uint32, f Field, mask []byte) {
-	n.regs[reg] = register{field: f, mask: mask}
-}
+func (n *nftRule) load(reg uint32, f Field) { n.regs[reg] = register{field: f} }
 
 func (n *nftRule) meta(e *expr.Meta) {
 	if e.SourceRegister {
@@ -165,7 +163,7 @@ func (n *nftRule) meta(e *expr.Meta) {
 	}
 	fields := map[expr.MetaKey]Field{expr.MetaKeyIIFNAME: InIface, expr.MetaKeyOIFNAME: OutIface,
 		expr.MetaKeyL4PROTO: L4Proto, expr.MetaKeyNFPROTO: NFProto, expr.MetaKeyMARK: PacketMark}
-	n.load(e.Register, fields[e.Key], nil)
+	n.load(e.Register, fields[e.Key])
 }
 
 // payloadField knows the fields by their place in the header.
@@ -196,7 +194,7 @@ func (n *nftRule) ct(e *expr.Ct) {
 	case e.Key == expr.CtKeyDST || e.Key == unix.NFT_CT_DST_IP || e.Key == unix.NFT_CT_DST_IP6:
 		f = CTVIP
 	}
-	n.load(e.Register, f, nil)
+	n.load(e.Register, f)
 }
 
 func (n *nftRule) bitwise(e *expr.Bitwise) {
@@ -344,7 +342,7 @@ func (n *nftRule) exthdr(e *expr.Exthdr) {
 		n.decide(ClampMSS, "tcp option maxseg size set")
 		return
 	}
-	n.load(e.DestRegister, Other, nil)
+	n.load(e.DestRegister, Other)
 }
 
 // xtMatch is a match of iptables in a rule of nf_tables.

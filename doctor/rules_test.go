@@ -3,6 +3,7 @@ package doctor
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +19,6 @@ var (
 	rip2   = netip.MustParseAddr("10.9.0.12")
 	gw     = netip.MustParseAddr("10.9.0.1")
 	client = netip.MustParseAddr("172.16.0.1")
-	none   netip.Addr
 )
 
 // director is a director in which nothing is wrong.
@@ -344,6 +344,22 @@ func TestFindingsAreComplete(t *testing.T) {
 				t.Errorf("%s: incomplete: %+v", tt.name, x)
 			}
 		}
+	}
+}
+
+// TestUnclearFilter: a rule that is not understood is said to be so.
+func TestUnclearFilter(t *testing.T) {
+	f := dr()
+	f.Firewall.Chains = []Chain{chainOf("input", false, FilterRule{Matches: []Match{{Field: Other}}, Verdict: Drop})}
+	said := func() bool {
+		return slices.ContainsFunc(Diagnose(f).Unknown, func(u Unknown) bool { return strings.Contains(u.What, "packet filter") })
+	}
+	if !said() {
+		t.Error("nothing is said of the filter")
+	}
+	f.Firewall.Chains[0].Rules[0].Verdict = Accept
+	if said() {
+		t.Error("a filter that can only accept is called unclear")
 	}
 }
 
