@@ -11,7 +11,7 @@ import (
 )
 
 // lines is how many command lines TestKernelLines tries; each costs a process.
-var lines = flag.Int("lines", 150, "random command lines to try")
+var lines = flag.Int("lines", 100, "random command lines to try")
 
 // base is the table that every random command line finds.
 const base = `-C

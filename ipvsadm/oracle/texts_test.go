@@ -13,7 +13,7 @@ import (
 )
 
 // texts is how many TestKernelTexts tries.
-var texts = flag.Int("texts", 15, "random rules files to try")
+var texts = flag.Int("texts", 10, "random rules files to try")
 
 // TestKernelTexts gives both programs the same random texts to -R, of lines that
 // are right, though the kernel may refuse them, and laid out in every way.
