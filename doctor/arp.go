@@ -146,7 +146,7 @@ func arpSysctlWrongInterface(f *Facts) []Finding {
 func vipOnEthernet(f *Facts) (found []Finding) {
 	for _, a := range f.Addrs {
 		link, _ := f.link(a.Link)
-		if !link.ARP || f.hasVIP(a.Addr()) || !(f.isWanted(a.Addr()) || f.isHeld(a.Addr())) {
+		if !link.ARP || f.hasVIP(a.Addr()) || !f.isWanted(a.Addr()) && !f.isHeld(a.Addr()) {
 			continue
 		}
 		if a.Tentative || a.DADFailed {

@@ -63,7 +63,7 @@ func foreignManager(f *Facts) []Finding {
 		distinct["kube-proxy"] = true
 		seen = strings.Join(append(names, "the interface kube-ipvs0 of kube-proxy in its IPVS mode, and services that are not its own"), ", ")
 	}
-	if len(distinct) < 2 && !(distinct["kube-proxy"] && f.outside("kube-ipvs0")) {
+	if len(distinct) < 2 && (!distinct["kube-proxy"] || !f.outside("kube-ipvs0")) {
 		return nil
 	}
 	return []Finding{{

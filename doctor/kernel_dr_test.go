@@ -148,7 +148,7 @@ func (s *site) drDirector() []fault {
 			undo: func() { unix.Close(waiting) }}, s.at(ipvs.TCP, 8002, "rr")),
 		s.apart(fault{want: "dr-gateway-is-director", on: d, do: func() { s.gateway(rs, d.Addr4, 0); s.gateway(s.Servers[1], d.Addr4, 0) },
 			undo:   func() { s.gateway(rs, s.Router.Addr4, 0); s.gateway(s.Servers[1], s.Router.Addr4, 0) },
-			during: func(ctx context.Context) { s.dial(ctx, s.Client, "tcp", netip.AddrPortFrom(s.VIP4, 8003)) }}, s.at(ipvs.TCP, 8003, "rr")),
+			during: func(ctx context.Context) { s.dial(ctx, s.Client, netip.AddrPortFrom(s.VIP4, 8003)) }}, s.at(ipvs.TCP, 8003, "rr")),
 		s.filtered("firewall-drops-vip", "", d, doctor.Options{}, filterSpec{table: "filter", hook: "input", drop: true,
 			rules: []ruleSpec{{proto: unix.IPPROTO_TCP, port: 22, verdict: "accept"}}}),
 		s.filtered("vrrp-strict-drop", "", d, doctor.Options{}, filterSpec{table: "keepalived", hook: "input",
@@ -192,7 +192,7 @@ func (s *site) drProbe() []fault {
 			}},
 		{want: "rs-firewall", on: d, opts: deep, do: install, undo: remove},
 		s.apart(fault{want: "anti-spoofing", on: d, opts: doctor.Options{Service: &spoofed.ServiceKey},
-			do: func() { lost(); s.dial(s.t.Context(), s.Client, "tcp", spoofed.Addr); s.stuck(spoofed.ServiceKey) }, undo: found}, spoofed),
+			do: func() { lost(); s.dial(s.t.Context(), s.Client, spoofed.Addr); s.stuck(spoofed.ServiceKey) }, undo: found}, spoofed),
 	}
 }
 
@@ -221,7 +221,7 @@ func (s *site) askAnew(ctx context.Context) {
 			}
 			return netlink.NeighDel(&netlink.Neigh{LinkIndex: l.Attrs().Index, IP: s.Router.Addr4.AsSlice()})
 		})
-		s.dial(ctx, s.Client, "tcp", netip.AddrPortFrom(s.VIP4, 8001))
+		s.dial(ctx, s.Client, netip.AddrPortFrom(s.VIP4, 8001))
 	}
 }
 

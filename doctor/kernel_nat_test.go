@@ -37,7 +37,7 @@ func TestKernelNAT(t *testing.T) {
 				for _, rs := range s.Servers {
 					s.noDefault(rs, d.Addr4)
 				}
-				s.dial(s.t.Context(), s.Client, "tcp", silent.Addr)
+				s.dial(s.t.Context(), s.Client, silent.Addr)
 				s.stuck(silent.ServiceKey)
 			},
 			undo: func() {
@@ -70,7 +70,7 @@ func TestKernelOneArmNAT(t *testing.T) {
 	s.try(
 		s.knob("one-arm-redirect", d, doctor.Options{}, "net.ipv4.conf.eth0.send_redirects", "1", "0"),
 		s.knob("one-arm-redirect", d, doctor.Options{}, "net.ipv4.conf.all.send_redirects", "1", "0"),
-		s.apart(fault{want: "nat-same-subnet", on: d, do: func() { s.dial(s.t.Context(), s.Switch, "tcp", near.Addr); s.stuck(near.ServiceKey) }, undo: func() {}}, near),
+		s.apart(fault{want: "nat-same-subnet", on: d, do: func() { s.dial(s.t.Context(), s.Switch, near.Addr); s.stuck(near.ServiceKey) }, undo: func() {}}, near),
 		s.full(),
 	)
 	s.healthy()

@@ -110,7 +110,7 @@ func full(d ipvs.DestinationInfo) bool { return d.Upper > 0 && d.Active+d.Inacti
 // remote are the destinations with a method that are other hosts.
 func (f *Facts) remote(s Service, methods ...ipvs.Method) (list []ipvs.DestinationInfo) {
 	for _, d := range s.Destinations {
-		if is, known := f.local(d.Addr.Addr()); slices.Contains(methods, d.Method) && !(known && is) {
+		if is, known := f.local(d.Addr.Addr()); slices.Contains(methods, d.Method) && (!known || !is) {
 			list = append(list, d)
 		}
 	}

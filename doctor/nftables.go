@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -293,7 +294,7 @@ func maxBytes(n int) []byte {
 // before is the number before a big-endian one.
 func before(b []byte) []byte {
 	b = append([]byte(nil), b...)
-	for i := len(b) - 1; i >= 0; i-- {
+	for i := range slices.Backward(b) {
 		b[i]--
 		if b[i] != 0xff {
 			break

@@ -102,20 +102,20 @@ func TestHealthy(t *testing.T) {
 }
 
 // stuckAt has two clients wait for an answer of a destination.
-func stuckAt(f *Facts, d int, from netip.Addr) {
+func stuckAt(f *Facts, from netip.Addr) {
 	s := f.Services[0]
-	f.Connections = append(f.Connections, Connections{Protocol: ipvs.TCP, Virtual: s.Addr, Destination: s.Destinations[d].Addr,
+	f.Connections = append(f.Connections, Connections{Protocol: ipvs.TCP, Virtual: s.Addr, Destination: s.Destinations[0].Addr,
 		State: "SYN_RECV", Count: 2, Idle: 10 * time.Second, Clients: []netip.AddrPort{netip.AddrPortFrom(from, 40000)}})
 }
 
-func probed(f *Facts, d int, o, direct Outcome) {
+func probed(f *Facts, o, direct Outcome) {
 	s := f.Services[0]
-	f.Probes = append(f.Probes, Probe{Service: s.ServiceKey.String(), Destination: s.Destinations[d].Addr.String(), Outcome: o, Direct: direct})
+	f.Probes = append(f.Probes, Probe{Service: s.ServiceKey.String(), Destination: s.Destinations[0].Addr.String(), Outcome: o, Direct: direct})
 }
 
 // chainOf is a packet filter of one chain.
-func chainOf(hook string, drop bool, rules ...FilterRule) Chain {
-	return Chain{Backend: "nftables", Table: "filter", Name: "base", Hook: hook, Drop: drop, Rules: rules}
+func chainOf(drop bool, rules ...FilterRule) Chain {
+	return Chain{Backend: "nftables", Table: "filter", Name: "base", Hook: "input", Drop: drop, Rules: rules}
 }
 
 func to(a netip.Addr) Match { return Match{Field: Destination, Ranges: exactly(a.AsSlice())} }
@@ -184,7 +184,7 @@ var broken = []struct {
 		f.Services[0].Destinations[0].Stats = ipvs.Stats{Conns: 2, InPkts: 64, InBytes: 64 * 60}
 		f.After["Icmp.OutTimeExcds"] = 2
 	}},
-	{"nat-same-subnet", "on the director", nat, func(f *Facts) { stuckAt(f, 0, netip.MustParseAddr("10.9.0.50")); probed(f, 0, Answered, Answered) }},
+	{"nat-same-subnet", "on the director", nat, func(f *Facts) { stuckAt(f, netip.MustParseAddr("10.9.0.50")); probed(f, Answered, Answered) }},
 	{"nat-same-subnet", "on the real server", natServer, func(f *Facts) {
 		f.Sockets = append(f.Sockets, Socket{Protocol: ipvs.TCP, Local: netip.AddrPortFrom(rip, 80), Remote: netip.MustParseAddrPort("10.9.0.50:40000"), State: SynReceived})
 	}},
@@ -194,11 +194,11 @@ var broken = []struct {
 		f.Routes[0].Gateway = gw
 		f.Neighbours = append(f.Neighbours, Neighbour{Addr: gw, MAC: "02:00:00:00:00:02"}, Neighbour{Addr: dip, MAC: "02:00:00:00:00:02"})
 	}},
-	{"nat-rs-gateway", "inferred", nat, func(f *Facts) { stuckAt(f, 0, client); probed(f, 0, Answered, Answered) }},
-	{"", "the server itself does not answer either", nat, func(f *Facts) { stuckAt(f, 0, client); probed(f, 0, Silent, Silent) }},
+	{"nat-rs-gateway", "inferred", nat, func(f *Facts) { stuckAt(f, client); probed(f, Answered, Answered) }},
+	{"", "the server itself does not answer either", nat, func(f *Facts) { stuckAt(f, client); probed(f, Silent, Silent) }},
 	{"nat-ip-forward", "explains those who wait", nat, func(f *Facts) {
-		stuckAt(f, 0, client)
-		probed(f, 0, Answered, Answered)
+		stuckAt(f, client)
+		probed(f, Answered, Answered)
 		f.Conf["all"]["forwarding"], f.Conf["eth0"]["forwarding"] = 0, 0
 	}},
 	{"tun-mtu", "on the director", tun, func(f *Facts) {
@@ -209,15 +209,15 @@ var broken = []struct {
 		f.After["IcmpMsg.OutType3"], f.After["Ip.InReceives"], f.After["IpExt.InOctets"] = 20, 100, 120_000
 	}},
 	{"tun-no-receiver", "by counters", realServer, func(f *Facts) { f.After["Ip.InUnknownProtos"] = 3 }},
-	{"tun-no-receiver", "probe", tun, func(f *Facts) { probed(f, 0, NoReceiver, Answered) }},
-	{"tun-device-down", "probe", tun, func(f *Facts) { probed(f, 0, DeviceDown, Answered) }},
-	{"check-misses-vip", "", tun, func(f *Facts) { probed(f, 0, Silent, Answered) }},
-	{"", "silent altogether", tun, func(f *Facts) { probed(f, 0, Silent, Silent) }},
+	{"tun-no-receiver", "probe", tun, func(f *Facts) { probed(f, NoReceiver, Answered) }},
+	{"tun-device-down", "probe", tun, func(f *Facts) { probed(f, DeviceDown, Answered) }},
+	{"check-misses-vip", "", tun, func(f *Facts) { probed(f, Silent, Answered) }},
+	{"", "silent altogether", tun, func(f *Facts) { probed(f, Silent, Silent) }},
 	{"gso-oversize", "", tun, func(f *Facts) { f.After["Ip.FragCreates"] = 9 }},
-	{"anti-spoofing", "", dr, func(f *Facts) { stuckAt(f, 0, client); probed(f, 0, Answered, Answered) }},
+	{"anti-spoofing", "", dr, func(f *Facts) { stuckAt(f, client); probed(f, Answered, Answered) }},
 	{"", "one of them was answered", dr, func(f *Facts) {
-		stuckAt(f, 0, client)
-		probed(f, 0, Answered, Answered)
+		stuckAt(f, client)
+		probed(f, Answered, Answered)
 		c := f.Connections[0]
 		c.State = "ESTABLISHED"
 		f.Connections = append(f.Connections, c)
@@ -271,14 +271,14 @@ var broken = []struct {
 			Rules: []FilterRule{{Matches: []Match{{Field: Source, Mask: []byte{255, 255, 0, 0}, Ranges: exactly(other.AsSlice())}}, Verdict: Masquerade}}}}
 	}},
 	{"", "a filter that is not understood is not judged", dr, func(f *Facts) {
-		f.Firewall.Chains = []Chain{chainOf("input", false, FilterRule{Matches: []Match{{Field: Other}}, Verdict: Drop})}
+		f.Firewall.Chains = []Chain{chainOf(false, FilterRule{Matches: []Match{{Field: Other}}, Verdict: Drop})}
 	}},
 	{"firewall-drops-vip", "behind a jump", dr, func(f *Facts) {
-		f.Firewall.Chains = []Chain{chainOf("input", false, FilterRule{Verdict: Jump, Target: "more"}),
+		f.Firewall.Chains = []Chain{chainOf(false, FilterRule{Verdict: Jump, Target: "more"}),
 			{Backend: "nftables", Table: "filter", Name: "more", Rules: []FilterRule{{Matches: []Match{{Field: DestinationPort, Ranges: exactly([]byte{0, 80})}}, Verdict: Drop}}}}
 	}},
 	{"", "accepted before", dr, func(f *Facts) {
-		f.Firewall.Chains = []Chain{chainOf("input", true, FilterRule{Matches: []Match{to(vip)}, Verdict: Accept})}
+		f.Firewall.Chains = []Chain{chainOf(true, FilterRule{Matches: []Match{to(vip)}, Verdict: Accept})}
 	}},
 	{"", "a mark that BPF may set", dr, func(f *Facts) { f.Services[0].ServiceKey = ipvs.MarkService(7, ipvs.IPv4); f.MarksBPF = true }},
 	{"persistence-skew", "", dr, func(f *Facts) {
@@ -350,7 +350,7 @@ func TestFindingsAreComplete(t *testing.T) {
 // TestUnclearFilter: a rule that is not understood is said to be so.
 func TestUnclearFilter(t *testing.T) {
 	f := dr()
-	f.Firewall.Chains = []Chain{chainOf("input", false, FilterRule{Matches: []Match{{Field: Other}}, Verdict: Drop})}
+	f.Firewall.Chains = []Chain{chainOf(false, FilterRule{Matches: []Match{{Field: Other}}, Verdict: Drop})}
 	said := func() bool {
 		return slices.ContainsFunc(Diagnose(f).Unknown, func(u Unknown) bool { return strings.Contains(u.What, "packet filter") })
 	}

@@ -390,10 +390,10 @@ func (s *site) gateway(h *topo.Host, via netip.Addr, mss int) {
 }
 
 // dial makes a client try, and does not care what comes of it.
-func (s *site) dial(ctx context.Context, h *topo.Host, network string, to netip.AddrPort) {
+func (s *site) dial(ctx context.Context, h *topo.Host, to netip.AddrPort) {
 	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
-	if c, err := h.Dial(ctx, network, netip.AddrPort{}, to); err == nil {
+	if c, err := h.Dial(ctx, "tcp", netip.AddrPort{}, to); err == nil {
 		_ = c.Reset()
 	}
 }

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 func vipMissingDirector(f *Facts) (found []Finding) {
@@ -28,12 +29,7 @@ func vipMissingDirector(f *Facts) (found []Finding) {
 
 // isVIP: the host holds the address as a real server.
 func (h *Hints) isVIP(a netip.Addr) bool {
-	for _, v := range h.VIPs {
-		if v == a {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(h.VIPs, a)
 }
 
 func rsVIPMissing(f *Facts) (found []Finding) {
@@ -144,12 +140,7 @@ func v6VIPOnLink(f *Facts) (found []Finding) {
 }
 
 func (f *Facts) isWanted(a netip.Addr) bool {
-	for _, w := range f.wanted() {
-		if w == a {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(f.wanted(), a)
 }
 
 func vipSecondary(f *Facts) (found []Finding) {
