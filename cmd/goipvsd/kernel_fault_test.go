@@ -101,7 +101,7 @@ func TestKernelDiskFull(t *testing.T) {
 	r.kill()
 	r.start()
 	r.becomes(strings.Replace(all3, "13:80 nat 1", "13:80 nat 0", 1))
-	if s := r.server("web", rip(3)); s.Override == nil || s.Override.Reason != "again" {
+	if s := r.server(rip(3)); s.Override == nil || s.Override.Reason != "again" {
 		t.Errorf("after the restart: %+v", s)
 	}
 }

@@ -85,7 +85,7 @@ func TestKernelStreamsLive(t *testing.T) {
 	drained := streamTo(r, "rs3")
 	r.ok("drain", "--reason", "new disk", "10.9.0.13")
 	r.becomes(strings.Replace(all3, "13:80 nat 1", "13:80 nat 0", 1) + foreignText)
-	if s := r.server("web", rip(3)); s.Place != "leaving" || s.Override == nil || s.Override.Reason != "new disk" {
+	if s := r.server(rip(3)); s.Place != "leaving" || s.Override == nil || s.Override.Reason != "new disk" {
 		t.Errorf("status of the drained server: %+v", s)
 	}
 	r.lives("drained", drained)

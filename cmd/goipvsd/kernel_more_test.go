@@ -32,7 +32,7 @@ address   = "10.9.0.13:80"
 	r.becomes(`tcp 192.0.2.10:81 wlc
 		  10.9.0.13:80 nat 1`)
 	in := func(n int, place string) func() bool {
-		return func() bool { return r.server("web", rip(n)).Place == place }
+		return func() bool { return r.server(rip(n)).Place == place }
 	}
 	r.await("rs1 is in", in(1, "in"))
 	r.await("rs2 is in", in(2, "in"))

@@ -53,7 +53,7 @@ func TestKernelMainPath(t *testing.T) {
 			t.Errorf("%q answered, want rs2", who)
 		}
 	}
-	if s := r.server("web", rip(1)); s.Verdict != "down" || s.Place != "quiesced" || !strings.Contains(s.Reason, "refused") {
+	if s := r.server(rip(1)); s.Verdict != "down" || s.Place != "quiesced" || !strings.Contains(s.Reason, "refused") {
 		t.Errorf("status of the dead server: %+v", s)
 	}
 

@@ -188,14 +188,14 @@ func (r *rig) status() (st control.Status, err error) {
 	return st, c.Do(ctx, "status", nil, &st)
 }
 
-// server is what status says of a server of a service.
-func (r *rig) server(service, addr string) (s control.ServerStatus) {
+// server is what status says of a server of the service web.
+func (r *rig) server(addr string) (s control.ServerStatus) {
 	r.Helper()
 	st, err := r.status()
 	r.must(err)
 	for _, v := range st.Services {
 		for _, s := range v.Servers {
-			if v.Name == service && s.Address == addr {
+			if v.Name == "web" && s.Address == addr {
 				return s
 			}
 		}

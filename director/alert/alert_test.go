@@ -67,11 +67,11 @@ func TestWebhook(t *testing.T) {
 		defer mu.Unlock()
 		if fail > 0 {
 			fail--
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
 		var e Event
-		if err := json.NewDecoder(r.Body).Decode(&e); err != nil || r.Method != "POST" {
+		if err := json.NewDecoder(r.Body).Decode(&e); err != nil || r.Method != http.MethodPost {
 			t.Error(r.Method, err)
 		}
 		got = append(got, e)

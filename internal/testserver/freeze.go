@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -37,7 +38,7 @@ func stopped(group int) error {
 		_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
 		var state string
 		var parent, of int
-		if _, err := fmt.Sscan(rest, &state, &parent, &of); err == nil && of == group && !strings.Contains("TZX", state) {
+		if _, err := fmt.Sscan(rest, &state, &parent, &of); err == nil && of == group && !slices.Contains([]string{"T", "Z", "X"}, state) {
 			return fmt.Errorf("%s: state %s", file, state)
 		}
 	}

@@ -119,7 +119,7 @@ func (l *liner) command() (command, names []string) {
 	c := commands[l.IntN(len(commands))]
 	must, may, _ := strings.Cut(c.options, "|")
 	names = strings.Fields(must)
-	for _, name := range strings.Fields(may) {
+	for name := range strings.FieldsSeq(may) {
 		if l.IntN(4) == 0 {
 			names = append(names, name)
 		}

@@ -64,13 +64,13 @@ func printCheck(w io.Writer, now time.Time, c *control.Check) {
 func printTimeline(w io.Writer, events []control.Event) {
 	for i := range events {
 		e := &events[i]
-		line := fmt.Sprintf("  %s  %-16s %s", e.Time.Local().Format(time.DateTime), e.Event, e.Text)
+		fmt.Fprintf(w, "  %s  %-16s %s", e.Time.Local().Format(time.DateTime), e.Event, e.Text)
 		if e.Reason != "" {
-			line += ": " + e.Reason
+			fmt.Fprint(w, ": ", e.Reason)
 		}
 		for _, k := range slices.Sorted(maps.Keys(e.Facts)) {
-			line += fmt.Sprintf(" (%s %s)", k, e.Facts[k])
+			fmt.Fprintf(w, " (%s %s)", k, e.Facts[k])
 		}
-		fmt.Fprintln(w, line)
+		fmt.Fprintln(w)
 	}
 }
