@@ -100,9 +100,15 @@ func (l xtLayout) read(name string) ([]byte, xtInfo, error) {
 }
 
 func getsockopt(fd, level, name int, b []byte) error {
-	size := uint32(len(b))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
-		uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&size)), 0)
+	var errno unix.Errno
+	for range 3 { // user-mode Linux says EFAULT now and then, and not again
+		size := uint32(len(b))
+		_, _, errno = unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
+			uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&size)), 0)
+		if errno != unix.EFAULT {
+			break
+		}
+	}
 	if errno != 0 {
 		return os.NewSyscallError("getsockopt", errno)
 	}

@@ -68,9 +68,15 @@ func replaceTable(c filterSpec) error {
 	}
 	defer unix.Close(fd)
 	info := make([]byte, 84)
-	copy(info, name)
-	size := uint32(len(info))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_IP, 64, uintptr(unsafe.Pointer(&info[0])), uintptr(unsafe.Pointer(&size)), 0)
+	var errno unix.Errno
+	for range 3 { // user-mode Linux says EFAULT now and then, and not again
+		copy(info, name)
+		size := uint32(len(info))
+		_, _, errno = unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_IP, 64, uintptr(unsafe.Pointer(&info[0])), uintptr(unsafe.Pointer(&size)), 0)
+		if errno != unix.EFAULT {
+			break
+		}
+	}
 	if errno != 0 {
 		return fmt.Errorf("table %s: %w", name, os.NewSyscallError("getsockopt", errno))
 	}
