@@ -60,7 +60,8 @@ const maxLost = 10_000
 
 func (b *builder) lose(p place, format string, args ...any) {
 	if len(b.lost) < maxLost {
-		b.lost = append(b.lost, config.Problem{File: p.file, Line: p.line, Text: fmt.Sprintf(format, args...)})
+		text, _ := undefined(fmt.Sprintf(format, args...)) // whatever words of the file are in it
+		b.lost = append(b.lost, config.Problem{File: p.file, Line: p.line, Text: strings.Map(printable, text)})
 	}
 }
 
