@@ -30,7 +30,7 @@ func (r *reader) checks(t *table, v *Virtual, c *Config) {
 			typ = ""
 		}
 		ch := NewCheck(typ, c.Check)
-		r.check(ct, "[virtual.check]", &ch, v, nil, c)
+		r.check(ct, "[virtual.check]", &ch, v, c)
 		v.Checks = append(v.Checks, ch)
 	}
 }
@@ -65,7 +65,7 @@ func (r *reader) overrides(t *table, v *Virtual, s *Real, c *Config) []Check {
 	out := slices.Clone(v.Checks)
 	n, ok := t.at["check"]
 	if !ok {
-		r.targets(t.line, out, s, v)
+		r.targets(t.line, out, s)
 		return out
 	}
 	list, ok := tables(n)
@@ -81,14 +81,14 @@ func (r *reader) overrides(t *table, v *Virtual, s *Real, c *Config) []Check {
 		if typ, ok := ct.at["type"].v.(string); ok && typ != out[i].Type && checkType(typ) == nil {
 			out[i] = NewCheck(typ, out[i].Timing)
 		}
-		r.check(ct, "check", &out[i], v, s, c)
+		r.check(ct, "check", &out[i], v, c)
 	}
-	r.targets(n.line, out, s, v)
+	r.targets(n.line, out, s)
 	return out
 }
 
 // targets reports checks that have no port to go to.
-func (r *reader) targets(line int, list []Check, s *Real, v *Virtual) {
+func (r *reader) targets(line int, list []Check, s *Real) {
 	for i := range list {
 		spec := specOf(list[i].Type)
 		if needsPort(&spec) && list[i].TargetPort(s.Port) == 0 {
@@ -100,7 +100,7 @@ func (r *reader) targets(line int, list []Check, s *Real, v *Virtual) {
 func needsPort(s *CheckType) bool { return s.Name == "connect" || s.Name == "tcp" || s.Name == "udp" }
 
 // check reads the keys of one check into ch, which holds what they override.
-func (r *reader) check(t *table, where string, ch *Check, v *Virtual, s *Real, c *Config) {
+func (r *reader) check(t *table, where string, ch *Check, v *Virtual, c *Config) {
 	before := len(r.problems)
 	login, secret := ch.PasswordFile, ch.SecretFile
 	for _, p := range [][2]string{{"password", "password_file"}, {"secret", "secret_file"}} {
@@ -152,7 +152,7 @@ func keyHint(s *CheckType) string {
 func (r *reader) required(t *table, s *CheckType, ch *Check) {
 	for _, need := range s.Required {
 		found := false
-		for _, k := range strings.Split(need, "|") {
+		for k := range strings.SplitSeq(need, "|") {
 			i := slices.IndexFunc(typeKeys, func(x key[Check]) bool { return x.name == k })
 			text := typeKeys[i].text(ch)
 			found = found || text != `""` && text != "[]"

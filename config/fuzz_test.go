@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -38,7 +39,8 @@ func FuzzLoad(f *testing.F) {
 		env := func(name string) (string, bool) { return "value of " + name, true }
 		c, err := config.Parse("fuzz.toml", []byte(text), config.Options{Getenv: env})
 		if err != nil {
-			if list, ok := err.(config.Errors); !ok || len(list) == 0 || list[0].Text == "" {
+			var list config.Errors
+			if !errors.As(err, &list) || len(list) == 0 || list[0].Text == "" {
 				t.Fatalf("not a list of problems: %#v", err)
 			}
 			return

@@ -84,7 +84,7 @@ func TestIncludeMistakes(t *testing.T) {
 		`  hint: a file of comments alone is taken for one without services`,
 		`DIR/x4.toml:1: expected end of table array name delimiter ']', but got '\n' instead`,
 	}, "\n")
-	if diff := cmp.Diff(want, wrong(t, main, config.Options{})); diff != "" {
+	if diff := cmp.Diff(want, wrong(t, main)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

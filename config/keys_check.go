@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,12 +118,7 @@ func isCommon(name string) bool {
 }
 
 func (s *CheckType) has(key string) bool {
-	for _, k := range s.Keys {
-		if k == key {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.Keys, key)
 }
 
 func addrKey[T any](name, zero, doc string, at func(*T) *netip.Addr) key[T] {
@@ -203,7 +199,7 @@ type StatusRange struct{ First, Last int }
 
 // StatusRanges are the ranges that s holds: those of a checked [Check].Status.
 func StatusRanges(s string) (out []StatusRange, err error) {
-	for _, part := range strings.Split(s, ",") {
+	for part := range strings.SplitSeq(s, ",") {
 		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
 		if !isRange {
 			last = first

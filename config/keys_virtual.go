@@ -171,7 +171,7 @@ func methodKey[T any](name, zero, doc string, at func(*T) *ipvs.Method) key[T] {
 			if *at(t) == noMethod {
 				return `""`
 			}
-			return quote((*at(t)).String())
+			return quote(at(t).String())
 		},
 	}
 }

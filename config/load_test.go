@@ -73,9 +73,9 @@ func write(t *testing.T, path, text string, mode os.FileMode) string {
 }
 
 // wrong is the whole error of loading a file, with dir as DIR.
-func wrong(t *testing.T, path string, opt config.Options) string {
+func wrong(t *testing.T, path string) string {
 	t.Helper()
-	_, err := config.Load(path, opt)
+	_, err := config.Load(path, config.Options{})
 	if err == nil {
 		t.Fatal("it loads")
 	}
@@ -121,7 +121,7 @@ func TestNotAConfiguration(t *testing.T) {
 		dir:          "",
 		at("none"):   "DIR/none: open: no such file or directory\n  hint: \"goipvs import ldirectord FILE\" makes one of a ldirectord.cf",
 	} {
-		got := wrong(t, name, config.Options{})
+		got := wrong(t, name)
 		if name == dir {
 			got, want = strings.TrimPrefix(got, "DIR/"+filepath.Base(dir)), ": not a regular file: a directory"
 		}

@@ -19,29 +19,27 @@ const (
 // readFile reads a regular file of at most limit bytes. Opening does not wait: a
 // FIFO without a writer would never return.
 func readFile(path string, limit int64) ([]byte, os.FileMode, *Problem) {
-	fail := func(text, hint string) ([]byte, os.FileMode, *Problem) {
-		return nil, 0, &Problem{File: path, Text: text, Hint: hint}
-	}
+	fail := func(text, hint string) *Problem { return &Problem{File: path, Text: text, Hint: hint} }
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return fail(reason(err), readHint(err))
+		return nil, 0, fail(reason(err), readHint(err))
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	switch {
 	case err != nil:
-		return fail(reason(err), "")
+		return nil, 0, fail(reason(err), "")
 	case !st.Mode().IsRegular():
-		return fail("not a regular file: "+fileKind(st.Mode()), "")
+		return nil, 0, fail("not a regular file: "+fileKind(st.Mode()), "")
 	case st.Size() > limit:
-		return fail("the file is too large", "")
+		return nil, 0, fail("the file is too large", "")
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:
-		return fail(reason(err), "")
+		return nil, 0, fail(reason(err), "")
 	case int64(len(b)) > limit: // it grows
-		return fail("the file is too large", "")
+		return nil, 0, fail("the file is too large", "")
 	}
 	return b, st.Mode(), nil
 }

@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Files of others' secrets: what anyone can read is no secret, and what anyone
 // can write tells the daemon what to run.
@@ -48,10 +51,7 @@ func (r *reader) secretFile(line int, key, path string, c *Config) Secret {
 }
 
 func (c *Config) addFile(path string) {
-	for _, f := range c.Files {
-		if f == path {
-			return
-		}
+	if !slices.Contains(c.Files, path) {
+		c.Files = append(c.Files, path)
 	}
-	c.Files = append(c.Files, path)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,10 +174,10 @@ func (g random) check(t config.Timing) config.Check {
 			g.checkKey(&c, k)
 		}
 	}
-	if slicesHas(typ.Keys, "login") && c.Login == "" && c.Password != "" || typ.Name == "mysql" || typ.Name == "pgsql" {
+	if slices.Contains(typ.Keys, "login") && c.Login == "" && c.Password != "" || typ.Name == "mysql" || typ.Name == "pgsql" {
 		c.Login = "someone"
 	}
-	if c.Login != "" && c.Password == "" && slicesHas(typ.Keys, "password") {
+	if c.Login != "" && c.Password == "" && slices.Contains(typ.Keys, "password") {
 		c.Password = "pass"
 	}
 	switch typ.Name {
@@ -225,13 +226,4 @@ func (g random) checkKey(c *config.Check, key string) {
 	case "expiry_warning":
 		c.ExpiryWarning = pick(g, 0, 36*time.Hour, 14*24*time.Hour)
 	}
-}
-
-func slicesHas(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }

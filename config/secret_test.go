@@ -94,11 +94,11 @@ func TestModes(t *testing.T) {
 	dir := t.TempDir()
 	at := filepath.Join(dir, "goipvs.toml")
 	const inline = "DIR/goipvs.toml:6: password: a secret in a file that everybody can read (mode 0644)\n  hint: chmod o-r the file, or use password_file, secret_file or ${NAME}"
-	if diff := cmp.Diff(inline, wrong(t, write(t, at, database(`password = "x"`), 0o644), config.Options{})); diff != "" {
+	if diff := cmp.Diff(inline, wrong(t, write(t, at, database(`password = "x"`), 0o644))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	const open = "DIR/goipvs.toml: everybody can write the file (mode 0666)\n  hint: chmod o-w DIR/goipvs.toml: it tells the daemon what to run"
-	if diff := cmp.Diff(open, wrong(t, write(t, at, small, 0o666), config.Options{})); diff != "" {
+	if diff := cmp.Diff(open, wrong(t, write(t, at, small, 0o666))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	t.Setenv("GOIPVS_TEST_PASSWORD", "x")

@@ -29,10 +29,7 @@ func didYouMean(s string, known []string) string {
 // nearest is the word that takes the fewest changes to become s, if they are
 // few for its length.
 func nearest(s string, known []string) (best string) {
-	least := 1 + len(s)/3
-	if least > 3 {
-		least = 3
-	}
+	least := min(1+len(s)/3, 3)
 	for _, k := range known {
 		if d := distance(s, k); d <= least && k != s && d < len(k) {
 			best, least = k, d-1

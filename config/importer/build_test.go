@@ -38,7 +38,7 @@ func TestDirectorBuilds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, c := range strings.Split("\n"+string(src), "\n=== ") {
+			for c := range strings.SplitSeq("\n"+string(src), "\n=== ") {
 				name, _, _ := strings.Cut(c, "\n")
 				try(f+" "+name, convert(f, []byte(c+"\n"), known))
 			}

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -132,7 +133,8 @@ func (b *builder) loads(v *config.Virtual) error {
 }
 
 func problems(err error) []config.Problem {
-	list, _ := err.(config.Errors) // Parse returns no other
+	var list config.Errors // Parse returns no other
+	errors.As(err, &list)
 	return list
 }
 

@@ -19,7 +19,7 @@ func fuzz(f *testing.F, program string) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		for _, c := range strings.Split(string(b), "\n=== ") {
+		for c := range strings.SplitSeq(string(b), "\n=== ") {
 			if len(c) < 4000 {
 				f.Add(c)
 			}

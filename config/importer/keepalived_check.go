@@ -326,15 +326,15 @@ func (k *keepalived) urlLine(c *config.Check, b *block) {
 
 // regexOptions are PCRE2's; RE2 has some of them as flags.
 func (k *keepalived) regexOptions(c *config.Check, b *block) {
-	flags := ""
+	var flags strings.Builder
 	for _, w := range b.words[1:] {
 		f, ok := map[string]string{"caseless": "i", "multiline": "m", "dotall": "s", "ungreedy": "U"}[strings.ToLower(w)]
 		if !ok {
 			k.lost(b, "RE2 has no "+strconv.Quote(clip(w)))
 		}
-		flags += f
+		flags.WriteString(f)
 	}
-	if flags != "" && c.Receive != "" {
-		c.Receive = "(?" + flags + ")" + c.Receive
+	if flags.Len() > 0 && c.Receive != "" {
+		c.Receive = "(?" + flags.String() + ")" + c.Receive
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -177,12 +178,15 @@ func sameTable(t *testing.T, k *ipvs.Client, dir, file, want string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		cmd.Wait()
-	}()
+	end := sync.OnceFunc(func() {
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // it was killed
+	})
+	defer end()
 	got := ""
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		s, err := ipvs.Read(k)
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +195,6 @@ func sameTable(t *testing.T, k *ipvs.Client, dir, file, want string) {
 			return
 		}
 	}
-	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	cmd.Wait()
+	end()
 	t.Errorf("(-converted +keepalived):\n%s\n%s", cmp.Diff(want, got), log.Bytes()[:min(log.Len(), 2000)])
 }

@@ -171,7 +171,7 @@ func depthOf(known bool) int {
 
 // variable finds the first $NAME or ${NAME}.
 func variable(text string) (before, name, after string, ok bool) {
-	for i := 0; i < len(text); i++ {
+	for i := range len(text) {
 		if text[i] != '$' || i+1 == len(text) {
 			continue
 		}

@@ -29,7 +29,6 @@ type kaVirtual struct {
 	sorry    *block
 	sorryBy  *kaMethod
 	up, down string // quorum_up, quorum_down
-	fallback bool
 }
 
 // kaMethod is a forwarding method with its tunnel.

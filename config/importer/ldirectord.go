@@ -53,7 +53,7 @@ var either = set("checktimeout negotiatetimeout checkinterval checkcount failure
 
 func set(words string) map[string]bool {
 	m := map[string]bool{}
-	for _, w := range strings.Fields(words) {
+	for w := range strings.FieldsSeq(words) {
 		m[w] = true
 	}
 	return m
@@ -125,7 +125,7 @@ func unquote(s string) string {
 // stripComment cuts a # that is not in double quotes, and all behind it.
 func stripComment(line string) string {
 	quoted := false
-	for i := 0; i < len(line); i++ {
+	for i := range len(line) {
 		switch {
 		case line[i] == '"':
 			quoted = !quoted
@@ -165,20 +165,13 @@ func (l *ldirectord) number(d directive, def int) int {
 	if !d.known() {
 		return def
 	}
-	digits := ""
-	for _, c := range d.value {
-		if c >= '0' && c <= '9' {
-			digits += string(c)
-		} else if digits != "" {
-			break
-		}
-	}
-	if digits == "" || len(digits) > 9 {
+	runs := strings.FieldsFunc(d.value, func(c rune) bool { return c < '0' || c > '9' })
+	if len(runs) == 0 || len(runs[0]) > 9 {
 		l.lose(d.place, "%s: %s is no number", d.name, clip(d.value))
 		return def
 	}
 	n := 0
-	for _, c := range digits {
+	for _, c := range runs[0] {
 		n = n*10 + int(c-'0')
 	}
 	return n
