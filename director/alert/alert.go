@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"os"
 	"slices"
@@ -39,6 +40,10 @@ type Config struct {
 	MailFrom string
 	SMTP     string
 	Repeat   time.Duration // 0: once
+
+	// authorities that mail servers' certificates are checked against; nil: the
+	// system's. With them loopback is no exception.
+	authorities *x509.CertPool
 }
 
 // Alerter tells. Make one with New; its Run tells until it is told to end.

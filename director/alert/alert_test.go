@@ -3,6 +3,8 @@ package alert
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -103,6 +105,42 @@ func TestMail(t *testing.T) {
 	}
 }
 
+// TestMailCertificate: nothing is told to a mail server whose certificate is not
+// the one of the host in the file; the machine's own needs none.
+func TestMailCertificate(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // has a certificate for 127.0.0.1 and example.com
+	web.Close()
+	trusted := x509.NewCertPool()
+	trusted.AddCert(web.Certificate())
+	tests := []struct {
+		name        string
+		host        string
+		authorities *x509.CertPool
+		want        string // the error
+	}{
+		{"trusted, and names the host", "127.0.0.1", trusted, ""},
+		{"trusted, of another host", "localhost", trusted, "certificate is valid for example.com, *.example.com, not localhost"},
+		{"unknown authority", "127.0.0.1", x509.NewCertPool(), "certificate signed by unknown authority"},
+		{"on this machine", "localhost", nil, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newMailServer(t, web.TLS.Certificates[0])
+			_, port, _ := net.SplitHostPort(s.addr)
+			c := &Config{MailTo: []string{"a@example.com"}, SMTP: net.JoinHostPort(tt.host, port), authorities: tt.authorities}
+			err := sendMail(t.Context(), c, "director", []Event{down(1)})
+			switch {
+			case tt.want == "" && (err != nil || len(s.mails()) != 1):
+				t.Errorf("%v, %d mails", err, len(s.mails()))
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "of "+tt.host)):
+				t.Errorf("%v, want %q", err, tt.want)
+			case tt.want != "" && len(s.mails()) > 0:
+				t.Error("told all the same")
+			}
+		})
+	}
+}
+
 // TestNobodyWaits: a mail server that says nothing delays neither who tells nor
 // the command.
 func TestNobodyWaits(t *testing.T) {
@@ -158,18 +196,22 @@ func TestRepeat(t *testing.T) {
 // mailServer is an SMTP server that keeps what it hears.
 type mailServer struct {
 	addr string
+	tls  *tls.Config // nil: no STARTTLS
 	mu   sync.Mutex
 	got  []string
 }
 
 func (s *mailServer) mails() []string { s.mu.Lock(); defer s.mu.Unlock(); return s.got }
 
-func newMailServer(t *testing.T) *mailServer {
+func newMailServer(t *testing.T, certs ...tls.Certificate) *mailServer {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &mailServer{addr: l.Addr().String()}
+	if len(certs) > 0 {
+		s.tls = &tls.Config{Certificates: certs}
+	}
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -208,6 +250,12 @@ func (s *mailServer) talk(c net.Conn) {
 		case strings.HasPrefix(line, "DATA"):
 			data = true
 			say("354 go on")
+		case strings.HasPrefix(line, "EHLO") && s.tls != nil:
+			say("250-test\r\n250 STARTTLS")
+		case strings.HasPrefix(line, "STARTTLS"):
+			say("220 go on")
+			c = tls.Server(c, s.tls)
+			in = bufio.NewReader(c)
 		case strings.HasPrefix(line, "QUIT"):
 			say("221 bye")
 			return

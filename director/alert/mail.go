@@ -13,7 +13,11 @@ import (
 	"time"
 )
 
-// sendMail sends one mail about all events, by STARTTLS where the server has it.
+// sendMail sends one mail about all events, by STARTTLS where the server has it:
+// then its certificate must be valid and name the host of c.SMTP, as the lists
+// of servers that fail are nobody else's. On the machine itself (a loopback
+// address) certificates are not looked at, since Debian's mail servers come with
+// a self-signed one and nobody stands in between.
 func sendMail(ctx context.Context, c *Config, host string, list []Event) error {
 	if len(c.MailTo) == 0 {
 		return nil
@@ -33,21 +37,20 @@ func sendMail(ctx context.Context, c *Config, host string, list []Event) error {
 	if err != nil {
 		return fmt.Errorf("mail: %w", err)
 	}
-	if err := deliver(s, c, name, host, list); err != nil {
+	if err := deliver(s, conn, c, name, host, list); err != nil {
 		return fmt.Errorf("mail: %w", err)
 	}
 	return nil
 }
 
-func deliver(s *smtp.Client, c *Config, server, host string, list []Event) error {
+func deliver(s *smtp.Client, conn net.Conn, c *Config, server, host string, list []Event) error {
 	if err := s.Hello(helo(host)); err != nil {
 		return err
 	}
 	if ok, _ := s.Extension("STARTTLS"); ok {
-		// Mail servers of one's own seldom have certificates that name them; who
-		// reads along learns that a server is down.
-		if err := s.StartTLS(&tls.Config{ServerName: server, InsecureSkipVerify: true}); err != nil { //nolint:gosec // see above
-			return err
+		local := c.authorities == nil && onLoopback(conn)
+		if err := s.StartTLS(&tls.Config{ServerName: server, RootCAs: c.authorities, InsecureSkipVerify: local}); err != nil { //nolint:gosec // see sendMail
+			return startTLSError(server, err)
 		}
 	}
 	from := cmp.Or(c.MailFrom, "goipvs@"+helo(host))
@@ -70,6 +73,22 @@ func deliver(s *smtp.Client, c *Config, server, host string, list []Event) error
 		return err
 	}
 	return s.Quit()
+}
+
+// startTLSError tells what is wrong with the server's certificate, and what helps.
+func startTLSError(server string, err error) error {
+	var wrong *tls.CertificateVerificationError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("the certificate of %s is not trusted, nothing was sent: %w "+
+			"(hint: smtp must name the server as its certificate does, and the system's store must have the authority)", server, wrong.Err)
+	}
+	return fmt.Errorf("STARTTLS with %s: %w", server, err)
+}
+
+// onLoopback tells whether the other side is on this machine.
+func onLoopback(c net.Conn) bool {
+	a, ok := c.RemoteAddr().(*net.TCPAddr)
+	return ok && a.IP.IsLoopback()
 }
 
 // helo is the host's name as one may say it to a mail server.
