@@ -86,6 +86,7 @@ type stream struct {
 	conn   net.Conn
 	stop   chan struct{}
 	done   chan struct{}
+	beat   chan struct{} // who waits here hears of the next number that comes back
 	count  int
 	err    error
 }
@@ -96,7 +97,7 @@ func newStream(r *rig, to netip.AddrPort) *stream {
 	defer cancel()
 	c, err := r.net.Client.Dial(ctx, "tcp", netip.AddrPort{}, to)
 	r.must(err)
-	s := &stream{conn: c.Conn, stop: make(chan struct{}), done: make(chan struct{})}
+	s := &stream{conn: c.Conn, stop: make(chan struct{}), done: make(chan struct{}), beat: make(chan struct{})}
 	_ = s.conn.SetDeadline(time.Now().Add(patience))
 	in := bufio.NewReader(s.conn)
 	name, err := in.ReadString('\n')
@@ -129,6 +130,10 @@ func (s *stream) run(in io.Reader) {
 			return
 		}
 		s.count++
+		select {
+		case s.beat <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -162,7 +167,11 @@ func streamTo(r *rig, server string) *stream {
 func (r *rig) lives(what string, all ...*stream) {
 	r.Helper()
 	for _, s := range all {
-		if err := s.end(); err != nil || s.count == 0 {
+		select {
+		case <-s.beat:
+		case <-s.done:
+		}
+		if err := s.end(); err != nil {
 			r.Errorf("%s: stream to %s after %d numbers: %v", what, s.server, s.count, err)
 		}
 	}
