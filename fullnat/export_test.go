@@ -30,3 +30,6 @@ func (e *Engine) Ghosts() (n int) {
 	}
 	return n
 }
+
+// RetryEvery is how long a connection waits for a port before it is tried again.
+const RetryEvery = retryEvery
