@@ -1,8 +1,12 @@
 package doctor
 
 import (
+	"errors"
+
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/dump"
 )
 
 // firewall reads packet filters that are loaded; a question to one that is not
@@ -32,7 +36,7 @@ func (g *gatherer) marks() {
 		if s.FWMark == 0 {
 			continue
 		}
-		links, err := g.rt.LinkList()
+		links, err := dump.Whole(g.rt.LinkList)
 		g.note("marks of traffic control", err)
 		for _, l := range links {
 			g.marksOf(l)
@@ -87,7 +91,7 @@ func (g *gatherer) lips() error {
 	g.Facts.Conntrack.PerLIP = map[LIP]int{}
 	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
 		flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, family)
-		if err != nil {
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // it changes all the time, and is counted only
 			return err
 		}
 		for _, f := range flows {

@@ -8,11 +8,13 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/dump"
 )
 
 // links reads interfaces, their addresses and the neighbour cache.
 func (g *gatherer) links() {
-	links, err := g.rt.LinkList()
+	links, err := dump.Whole(g.rt.LinkList)
 	g.note("interfaces", err)
 	names := map[int]string{}
 	kinds := map[int]string{}
@@ -23,7 +25,7 @@ func (g *gatherer) links() {
 		g.Links = append(g.Links, newLink(l, kinds[l.Attrs().MasterIndex]))
 	}
 	g.addrs(names)
-	neighbours, err := g.rt.NeighList(0, unix.AF_UNSPEC)
+	neighbours, err := dump.Whole(func() ([]netlink.Neigh, error) { return g.rt.NeighList(0, unix.AF_UNSPEC) })
 	g.note("neighbours", err)
 	const alive = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE | netlink.NUD_PERMANENT | netlink.NUD_NOARP
 	for _, n := range neighbours {
@@ -61,7 +63,7 @@ func remote(b net.IP) netip.Addr {
 }
 
 func (g *gatherer) addrs(names map[int]string) {
-	addrs, err := g.rt.AddrList(nil, unix.AF_UNSPEC)
+	addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return g.rt.AddrList(nil, unix.AF_UNSPEC) })
 	g.note("addresses", err)
 	for _, a := range addrs {
 		if a.IPNet == nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/goipvs/goipvs/doctor"
+	"github.com/goipvs/goipvs/internal/dump"
 	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/internal/lab/topo/topotest"
 	"github.com/goipvs/goipvs/ipvs"
@@ -196,7 +197,7 @@ func (s *site) forget() {
 			continue
 		}
 		s.must(h.Do(func() error {
-			list, err := netlink.NeighList(0, 0)
+			list, err := dump.Whole(func() ([]netlink.Neigh, error) { return netlink.NeighList(0, 0) })
 			for _, n := range list {
 				if n.State&netlink.NUD_NOARP == 0 {
 					_ = netlink.NeighDel(&n) // it may have gone by itself
@@ -439,7 +440,7 @@ func (s *site) duplicate(h *topo.Host, prefix string) {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		failed := false
 		s.link(h, "eth0", func(l netlink.Link) error {
-			list, err := netlink.AddrList(l, netlink.FAMILY_V6)
+			list, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_V6) })
 			for _, a := range list {
 				failed = failed || a.Flags&unix.IFA_F_DADFAILED != 0
 			}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/goipvs/goipvs/internal/dump"
 )
 
 // overhead is how many bytes a tunnel puts around a packet.
@@ -75,7 +77,7 @@ func wayBack(addr netip.Addr) (netlink.Route, netlink.Link) {
 	if addr.Is6() {
 		family = netlink.FAMILY_V6
 	}
-	routes, err := netlink.RouteList(nil, family)
+	routes, err := dump.Whole(func() ([]netlink.Route, error) { return netlink.RouteList(nil, family) })
 	if err != nil {
 		return netlink.Route{}, nil // advice is not worth an error
 	}

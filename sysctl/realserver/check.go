@@ -9,6 +9,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/goipvs/goipvs/internal/dump"
 	"github.com/goipvs/goipvs/sysctl/vip"
 )
 
@@ -120,7 +121,8 @@ func sender(w vip.Wire, addr netip.Addr) netip.Addr {
 	if addr.Is4() {
 		return netip.Addr{}
 	}
-	list, err := netlink.AddrList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: w.Index}}, netlink.FAMILY_V6)
+	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: w.Index}}
+	list, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V6) })
 	if err != nil {
 		return netip.Addr{}
 	}

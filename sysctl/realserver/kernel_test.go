@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
+	"github.com/goipvs/goipvs/internal/dump"
 	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/internal/lab/topo/topotest"
 	"github.com/goipvs/goipvs/ipvs"
@@ -130,7 +131,7 @@ func hostState(t *testing.T, s *topo.Host) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	do(t, s, func() error {
-		links, err := netlink.LinkList()
+		links, err := dump.Whole(netlink.LinkList)
 		if err != nil {
 			return err
 		}
@@ -138,7 +139,7 @@ func hostState(t *testing.T, s *topo.Host) map[string]string {
 		for _, l := range links {
 			devs = append(devs, l.Attrs().Name)
 			all["flags "+l.Attrs().Name] = fmt.Sprint(l.Attrs().Flags&1, l.Attrs().Promisc)
-			addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+			addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 			if err != nil {
 				return err
 			}

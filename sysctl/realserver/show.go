@@ -7,6 +7,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/goipvs/goipvs/internal/dump"
 	"github.com/goipvs/goipvs/sysctl"
 )
 
@@ -125,7 +126,7 @@ func strangers(s *state) (all []netip.Addr, err error) {
 	if err != nil {
 		return nil, &OpError{"find", "lo", err}
 	}
-	list, err := netlink.AddrList(lo, netlink.FAMILY_ALL)
+	list, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(lo, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, &OpError{"list addresses of", "lo", err}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/goipvs/goipvs/internal/dump"
 	"github.com/goipvs/goipvs/sysctl"
 	"github.com/goipvs/goipvs/sysctl/vip"
 )
@@ -22,7 +23,7 @@ type view struct {
 }
 
 func look(host sysctl.Netns, s *state) (*view, error) {
-	links, err := netlink.LinkList()
+	links, err := dump.Whole(netlink.LinkList)
 	if err != nil {
 		return nil, &OpError{"list interfaces", "", err}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/goipvs/goipvs/internal/dump"
 	"github.com/goipvs/goipvs/sysctl"
 )
 
@@ -170,7 +171,7 @@ func (w *view) addresses(dev string, family int) (rest []netlink.Addr, err error
 	if link == nil {
 		return nil, nil
 	}
-	list, err := netlink.AddrList(link, family)
+	list, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(link, family) })
 	if err != nil {
 		return nil, &OpError{"list addresses of", dev, err}
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/dump"
 )
 
 // Place is an interface that has an address.
@@ -24,7 +26,7 @@ type Place struct {
 
 // Find tells on which interfaces of this host an address is; none is no error.
 func Find(addr netip.Addr) ([]Place, error) {
-	all, err := netlink.AddrList(nil, family(addr))
+	all, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, family(addr)) })
 	if err != nil {
 		return nil, &OpError{"list addresses", "", err}
 	}

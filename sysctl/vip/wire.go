@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/dump"
 )
 
 // Wire is an Ethernet interface that is up: where neighbours ask for addresses.
@@ -22,7 +24,7 @@ type Wire struct {
 
 // Wires are all such interfaces of the host.
 func Wires() ([]Wire, error) {
-	links, err := netlink.LinkList()
+	links, err := dump.Whole(netlink.LinkList)
 	if err != nil {
 		return nil, &OpError{"list interfaces", "", err}
 	}

@@ -8,13 +8,15 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/dump"
 )
 
 // Mark gives packets that come in to the host a firewall mark, as an iptables
 // MARK rule would: those of the protocol (tcp, udp, sctp) to the address and
 // port. Port 0 means every port and "" every protocol.
 func (h *Host) Mark(proto string, to netip.AddrPort, mark uint32) error {
-	links, err := h.rt.LinkList()
+	links, err := dump.Whole(h.rt.LinkList)
 	if err != nil {
 		return fmt.Errorf("topo: %s: list interfaces: %w", h.Name, err)
 	}
