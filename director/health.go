@@ -31,9 +31,6 @@ type Server struct {
 	Health Health
 	Reason string    // why it is down
 	Since  time.Time // of Health
-	// Refused: its machine itself said that nothing listens, which no trouble
-	// of ours can look like.
-	Refused bool
 	// Ramp is when the server came back, from when on it climbs; zero: it has
 	// its weight.
 	Ramp time.Time
@@ -51,16 +48,16 @@ type Server struct {
 }
 
 // Observe takes note of a definite verdict and reports whether it is news.
-func (s *Server) Observe(now time.Time, h Health, reason string, refused bool) bool {
+func (s *Server) Observe(now time.Time, h Health, reason string) bool {
 	was := s.Health
 	if h == was {
 		if h == Down {
-			s.Reason, s.Refused = reason, refused
+			s.Reason = reason
 		}
 		return false
 	}
 	s.Failed = h == Down && (was == Up || s.AdoptedIn)
-	s.Health, s.Reason, s.Refused, s.Since, s.Held = h, reason, refused, now, false
+	s.Health, s.Reason, s.Since, s.Held = h, reason, now, false
 	s.Ramp = time.Time{}
 	if was == Down && h == Up {
 		s.Ramp = now

@@ -9,12 +9,13 @@ import (
 // of all services fail at once it is more likely us than them, a cable, a route,
 // a changed check, and the last state is kept. The zero value holds nothing.
 //
-// A refused connection is the word of the server's own machine and never counts
-// as ours. Fewer than minHold servers prove nothing. A hold ends when enough
-// servers are back, and at the latest after holdWindows windows: then the
-// failures are believed.
+// Every failure counts, a refused connection too: a broken roll-out refuses
+// everywhere. Where there are fewer than minHold servers a share tells nothing,
+// and fallbacks are there for the last one. A hold ends when enough servers are
+// back, and at the latest after holdWindows windows: then the failures are
+// believed.
 type Hold struct {
-	// Share of all checked servers above which failures are held; 1 or more:
+	// Share of all servers above which failures are held; 1 or more:
 	// never.
 	Share float64
 	// Window is within what time the failures count as one: an interval of
@@ -35,17 +36,14 @@ func (h *Hold) Active() (since time.Time, on bool) { return h.since, !h.since.Is
 // Update marks the servers to be held, or frees them, and reports whether a
 // hold began or ended.
 func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
-	checked, failed := 0, 0
+	n, failed := 0, 0
 	for s := range all {
-		if s.Health == Unchecked {
-			continue
-		}
-		checked++
+		n++
 		if h.counts(now, s) {
 			failed++
 		}
 	}
-	mass := checked >= minHold && float64(failed) > h.Share*float64(checked)
+	mass := n >= minHold && float64(failed) > h.Share*float64(n)
 	_, was := h.Active()
 	mass = mass && !(was && now.Sub(h.since) >= holdWindows*h.Window)
 	for s := range all {
@@ -60,8 +58,8 @@ func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
 	return mass != was
 }
 
-// counts reports whether a server's failure is one of those that may be ours:
-// silent, of a server that was in, and recent, or held already.
+// counts reports whether a server's failure is one of those that may be ours: of
+// a server that was in, and recent, or held already.
 func (h *Hold) counts(now time.Time, s *Server) bool {
-	return s.Health == Down && s.Failed && !s.Refused && (s.Held || now.Sub(s.Since) <= h.Window)
+	return s.Health == Down && s.Failed && (s.Held || now.Sub(s.Since) <= h.Window)
 }

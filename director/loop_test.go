@@ -463,7 +463,7 @@ func TestSlowStart(t *testing.T) {
 	})
 }
 
-// TestMassFailure: all silent at once is held, said, and believed in the end.
+// TestMassFailure: all failing at once are held, said, and believed in the end.
 func TestMassFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		v := testService(fallback)

@@ -39,7 +39,7 @@ func (v *service) observe(s *state, now time.Time, r Result) {
 	}
 	srv := v.mem.Server(a)
 	was, since := srv.Health, srv.Since
-	if !srv.Observe(now, all.Health, all.Reason, all.Refused) {
+	if !srv.Observe(now, all.Health, all.Reason) {
 		return
 	}
 	e := v.event(ServerUp, a, all.Reason)

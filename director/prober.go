@@ -151,7 +151,7 @@ func (p *Prober) results(list []healthcheck.Status) []Result {
 		if !known {
 			continue
 		}
-		r := Result{Server: s.Server, Index: s.Index, Reason: st.Reason, Refused: st.Class == "refused", Warning: st.Warning}
+		r := Result{Server: s.Server, Index: s.Index, Reason: st.Reason, Warning: st.Warning}
 		switch st.Verdict {
 		case healthcheck.Up:
 			r.Health = Up

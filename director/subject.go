@@ -14,8 +14,6 @@ type Result struct {
 	Index  int
 	Health Health // Unchecked when the check cannot tell: our own trouble
 	Reason string // why it is not up
-	// Refused: the server's machine said that nothing listens.
-	Refused bool
 	// Warning: healthy, but not for long.
 	Warning string
 }
