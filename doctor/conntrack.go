@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -50,27 +51,49 @@ func connReuseOff(f *Facts) []Finding {
 	}}
 }
 
+// freePorts is what source NAT chooses from when its rule names no ports, for
+// clients whose own port is 1024 or above (nf_nat_l4proto_unique_tuple).
+const freePorts = 65536 - 1024
+
 // lipExhausted counts the ports that are taken of each local address of full
 // NAT towards each real server.
 func lipExhausted(f *Facts) (found []Finding) {
-	var low, high int
-	if _, err := fmt.Sscan(f.Net["net.ipv4.ip_local_port_range"], &low, &high); err != nil {
-		low, high = 1024, 65535 // what source NAT chooses from
-	}
-	ports := high - low + 1
 	byAddr := func(a, b LIP) int { return cmp.Or(a.Addr.Compare(b.Addr), a.To.Compare(b.To)) }
 	for _, lip := range slices.SortedFunc(maps.Keys(f.Conntrack.PerLIP), byAddr) {
-		n := f.Conntrack.PerLIP[lip]
+		n, ports := f.Conntrack.PerLIP[lip], f.Firewall.ports(lip.Addr)
 		if n*10 <= ports*8 {
 			continue
 		}
-		found = append(found, Finding{
+		x := Finding{
 			Object: lip.Addr.String(),
-			Seen: fmt.Sprintf("%d connections from the local address to %s, of about %d ports; nf_conntrack insert_failed grew by %d meanwhile",
+			Seen: fmt.Sprintf("%d connections from the local address to %s, of %d ports; nf_conntrack insert_failed grew by %d meanwhile",
 				n, lip.To, ports, f.Grew("nf_conntrack.insert_failed")),
 			Why: "when a local address has no free port towards a real server, new connections wait and fail",
-			Fix: []string{"# give the service more local addresses (LIPs)", fmt.Sprintf("sysctl -w net.ipv4.ip_local_port_range=\"%d 65535\"", min(low, 1024))},
-		})
+			Fix: []string{"# give the service more local addresses (LIPs)"},
+		}
+		if ports < freePorts {
+			x.Fix = append(x.Fix, "# or let the rule of source NAT take more ports: without any it takes 1024 to 65535")
+		}
+		found = append(found, x)
 	}
 	return found
+}
+
+// ports is how many ports source NAT takes of a local address.
+func (w *Firewall) ports(lip netip.Addr) (n int) {
+	for _, c := range w.Chains {
+		for _, r := range c.Rules {
+			if r.Verdict != SNAT || r.To != lip {
+				continue
+			}
+			if r.Ports == 0 {
+				return freePorts
+			}
+			n += r.Ports
+		}
+	}
+	if n == 0 {
+		return freePorts
+	}
+	return n
 }

@@ -35,7 +35,8 @@ func TestDocumented(t *testing.T) {
 // facts.
 func TestEveryRuleHasATest(t *testing.T) {
 	var text strings.Builder
-	for _, name := range []string{"rules_test.go", "kernel_dr_test.go", "kernel_nat_test.go", "kernel_tun_test.go", "kernel_ipv6_test.go", "kernel_table_test.go"} {
+	for _, name := range []string{"rules_test.go", "kernel_dr_test.go", "kernel_nat_test.go", "kernel_tun_test.go", "kernel_ipv6_test.go", "kernel_table_test.go",
+		"kernel_fullnat_test.go", "kernel_large_test.go", "kernel_size_test.go"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/goipvs/goipvs/doctor"
 	"github.com/goipvs/goipvs/internal/lab"
@@ -26,9 +27,12 @@ type ruleSpec struct {
 	from, to netip.Addr
 	proto    byte
 	port     uint16
-	states   byte   // 1 invalid, 2 established, 4 related, 8 new
-	verdict  string // accept, drop, reject, masquerade, mark
+	states   byte       // 1 invalid, 2 established, 4 related, 8 new
+	vip      netip.Addr // that the client addressed
+	verdict  string     // accept, drop, reject, masquerade, mark, snat
 	mark     uint32
+	lip      netip.Addr // of snat
+	ports    [2]uint16  // of snat: from, to
 }
 
 // filter installs a packet filter on a host; the other function removes it.
@@ -100,6 +104,9 @@ func (r ruleSpec) exprs() (all []expr.Any) {
 			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: word(uint32(r.states)), Xor: word(0)},
 			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: word(0)})
 	}
+	if r.vip.IsValid() {
+		all = append(all, &expr.Ct{Key: expr.CtKeyDST, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: r.vip.AsSlice()})
+	}
 	return append(all, r.verdictExprs()...)
 }
 
@@ -115,5 +122,20 @@ func (r ruleSpec) verdictExprs() []expr.Any {
 		return []expr.Any{&expr.Immediate{Register: 1, Data: binary.NativeEndian.AppendUint32(nil, r.mark)},
 			&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}}
 	}
+	if r.verdict == "snat" {
+		return r.snatExprs()
+	}
 	return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}
+}
+
+func (r ruleSpec) snatExprs() []expr.Any {
+	all := []expr.Any{&expr.Immediate{Register: 1, Data: r.lip.AsSlice()}}
+	nat := &expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1}
+	if r.ports[1] > 0 {
+		nat.RegProtoMin, nat.RegProtoMax, nat.Specified = 2, 3, true
+		for i, port := range r.ports {
+			all = append(all, &expr.Immediate{Register: uint32(2 + i), Data: binary.BigEndian.AppendUint16(nil, port)})
+		}
+	}
+	return append(all, nat)
 }

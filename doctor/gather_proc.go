@@ -14,7 +14,7 @@ import (
 var (
 	confKnobs  = []string{"arp_ignore", "arp_announce", "rp_filter", "send_redirects", "accept_local", "forwarding", "promote_secondaries"}
 	conf6Knobs = []string{"forwarding"}
-	netKnobs   = []string{"net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_tw_recycle", "net.ipv4.ip_local_port_range"}
+	netKnobs   = []string{"net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_tw_recycle"}
 )
 
 func (g *gatherer) conf() {

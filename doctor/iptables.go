@@ -262,7 +262,9 @@ func (l xtLayout) aim(r *xtRule, t []byte) {
 			r.chain = "ERROR"
 		}
 	case name != "":
-		r.Verdict, r.Mark, r.To = xtTarget(name, data)
+		matches := r.Matches
+		r.FilterRule = xtTarget(name, data)
+		r.Matches = matches
 	case len(data) < 4:
 		r.Verdict = Unclear
 	default:

@@ -110,7 +110,7 @@ func loadTable(name string) error {
 		return nil
 	}
 	tablesLoaded[name] = true
-	return lab.Load("iptable_"+name, "xt_tcpudp", "xt_conntrack", "ipt_REJECT", "xt_MASQUERADE", "xt_mark")
+	return lab.Load("iptable_"+name, "xt_tcpudp", "xt_conntrack", "ipt_REJECT", "xt_MASQUERADE", "xt_mark", "xt_nat", "xt_ipvs")
 }
 
 // entry is struct ipt_entry with its matches and target.
@@ -148,6 +148,13 @@ func (r ruleSpec) entry() []byte {
 		ne.PutUint16(ct[150:], uint16(r.states))
 		matches = append(matches, target("conntrack", 3, ct)...)
 	}
+	if r.vip.IsValid() { // as -m ipvs --vaddr
+		m := make([]byte, 40)
+		copy(m, r.vip.AsSlice())
+		copy(m[16:], []byte{255, 255, 255, 255})
+		m[39] = 1<<0 | 1<<2 // XT_IPVS_IPVS_PROPERTY, XT_IPVS_VADDR
+		matches = append(matches, target("ipvs", 0, m)...)
+	}
 	return entry(r, matches, r.target())
 }
 
@@ -160,6 +167,16 @@ func (r ruleSpec) target() []byte {
 		return target("REJECT", 0, []byte{8, 0, 0, 0, 0, 0, 0, 0}) // IPT_ICMP_ADMIN_PROHIBITED
 	case "masquerade":
 		return target("MASQUERADE", 0, append([]byte{1, 0, 0, 0}, make([]byte, 20)...))
+	case "snat":
+		flags := uint32(1) // NF_NAT_RANGE_MAP_IPS
+		if r.ports[1] > 0 {
+			flags |= 2 // NF_NAT_RANGE_PROTO_SPECIFIED
+		}
+		b := slices.Concat(ne.AppendUint32(ne.AppendUint32(nil, 1), flags), r.lip.AsSlice(), r.lip.AsSlice())
+		for _, port := range r.ports {
+			b = binary.BigEndian.AppendUint16(b, port)
+		}
+		return target("SNAT", 0, append(b, 0, 0, 0, 0))
 	case "mark":
 		return target("MARK", 2, ne.AppendUint32(ne.AppendUint32(nil, r.mark), 0xffffffff))
 	}

@@ -177,6 +177,7 @@ func (s *site) drProbe() []fault {
 		{want: "rs-vip-missing-forwarding", on: d, opts: deep,
 			do:   func() { s.noAddr(rs, "lo", "192.0.2.10/32"); s.must(rs.Sysctl("net.ipv4.ip_forward", "1")) },
 			undo: func() { s.must(rs.Sysctl("net.ipv4.ip_forward", "0")); s.addr(rs, "lo", "192.0.2.10/32") }},
+		s.rounds(),
 		{want: "rs-not-listening-vip", on: d, opts: doctor.Options{Service: &web.ServiceKey},
 			do: func() {
 				s.service(web)
@@ -272,4 +273,38 @@ func (s *site) connecting(h *topo.Host, to netip.AddrPort) (fd int) {
 		return err
 	}))
 	return fd
+}
+
+// rounds: real servers without the virtual address send packets on, and the
+// router sends them to the director again, where their lives end.
+func (s *site) rounds() fault {
+	v := s.at(ipvs.TCP, 8006, "rr")
+	each := func(f func(rs *topo.Host)) {
+		for _, rs := range s.Servers {
+			f(rs)
+		}
+	}
+	return s.apart(fault{want: "rs-vip-missing-forwarding", name: "by counters", on: s.Director,
+		do: func() {
+			s.t.Helper()
+			// Three hosts take one of it in a round.
+			s.must(s.Client.Sysctl("net.ipv4.ip_default_ttl", "65"))
+			each(func(rs *topo.Host) {
+				s.noAddr(rs, "lo", "192.0.2.10/32")
+				s.must(rs.Sysctl("net.ipv4.ip_forward", "1"))
+			})
+			for range s.Servers {
+				s.dial(s.t.Context(), s.Client, v.Addr)
+			}
+			s.counted(v, func(x ipvs.DestinationInfo) bool { return x.Stats.Conns > 0 && x.Stats.InPkts > 10*x.Stats.Conns })
+		},
+		during: func(ctx context.Context) { s.dial(ctx, s.Client, v.Addr) },
+		undo: func() {
+			s.t.Helper()
+			each(func(rs *topo.Host) {
+				s.must(rs.Sysctl("net.ipv4.ip_forward", "0"))
+				s.addr(rs, "lo", "192.0.2.10/32")
+			})
+			s.must(s.Client.Sysctl("net.ipv4.ip_default_ttl", "64"))
+		}}, v)
 }

@@ -54,6 +54,8 @@ func TestKernelNAT(t *testing.T) {
 		fault{want: "rs-unreachable-l2", on: d, do: func() { s.link(s.Switch, "rs2", netlink.LinkSetDown) }, undo: func() { s.link(s.Switch, "rs2", netlink.LinkSetUp); s.resettle() }},
 	)
 	s.healthy()
+	s.try(s.large()...)
+	s.fullNAT()
 }
 
 // One arm: clients beyond the router, and one in the servers' own network.

@@ -47,6 +47,20 @@ func testTunnel(t *testing.T, m topo.Method, dev string, mss int) {
 	if m == topo.GRE {
 		faults = append(faults, fault{want: "tun-no-receiver", name: "probe", on: d, opts: deep, do: gone, undo: again})
 	}
+	if m == topo.GUE {
+		faults = append(faults, fault{want: "tun-no-receiver", name: "probe", on: d, opts: deep, do: func() { s.noPort(rs) }, undo: again})
+	}
 	s.try(faults...)
+	if m == topo.IPIP {
+		s.try(s.sizes()...)
+	}
 	s.healthy()
+}
+
+// noPort closes the UDP port of GUE on a real server.
+func (s *site) noPort(rs *topo.Host) {
+	s.t.Helper()
+	s.must(rs.Do(func() error {
+		return netlink.FouDel(netlink.Fou{Family: netlink.FAMILY_V4, Port: topo.GUEPort, EncapType: netlink.FOU_ENCAP_GUE})
+	}))
 }

@@ -333,6 +333,11 @@ func (n *nftRule) nat(e *expr.NAT) {
 		return // the other direction
 	}
 	n.rule.To, _ = netip.AddrFromSlice(n.regs[e.RegAddrMin].value)
+	if from, to := n.regs[e.RegProtoMin].value, n.regs[e.RegProtoMax].value; e.RegProtoMin != 0 && len(from) == 2 && len(to) == 2 {
+		n.rule.Ports = portCount(binary.BigEndian.Uint16(from), binary.BigEndian.Uint16(to))
+	} else if e.RegProtoMin != 0 && e.RegProtoMax == 0 {
+		n.rule.Ports = 1
+	}
 	n.decide(SNAT, "snat to "+n.rule.To.String())
 }
 
@@ -361,11 +366,11 @@ func (n *nftRule) xtMatch(e *expr.Match) {
 		n.ports(Source, i.SrcPorts, i.InvFlags&xt.UdpInvSrcPorts != 0)
 		n.ports(Destination, i.DstPorts, i.InvFlags&xt.UdpInvDestPorts != 0)
 	case *xt.ConntrackMtinfo1:
-		n.ctMatch(i.MatchFlags, i.InvertFlags, uint32(i.StateMask))
+		n.ctMatch(&i.ConntrackMtinfoBase, uint32(i.StateMask))
 	case *xt.ConntrackMtinfo2:
-		n.ctMatch(i.MatchFlags, i.InvertFlags, uint32(i.StateMask))
+		n.ctMatch(&i.ConntrackMtinfoBase, uint32(i.StateMask))
 	case *xt.ConntrackMtinfo3:
-		n.ctMatch(i.MatchFlags, i.InvertFlags, uint32(i.StateMask))
+		n.ctMatch(&i.ConntrackMtinfoBase, uint32(i.StateMask))
 	case *xt.Unknown:
 		for _, m := range xtMatches(e.Name, *i) {
 			n.matches, n.words = append(n.matches, m), append(n.words, describe(m))
@@ -381,9 +386,10 @@ func (n *nftRule) ports(side Field, ports [2]uint16, not bool) {
 	}
 }
 
-func (n *nftRule) ctMatch(flags, invert uint16, state uint32) {
-	m := ctStateMatch(flags, invert, state)
-	n.matches, n.words = append(n.matches, m), append(n.words, describe(m))
+func (n *nftRule) ctMatch(i *xt.ConntrackMtinfoBase, state uint32) {
+	for _, m := range conntrackMatches(i.MatchFlags, i.InvertFlags, state, i.OrigDstAddr, i.OrigDstMask) {
+		n.matches, n.words = append(n.matches, m), append(n.words, describe(m))
+	}
 }
 
 func (n *nftRule) xtTarget(e *expr.Target) {
@@ -391,11 +397,20 @@ func (n *nftRule) xtTarget(e *expr.Target) {
 	if u, ok := e.Info.(*xt.Unknown); ok {
 		raw = *u
 	}
-	v, mark, to := xtTarget(e.Name, raw)
-	if r, ok := e.Info.(*xt.NatRange); ok && v == SNAT {
-		to, _ = netip.AddrFromSlice(r.MinIP)
-		to = to.Unmap()
+	x := xtTarget(e.Name, raw)
+	if r, ok := e.Info.(*xt.NatRange); ok && x.Verdict == SNAT {
+		x.snat(r)
+	} else if r, ok := e.Info.(*xt.NatRange2); ok && x.Verdict == SNAT {
+		x.snat(&r.NatRange)
 	}
-	n.rule.Mark, n.rule.To = mark, to
-	n.decide(v, e.Name)
+	n.rule.Mark, n.rule.To, n.rule.Ports = x.Mark, x.To, x.Ports
+	n.decide(x.Verdict, e.Name)
+}
+
+func (r *FilterRule) snat(to *xt.NatRange) {
+	r.To, _ = netip.AddrFromSlice(to.MinIP)
+	r.To = r.To.Unmap()
+	if to.Flags&natPorts != 0 {
+		r.Ports = portCount(to.MinPort, to.MaxPort)
+	}
 }

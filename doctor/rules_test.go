@@ -213,7 +213,12 @@ var broken = []struct {
 	{"tun-device-down", "probe", tun, func(f *Facts) { probed(f, DeviceDown, Answered) }},
 	{"check-misses-vip", "", tun, func(f *Facts) { probed(f, Silent, Answered) }},
 	{"", "silent altogether", tun, func(f *Facts) { probed(f, Silent, Silent) }},
-	{"gso-oversize", "", tun, func(f *Facts) { f.After["Ip.FragCreates"] = 9 }},
+	{"gso-oversize", "", tun, func(f *Facts) {
+		f.After["Ip.FragCreates"], f.After["Ip.InReceives"], f.After["IpExt.InOctets"] = 9, 10, 80_000
+	}},
+	{"", "fragments that clients allow", tun, func(f *Facts) {
+		f.After["Ip.FragCreates"], f.After["Ip.InReceives"], f.After["IpExt.InOctets"] = 9, 10, 14_000
+	}},
 	{"anti-spoofing", "", dr, func(f *Facts) { stuckAt(f, client); probed(f, Answered, Answered) }},
 	{"", "one of them was answered", dr, func(f *Facts) {
 		stuckAt(f, client)
@@ -245,7 +250,10 @@ var broken = []struct {
 	{"", "armed only", dr, func(f *Facts) { f.Knobs["drop_packet"] = "1" }},
 	{"lip-exhausted", "", nat, func(f *Facts) {
 		f.Knobs["conntrack"] = "1"
-		f.Net["net.ipv4.ip_local_port_range"] = "32768\t60999"
+		f.Conntrack = Conntrack{Loaded: true, Count: 55_000, Max: 262_144, PerLIP: map[LIP]int{{dip, netip.AddrPortFrom(rip, 80)}: 55_000}}
+	}},
+	{"", "enough ports", nat, func(f *Facts) {
+		f.Knobs["conntrack"] = "1"
 		f.Conntrack = Conntrack{Loaded: true, Count: 25_000, Max: 262_144, PerLIP: map[LIP]int{{dip, netip.AddrPortFrom(rip, 80)}: 25_000}}
 	}},
 	{"conntrack-table-full", "", dr, func(f *Facts) { f.Conntrack = Conntrack{Loaded: true, Count: 95, Max: 100} }},

@@ -33,6 +33,7 @@ type FilterRule struct {
 	Verdict Verdict
 	Target  string     // chain to jump or go to
 	To      netip.Addr // of SNAT
+	Ports   int        // of SNAT, how many the rule names; 0: it names none
 	Mark    uint32
 	Text    string // for people
 }

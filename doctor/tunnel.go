@@ -207,7 +207,7 @@ func (f *Facts) tooBigForTunnel() []Finding {
 	for _, d := range f.servers(ipvs.Tunnel) {
 		r, ok := f.route(d.Addr.Addr(), netip.Addr{}, "")
 		link, known := f.link(r.Oif)
-		if n < 2 || !ok || !known || f.Grew("IpExt.InOctets")/max(f.Grew("Ip.InReceives"), 1) < 500 {
+		if n < 2 || !ok || !known || f.received() < 500 {
 			continue
 		}
 		inner := link.MTU - overhead(d.Encap, d.Addr.Addr())
@@ -227,15 +227,31 @@ func (f *Facts) tooBigForTunnel() []Finding {
 	return nil
 }
 
+// gsoOversize: that packets which must not be fragmented are is not to be seen,
+// but that larger ones came in than a link carries is. Smaller ones may be
+// fragments that the client allows.
 func gsoOversize(f *Facts) []Finding {
-	n := f.Grew("Ip.FragCreates")
-	if n == 0 || len(f.servers(ipvs.Tunnel)) == 0 || !f.knobIs("pmtu_disc", 1) || !f.Kernel.Before(7, 1) {
+	n, size := f.Grew("Ip.FragCreates"), f.received()
+	if n == 0 || !f.knobIs("pmtu_disc", 1) || !f.Kernel.Before(7, 1) {
 		return nil
 	}
-	return []Finding{{
-		Severity: Warning,
-		Seen:     fmt.Sprintf("Ip FragCreates grew by %d meanwhile though pmtu_disc is 1, with tunnels to real servers", n),
-		Why:      "older kernels let packets that GRO has put together pass the size check, and fragment the outer packet",
-		Fix:      []string{"# update the kernel; until then, on the interfaces to clients: ethtool -K IF gro off"},
-	}}
+	for _, d := range f.servers(ipvs.Tunnel) {
+		r, ok := f.route(d.Addr.Addr(), netip.Addr{}, "")
+		link, known := f.link(r.Oif)
+		if !ok || !known || size <= uint64(link.MTU) {
+			continue
+		}
+		return []Finding{{
+			Severity: Warning,
+			Seen:     fmt.Sprintf("Ip FragCreates grew by %d meanwhile though pmtu_disc is 1, with tunnels to real servers and packets of %d bytes", n, size),
+			Why:      "older kernels let packets that GRO has put together pass the size check, and fragment the outer packet",
+			Fix:      []string{"# update the kernel; until then, on the interfaces to clients: ethtool -K IF gro off"},
+		}}
+	}
+	return nil
+}
+
+// received is how large packets that came in were, on average.
+func (f *Facts) received() uint64 {
+	return f.Grew("IpExt.InOctets") / max(f.Grew("Ip.InReceives"), 1)
 }

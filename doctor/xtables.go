@@ -28,14 +28,47 @@ func stateMatch(mask uint32, not bool) Match {
 }
 
 // Flags of xt_conntrack.
-const xtConntrackState = 1
+const (
+	xtConntrackState   = 1 << 0
+	xtConntrackOrigDst = 1 << 3
+	xtConntrackAlias   = 1 << 13 // the match was called state
+)
 
-func ctStateMatch(flags, invert uint16, state uint32) Match {
-	const alias = 1 << 13 // XT_CONNTRACK_STATE_ALIAS: the match was called state
-	if flags&^alias != xtConntrackState {
-		return Match{Field: Other}
+// conntrackMatches are the state and the address that the client addressed.
+func conntrackMatches(flags, invert uint16, state uint32, addr, mask []byte) (list []Match) {
+	if flags&xtConntrackState != 0 {
+		list = append(list, stateMatch(state, invert&xtConntrackState != 0))
 	}
-	return stateMatch(state, invert&xtConntrackState != 0)
+	if flags&xtConntrackOrigDst != 0 {
+		list = append(list, addressMatch(addr, mask, invert&xtConntrackOrigDst != 0))
+	}
+	if flags&^(xtConntrackState|xtConntrackOrigDst|xtConntrackAlias) != 0 {
+		list = append(list, Match{Field: Other})
+	}
+	return list
+}
+
+// addressMatch is about the virtual address, of union nf_inet_addr: IPv4 is in
+// the first four bytes, the others are zero.
+func addressMatch(addr, mask []byte, not bool) Match {
+	if len(addr) == 16 && zero(addr[4:]) && zero(mask[4:]) {
+		addr, mask = addr[:4], mask[:4]
+	}
+	return Match{Field: CTVIP, Mask: slices.Clone(mask), Ranges: exactly(slices.Clone(addr)), Not: not}
+}
+
+// ipvsMatches reads struct xt_ipvs_mtinfo: address and mask, u16 port, u8
+// protocol, u8 method, u16 control port, u8 inverted, u8 asked for.
+func ipvsMatches(b []byte) (list []Match) {
+	const property, vaddr = 1 << 0, 1 << 2
+	invert, asked := b[38], b[39]
+	if asked&vaddr != 0 {
+		list = append(list, addressMatch(b[:16], b[16:32], invert&vaddr != 0))
+	}
+	if asked&^(property|vaddr) != 0 || invert&property != 0 {
+		list = append(list, Match{Field: Other})
+	}
+	return list
 }
 
 // xtMatches reads the data of a match of x_tables. What it does not know, or
@@ -60,7 +93,9 @@ func xtMatches(name string, b []byte) []Match {
 	case name == "multiport" && len(b) >= 48:
 		return multiport(b)
 	case name == "conntrack" && len(b) >= 152:
-		return []Match{ctStateMatch(ne.Uint16(b[146:]), ne.Uint16(b[148:]), uint32(ne.Uint16(b[150:])))}
+		return conntrackMatches(ne.Uint16(b[146:]), ne.Uint16(b[148:]), uint32(ne.Uint16(b[150:])), b[32:48], b[48:64])
+	case name == "ipvs" && len(b) >= 40:
+		return ipvsMatches(b)
 	case name == "state" && len(b) >= 4:
 		return []Match{stateMatch(ne.Uint32(b), false)}
 	}
@@ -89,31 +124,55 @@ func multiport(b []byte) []Match {
 }
 
 // xtTarget reads a target of x_tables.
-func xtTarget(name string, b []byte) (v Verdict, mark uint32, to netip.Addr) {
+func xtTarget(name string, b []byte) (r FilterRule) {
 	switch name {
 	case "REJECT":
-		return Drop, 0, to
+		r.Verdict = Drop
 	case "MASQUERADE":
-		return Masquerade, 0, to
+		r.Verdict = Masquerade
 	case "SNAT", "NETMAP":
-		if len(b) >= 12 { // count, flags, first address (nf_nat_ipv4_multi_range_compat)
-			to = netip.AddrFrom4([4]byte(b[8:12]))
-		}
-		return SNAT, 0, to
+		r.Verdict = SNAT
+		r.sourceNAT(b)
 	case "MARK":
+		r.Verdict = SetMark
 		if len(b) >= 4 {
-			mark = binary.NativeEndian.Uint32(b)
+			r.Mark = binary.NativeEndian.Uint32(b)
 		}
-		return SetMark, mark, to
 	case "NOTRACK", "CT":
-		return NoTrack, 0, to
+		r.Verdict = NoTrack
 	case "TCPMSS":
-		return ClampMSS, 0, to
+		r.Verdict = ClampMSS
 	case "NFQUEUE", "TPROXY", "QUEUE", "SYNPROXY":
-		return Unclear, 0, to
-	}
-	return Continue, 0, to // LOG, CONNMARK, DNAT in another hook ...
+		r.Verdict = Unclear
+	} // LOG, CONNMARK, DNAT in another hook: they decide nothing
+	return r
 }
+
+const natPorts = 1 << 1 // NF_NAT_RANGE_PROTO_SPECIFIED
+
+// sourceNAT reads the first address and the ports, of struct
+// nf_nat_ipv4_multi_range_compat, which begins with a count, or nf_nat_range,
+// which is longer: flags, first and last address, first and last port.
+func (r *FilterRule) sourceNAT(b []byte) {
+	size := 16
+	switch {
+	case len(b) < 20:
+		return
+	case len(b) < 40:
+		b, size = b[4:], 4
+	}
+	addr := b[4 : 4+size]
+	if zero(addr[4:]) {
+		addr = addr[:4]
+	}
+	r.To, _ = netip.AddrFromSlice(addr)
+	if binary.NativeEndian.Uint32(b)&natPorts != 0 {
+		ports := b[4+2*size:]
+		r.Ports = portCount(binary.BigEndian.Uint16(ports), binary.BigEndian.Uint16(ports[2:]))
+	}
+}
+
+func portCount(from, to uint16) int { return max(int(to)-int(from)+1, 1) }
 
 var fieldNames = map[Field]string{Source: "saddr", Destination: "daddr", SourcePort: "sport", DestinationPort: "dport",
 	L4Proto: "l4proto", NFProto: "nfproto", InIface: "iifname", OutIface: "oifname", CTState: "ct state", PacketMark: "mark", CTVIP: "ct original daddr"}
