@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 )
@@ -12,6 +13,9 @@ import (
 type Options struct {
 	InFlight int           // checks at the same time; 0: 4096, or fewer if files are few
 	Spread   time.Duration // the first checks are spread over this time; 0, or longer than the interval: over the interval
+	// Apart is how far apart the first checks are of subjects that come in
+	// together, so that few of them begin sooner than Spread says; 0: over Spread.
+	Apart time.Duration
 	// Done, if not nil, is told of every result, from many goroutines at once.
 	// It must not block and not call the runner.
 	Done func(id string, r Result)
@@ -133,10 +137,11 @@ func (r *Runner) update(subjects []Subject, only bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
+	spread := r.spread(jobs)
 	stay := make(map[string]bool, len(subjects))
 	for i, s := range subjects {
 		stay[s.ID] = true
-		r.attach(s, jobs[i], now)
+		r.attach(s, jobs[i], now, spread)
 	}
 	if only {
 		for id := range r.subjects {
@@ -191,7 +196,7 @@ func newJob(s Subject, ready map[Key]*prepared) (*job, error) {
 }
 
 // attach gives a subject its job: an equal one that runs already, or the new one.
-func (r *Runner) attach(s Subject, fresh *job, now time.Time) {
+func (r *Runner) attach(s Subject, fresh *job, now time.Time, spread time.Duration) {
 	old := r.subjects[s.ID]
 	if old != nil && old.job.key == fresh.key {
 		old.job.prepared = fresh.prepared
@@ -204,7 +209,7 @@ func (r *Runner) attach(s Subject, fresh *job, now time.Time) {
 		if old != nil {
 			j.health.inherit(old.job.health)
 		}
-		r.begin(j, now)
+		r.begin(j, now, spread)
 	}
 	j.prepared = fresh.prepared
 	n := &subject{id: s.ID, job: j, start: s.Start}
@@ -219,15 +224,27 @@ func (r *Runner) attach(s Subject, fresh *job, now time.Time) {
 	}
 }
 
-// begin plans the first check of a job.
-func (r *Runner) begin(j *job, now time.Time) {
-	interval := j.key.schedule.Interval
-	spread := interval
-	if r.options.Spread > 0 {
-		spread = min(spread, r.options.Spread)
+// spread is the time over which the first checks are made of those jobs that
+// are new.
+func (r *Runner) spread(jobs []*job) time.Duration {
+	spread := or(r.options.Spread, math.MaxInt64)
+	if r.options.Apart == 0 {
+		return spread
 	}
+	n := 0
+	for _, j := range jobs {
+		if r.jobs[j.key] == nil {
+			n++
+		}
+	}
+	return min(spread, time.Duration(n)*r.options.Apart)
+}
+
+// begin plans the first check of a job.
+func (r *Runner) begin(j *job, now time.Time, spread time.Duration) {
+	interval := j.key.schedule.Interval
 	at := phase(j.key)
-	j.due = now.Add(time.Duration(at * float64(spread)))
+	j.due = now.Add(time.Duration(at * float64(min(spread, interval))))
 	j.grid = now.Add(time.Duration(at * float64(interval)))
 	r.jobs[j.key] = j
 	r.queue.add(j)

@@ -190,8 +190,12 @@ func TestStart(t *testing.T) {
 // the next ones follow in each one's place, a few of them early by jitter.
 func TestSpread(t *testing.T) {
 	const servers, interval = 1000, 10 * time.Second
-	for _, spread := range []time.Duration{0, time.Second} {
-		inFakeTime(t, Options{Spread: spread}, func(b *bench) {
+	for _, o := range []Options{{}, {Spread: time.Second}, {Apart: time.Millisecond}, {Apart: time.Hour, Spread: time.Second}} {
+		spread := time.Second
+		if o.Spread == 0 && o.Apart == 0 {
+			spread = interval
+		}
+		inFakeTime(t, o, func(b *bench) {
 			var list []Subject
 			for i := range servers {
 				list = append(list, b.subject(fmt.Sprint(i), Schedule{Interval: interval, Jitter: 0.05}))
@@ -202,7 +206,7 @@ func TestSpread(t *testing.T) {
 			first := make([]int, 10) // in each tenth of the time they are spread over
 			for _, s := range list {
 				at := b.looks(s.ID)
-				first[min(9, int(10*at[0]/or(spread, interval)))]++
+				first[min(9, int(10*at[0]/spread))]++
 				for i := 1; i < len(at); i++ {
 					if gap := at[i] - at[i-1]; gap > interval+interval/20+tick || i > 1 && gap < interval-interval/20-tick {
 						t.Fatalf("%v between two looks: %v", gap, at)
@@ -219,6 +223,24 @@ func TestSpread(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFewBeginSoon: one more server waits only for its own first check.
+func TestFewBeginSoon(t *testing.T) {
+	inFakeTime(t, Options{Apart: time.Millisecond}, func(b *bench) {
+		var list []Subject
+		for i := range 1000 {
+			list = append(list, b.subject(fmt.Sprint(i), Schedule{Interval: 10 * time.Second}))
+		}
+		b.replace(list...)
+		time.Sleep(5 * time.Second)
+		b.replace(append(list, b.subject("one more", Schedule{Interval: 10 * time.Second}))...)
+		time.Sleep(tick + 2*time.Millisecond)
+		synctest.Wait()
+		if n := len(b.looks("one more")); n != 1 {
+			t.Errorf("looked at %d times", n)
+		}
+	})
 }
 
 // TestInFlight: never more checks at once than allowed; none is lost or made

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -111,9 +112,13 @@ func (r *rig) head() string {
 	return fmt.Sprintf("control = %q\ncontrol_group = \"\"\nstate_dir = %q\n", r.path("sock"), r.path("state"))
 }
 
+// daemonProgram is what runs as goipvsd: the test binary, or, for figures of what is
+// installed, the program that GOIPVSD names.
+func daemonProgram() string { return cmp.Or(os.Getenv("GOIPVSD"), "/proc/self/exe") }
+
 // command is goipvsd with arguments, on the director.
 func (r *rig) command(args ...string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", append([]string{"-c", r.path("goipvs.toml")}, args...)...)
+	cmd := exec.Command(daemonProgram(), append([]string{"-c", r.path("goipvs.toml")}, args...)...)
 	cmd.Args[0] = "goipvsd"
 	cmd.SysProcAttr = r.user
 	cmd.Env = append(append(os.Environ(), asDaemon+"=1"), r.env...)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -57,6 +58,7 @@ type Daemon struct {
 	monitor *web.Monitor
 	http    *web.Server
 	reloads chan reload
+	grown   chan struct{} // a reload is over, see trim
 	abort   chan struct{} // closed: stop at once
 	proxy   *proxy.Plane
 	// userspace: the machine has no IPVS, full NAT stands in for it.
@@ -68,7 +70,7 @@ var ErrConfig = errors.New("configuration")
 
 // Run runs a daemon until ctx ends or a signal stops it.
 func Run(ctx context.Context, o Options) error {
-	d := &Daemon{o: o, started: time.Now(), reloads: make(chan reload, 16), abort: make(chan struct{})}
+	d := &Daemon{o: o, started: time.Now(), reloads: make(chan reload, 16), grown: make(chan struct{}, 1), abort: make(chan struct{})}
 	c, err := config.Load(o.Config, config.Options{})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
@@ -89,11 +91,9 @@ func Run(ctx context.Context, o Options) error {
 	return d.run(ctx)
 }
 
-// spread is the time over which the first checks of so many are made: as short
-// as a burst of 2,000 a second allows, since nobody gets traffic before.
-func spread(checks int) time.Duration {
-	return max(300*time.Millisecond, time.Duration(checks)*500*time.Microsecond)
-}
+// apart is how far apart first checks are: a burst of 2,000 a second, since
+// nobody gets traffic before.
+const apart = 500 * time.Microsecond
 
 // dial opens the kernel's IPVS. Where there is none, the file may say that full
 // NAT is to stand in for it.
@@ -131,7 +131,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.monitor = web.NewMonitor(d.o.Version, d.snapshot)
 	d.http = web.NewServer(d.monitor, d.log)
 	d.http.Set(d.config.HTTP)
-	d.prober = director.NewProber(healthcheck.Options{Spread: spread(len(setup.Subjects)), Done: d.monitor.Check}, d.log)
+	d.prober = director.NewProber(healthcheck.Options{Apart: apart, Done: d.monitor.Check}, d.log)
 	d.monitor.Runner(d.prober.Stats)
 	d.proxy = proxy.New(saved.FullNAT, d.log)
 	defer d.endProxy()
@@ -164,6 +164,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.signals(rest, stop) })
 	all.Go(func() { d.serve(rest, socket) })
 	all.Go(func() { d.announce(rest) })
+	all.Go(func() { d.trim(rest) })
 	return d.dir.Run(ctx, setup)
 }
 
@@ -173,6 +174,26 @@ func (d *Daemon) endProxy() {
 	d.saver.change(func(s *state) { s.FullNAT = st })
 	d.saver.write()
 	d.proxy.Close()
+}
+
+// trimAfter is how long after a start or a reload its memory is given back.
+const trimAfter = 3 * time.Second
+
+// trim gives back what a start or a reload needed and daily life does not: Go's
+// runtime would keep most of it for ever.
+func (d *Daemon) trim(ctx context.Context) {
+	timer := time.NewTimer(trimAfter)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.grown:
+			timer.Reset(trimAfter)
+		case <-timer.C:
+			debug.FreeOSMemory()
+		}
+	}
 }
 
 // announce says that the daemon is ready once the director answers.

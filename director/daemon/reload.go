@@ -78,6 +78,10 @@ func (d *Daemon) reloadAll(ctx context.Context, all []reload) {
 	} else {
 		d.bindAgain(ctx)
 	}
+	select {
+	case d.grown <- struct{}{}:
+	default:
+	}
 	for _, r := range all {
 		if r.answer != nil {
 			r.answer <- res
