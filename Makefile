@@ -55,6 +55,7 @@ test-unit: test-servers ## the tests that need no kernel of their own
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
 	$(GO) vet -tags $(TAGS) ./...
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) ./...
+	$(GO) test -tags $(TAGS) -count=1 -run '^TestScale' ./healthcheck # too much for the race detector
 
 test-kernel: build ## the TestKernel tests, inside the lab's kernel (LAB=uml|qemu|host)
 	bin/lab -prepare
