@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -194,10 +195,8 @@ func (s *site) counted(v ipvs.Service, ok func(ipvs.DestinationInfo) bool) {
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		list, err := s.ipvs.Destinations(v.ServiceKey, nil)
 		s.must(err)
-		for _, x := range list {
-			if ok(x) {
-				return
-			}
+		if slices.ContainsFunc(list, ok) {
+			return
 		}
 	}
 	s.t.Fatal("the counters never came to it")

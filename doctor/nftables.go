@@ -10,6 +10,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,6 +21,11 @@ func (g *gatherer) nftables() error {
 		return err
 	}
 	defer func() { _ = c.CloseLasting() }()
+	raw, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
 	chains, err := c.ListChains()
 	if err != nil {
 		return err
@@ -29,7 +35,7 @@ func (g *gatherer) nftables() error {
 		if !ok {
 			continue // arp, bridge, netdev
 		}
-		rules, err := c.GetRules(chain.Table, chain)
+		rules, err := readRules(raw, chain)
 		if err != nil {
 			return err
 		}
@@ -83,9 +89,9 @@ type setReader interface {
 
 // nftRules translates a rule. One that looks up its verdict in a map becomes
 // several.
-func nftRules(sets setReader, t *nftables.Table, r *nftables.Rule) []FilterRule {
+func nftRules(sets setReader, t *nftables.Table, exprs []expr.Any) []FilterRule {
 	n := nftRule{sets: sets, table: t, regs: map[uint32]register{}}
-	for _, e := range r.Exprs {
+	for _, e := range exprs {
 		n.expr(e)
 	}
 	n.rule.Matches = n.matches
@@ -135,10 +141,12 @@ func (n *nftRule) expr(e expr.Any) {
 	case *expr.Target:
 		n.xtTarget(e)
 	case *expr.Counter, *expr.Log, *expr.Objref:
-	case *expr.Queue, *expr.TProxy:
-		n.decide(Unclear, "queue or tproxy")
-	default: // limit, fib, socket, dynset ...: may hold or not
-		n.unclear(fmt.Sprintf("%T", e))
+	case *expr.Numgen:
+		n.load(e.Register, Other)
+	case unknownExpr:
+		n.unknown(e.name)
+	default:
+		n.unclear("(something else)")
 	}
 }
 
@@ -146,10 +154,19 @@ func (n *nftRule) decide(v Verdict, word string) {
 	n.rule.Verdict, n.words = v, append(n.words, word)
 }
 
+// unknown are limit, fib, socket, dynset and more, which may hold or not.
+func (n *nftRule) unknown(name string) {
+	if name == "queue" || name == "tproxy" {
+		n.decide(Unclear, name)
+		return
+	}
+	n.unclear(name)
+}
+
 // unclear adds a condition that is not understood.
 func (n *nftRule) unclear(word string) {
 	n.matches = append(n.matches, Match{Field: Other})
-	n.words = append(n.words, strings.ToLower(strings.TrimPrefix(word, "*expr.")))
+	n.words = append(n.words, word)
 }
 
 func (n *nftRule) load(reg uint32, f Field) { n.regs[reg] = register{field: f} }
@@ -191,7 +208,7 @@ func (n *nftRule) ct(e *expr.Ct) {
 		return
 	case e.Key == expr.CtKeySTATE:
 		f = CTState
-	// NFT_CT_DST_IP, NFT_CT_DST_IP6: newer than the library's names.
+	case e.Direction != 0: // of the answers
 	case e.Key == expr.CtKeyDST || e.Key == unix.NFT_CT_DST_IP || e.Key == unix.NFT_CT_DST_IP6:
 		f = CTVIP
 	}

@@ -261,7 +261,7 @@ func antiSpoofing(f *Facts) (found []Finding) {
 func selfClient(f *Facts) (found []Finding) {
 	for _, c := range f.Sockets {
 		vip := c.Remote.Addr()
-		if c.State != SynSent || !(f.hasVIP(vip) || f.isHeld(vip)) {
+		if c.State != SynSent || !f.hasVIP(vip) && !f.isHeld(vip) {
 			continue
 		}
 		found = append(found, Finding{

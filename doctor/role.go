@@ -77,7 +77,7 @@ func (f *Facts) isBackupOf(a netip.Addr) bool {
 // server. Of a table that could not be read it is not known that it lacks the
 // service: the host may be the director.
 func (f *Facts) wanted() []netip.Addr {
-	if s := f.Hints.Service; s != nil && !f.hasService(*s) && s.Addr.IsValid() && !f.Director() && !f.natServer() && !(f.TableHidden && f.Hints.Method == "") {
+	if s := f.Hints.Service; s != nil && !f.hasService(*s) && s.Addr.IsValid() && !f.Director() && !f.natServer() && (!f.TableHidden || f.Hints.Method != "") {
 		return append(slices.Clone(f.Hints.VIPs), s.Addr.Addr())
 	}
 	return f.Hints.VIPs

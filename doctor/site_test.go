@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -131,17 +132,17 @@ func (s *site) find(h *topo.Host, o doctor.Options, want ...string) doctor.Repor
 	s.t.Helper()
 	r := s.doctor(h, o)
 	ids := []string{}
-	seen := ""
+	var seen strings.Builder
 	for _, f := range r.Findings {
 		ids = append(ids, f.ID)
-		seen += f.ID + ": " + f.Object + ": " + f.Seen + "\n"
+		fmt.Fprintf(&seen, "%s: %s: %s\n", f.ID, f.Object, f.Seen)
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	want = slices.DeleteFunc(want, func(w string) bool { return w == "" })
 	slices.Sort(want)
 	if diff := cmp.Diff(append([]string{}, want...), ids); diff != "" {
-		s.t.Errorf("findings on %s (-want +got):\n%s\n%s%s", h.Name, diff, seen, s.connections())
+		s.t.Errorf("findings on %s (-want +got):\n%s\n%s%s", h.Name, diff, seen.String(), s.connections())
 	}
 	return r
 }

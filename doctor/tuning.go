@@ -32,7 +32,8 @@ func dropDefenceOn(f *Facts) (found []Finding) {
 
 func estimatorOff(f *Facts) []Finding {
 	cpus, there := f.Knobs["est_cpulist"]
-	if len(f.Services) == 0 || !f.knobIs("run_estimation", 0) && !(there && strings.TrimSpace(cpus) == "" && !f.Kernel.Before(6, 2)) {
+	none := there && strings.TrimSpace(cpus) == "" && !f.Kernel.Before(6, 2)
+	if len(f.Services) == 0 || !f.knobIs("run_estimation", 0) && !none {
 		return nil
 	}
 	return []Finding{{

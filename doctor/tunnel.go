@@ -96,7 +96,7 @@ func tunDeviceDown(f *Facts) (found []Finding) {
 		if l.Up || !f.takes(l) || slices.ContainsFunc(f.receivers(), f.takes) {
 			continue
 		}
-		if !holds && !(f.RealServer() && f.Hints.Method == "tun") {
+		if !holds && (!f.RealServer() || f.Hints.Method != "tun") {
 			continue
 		}
 		found = append(found, Finding{
