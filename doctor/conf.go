@@ -3,18 +3,9 @@ package doctor
 import (
 	"fmt"
 	"strings"
-)
 
-// How the kernel combines conf/all with conf/IFACE (include/linux/inetdevice.h).
-var combined = map[string]func(all, own int) int{
-	"arp_ignore":     func(a, b int) int { return max(a, b) }, // IN_DEV_MAXCONF
-	"arp_announce":   func(a, b int) int { return max(a, b) },
-	"rp_filter":      func(a, b int) int { return max(a, b) },
-	"send_redirects": func(a, b int) int { return a | b }, // IN_DEV_ORCONF
-	"accept_local":   func(a, b int) int { return a | b },
-	"proxy_arp":      func(a, b int) int { return a | b },
-	"forwarding":     func(_, b int) int { return b }, // IN_DEV_CONF_GET
-}
+	"github.com/goipvs/goipvs/sysctl"
+)
 
 // eff is the value of an IPv4 knob that the kernel uses for an interface.
 func (f *Facts) eff(knob, iface string) (value int, known bool) {
@@ -23,7 +14,7 @@ func (f *Facts) eff(knob, iface string) (value int, known bool) {
 	if !ok || !ok2 {
 		return 0, false
 	}
-	return combined[knob](all, own), true
+	return sysctl.Combine(knob, all, own), true
 }
 
 // said is "arp_ignore is 0 (all 0, eth0 0)".

@@ -112,7 +112,7 @@ func (g *gatherer) linkLocal(link string) netip.Addr {
 func (g *gatherer) put(w, w6 *wire, q question, anonymous bool) {
 	if q.who.Is6() {
 		if from := g.linkLocal(q.on.Name); from.IsValid() && !anonymous {
-			_ = w6.send(q.on, solicitation(q.on, from, q.who))
+			_ = w6.send(q.on, whoHas(q.on, from, q.who))
 		}
 		return
 	}

@@ -6,19 +6,20 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	frames "github.com/goipvs/goipvs/sysctl/vip"
 )
 
 const etherLen = 14
 
-// whoHas is an ARP request (RFC 826) as a frame to everybody.
+// whoHas asks for an address. IPv6 is asked in the name of a link-local address:
+// in that of nobody it would be taken for duplicate address detection.
 func whoHas(on Link, from, who netip.Addr) []byte {
-	mac, _ := net.ParseMAC(on.MAC)
-	b := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac...)
-	b = append(b, 0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1)
-	b = append(b, mac...)
-	b = append(b, from.AsSlice()...)
-	b = append(b, 0, 0, 0, 0, 0, 0)
-	return append(b, who.AsSlice()...)
+	var mac frames.MAC
+	if m, err := net.ParseMAC(on.MAC); err == nil {
+		copy(mac[:], m)
+	}
+	return frames.Question(mac, from, who)
 }
 
 type arpMessage struct {
@@ -39,10 +40,7 @@ func parseARP(b []byte) (m arpMessage, ok bool) {
 	return m, op == 1 || op == 2
 }
 
-const (
-	neighbourSolicitation  = 135 // RFC 4861
-	neighbourAdvertisement = 136
-)
+const neighbourAdvertisement = 136 // RFC 4861
 
 // advertisements are the filter for frames with a neighbour advertisement.
 var advertisements = []unix.SockFilter{
@@ -52,21 +50,6 @@ var advertisements = []unix.SockFilter{
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 0, Jf: 1, K: neighbourAdvertisement},
 	{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
-}
-
-// solicitation asks for an IPv6 address, in the name of a link-local one: in
-// that of nobody it would be taken for duplicate address detection.
-func solicitation(on Link, from, who netip.Addr) []byte {
-	mac, _ := net.ParseMAC(on.MAC)
-	w := who.As16()
-	to := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: w[13], 14: w[14], 15: w[15]})
-	msg := append([]byte{neighbourSolicitation, 0, 0, 0, 0, 0, 0, 0}, who.AsSlice()...)
-	msg = append(msg, 1, 1) // source link-layer address, 8 bytes
-	msg = append(msg, mac...)
-	binary.BigEndian.PutUint16(msg[2:], checksum(from, to, unix.IPPROTO_ICMPV6, msg))
-	b := append([]byte{0x33, 0x33, 0xff, w[13], w[14], w[15]}, mac...)
-	b = append(b, 0x86, 0xdd)
-	return append(b, ipHeader(from, to, unix.IPPROTO_ICMPV6, 255, msg)...)
 }
 
 // parseNA returns the address that is advertised and the MAC address that has

@@ -75,6 +75,11 @@ func (n Netns) effective(k Knob) (int, error) {
 	return r.combine(all, mine), nil
 }
 
+// Combine is what the kernel makes of the values that "all" and an interface
+// have of an IPv4 knob such as arp_ignore, for those who have read both.
+// accept_redirects depends on more and is not among them.
+func Combine(knob string, all, dev int) int { return rules4[knob].combine(all, dev) }
+
 func (n Netns) rule(family, dev, name string) (rule, error) {
 	if family == "ipv6" {
 		return rules6[name], nil

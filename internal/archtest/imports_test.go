@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"cmd/goipvsd":                         {"config", "director", "director/control", "director/daemon"},
 	"config":                              {"ipvs"},
 	"config/importer":                     {"config", "ipvs"},
-	"doctor":                              {"internal/dump", "ipvs", "ipvs/procfs"},
+	"doctor":                              {"internal/dump", "ipvs", "ipvs/procfs", "sysctl", "sysctl/vip"},
 	"director":                            {"config", "director/control", "fullnat", "healthcheck", "ipvs"},
 	"director/control":                    {},
 	"director/alert":                      {"healthcheck"},

@@ -65,6 +65,17 @@ func ethernet(to, from MAC, kind uint16) []byte {
 	return binary.BigEndian.AppendUint16(append(append([]byte{}, to[:]...), from[:]...), kind)
 }
 
+// Question asks on an Ethernet link who has an address, in the name of the
+// sender: an ARP request or a neighbour solicitation, as a whole frame. An
+// unspecified sender makes it a probe, which for IPv6 looks like duplicate
+// address detection.
+func Question(from MAC, sender, addr netip.Addr) []byte {
+	if addr.Is4() {
+		return ask4(from, sender, addr)
+	}
+	return ask6(from, sender, addr)
+}
+
 // ask4 is an ARP request; a sender of 0.0.0.0 makes it a probe, which changes no
 // neighbour's table (RFC 5227).
 func ask4(from MAC, sender, addr netip.Addr) []byte {
