@@ -45,7 +45,8 @@ func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
 	}
 	mass := n >= minHold && float64(failed) > h.Share*float64(n)
 	_, was := h.Active()
-	mass = mass && !(was && now.Sub(h.since) >= holdWindows*h.Window)
+	believed := was && now.Sub(h.since) >= holdWindows*h.Window
+	mass = mass && !believed
 	for s := range all {
 		s.Held = mass && h.counts(now, s)
 	}

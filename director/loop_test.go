@@ -120,7 +120,7 @@ func short(k *ipvstest.Kernel, _ string) string {
 	var lines []string
 	services, _ := k.Services()
 	for _, s := range services {
-		line := s.Addr.String()
+		line := []string{s.Addr.String()}
 		dests, _ := k.Destinations(s.ServiceKey, nil)
 		list := map[string]int32{}
 		var names []string
@@ -134,13 +134,13 @@ func short(k *ipvstest.Kernel, _ string) string {
 		}
 		for _, n := range []string{"1", "2", "3", "9", "F"} {
 			if w, ok := list[n]; ok {
-				line += fmt.Sprint(" ", n, ":", w)
+				line = append(line, fmt.Sprint(n, ":", w))
 			}
 		}
 		if len(list) != len(names) {
-			line += " (twice)"
+			line = append(line, "(twice)")
 		}
-		lines = append(lines, line)
+		lines = append(lines, strings.Join(line, " "))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")

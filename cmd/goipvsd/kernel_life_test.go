@@ -13,7 +13,8 @@ import (
 
 // three is a service of real servers 1 to n, checked by connecting.
 func three(n int, more string) string {
-	text := `
+	var text strings.Builder
+	text.WriteString(`
 [check]
 interval = "200ms"
 timeout  = "2s"
@@ -25,11 +26,11 @@ forward   = "nat"
 ` + more + `
 [virtual.check]
 type      = "connect"
-`
+`)
 	for i := range n {
-		text += fmt.Sprintf("[[virtual.real]]\naddress = %q\n", rip(i+1))
+		fmt.Fprintf(&text, "[[virtual.real]]\naddress = %q\n", rip(i+1))
 	}
-	return text
+	return text.String()
 }
 
 const (

@@ -87,11 +87,12 @@ func (f *fixture) text(more string) string {
 }
 
 func (f *fixture) virtual(name, vip string) string {
-	s := fmt.Sprintf("[[virtual]]\nname = %q\naddress = %q\nscheduler = \"wlc\"\nforward = \"nat\"\n[virtual.check]\ntype = \"connect\"\n", name, vip)
+	var s strings.Builder
+	fmt.Fprintf(&s, "[[virtual]]\nname = %q\naddress = %q\nscheduler = \"wlc\"\nforward = \"nat\"\n[virtual.check]\ntype = \"connect\"\n", name, vip)
 	for _, l := range f.servers {
-		s += fmt.Sprintf("[[virtual.real]]\naddress = %q\n", l.Addr())
+		fmt.Fprintf(&s, "[[virtual.real]]\naddress = %q\n", l.Addr())
 	}
-	return s
+	return s.String()
 }
 
 func (f *fixture) write(text string) {

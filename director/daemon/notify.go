@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,11 +69,11 @@ func (n *notifier) status(e director.Event) {
 	if e.Kind.Level < slog.LevelWarn || os.Getenv("NOTIFY_SOCKET") == "" {
 		return
 	}
-	text := e.Kind.Brief
+	words := []string{e.Kind.Brief}
 	for _, s := range []string{e.Virtual, e.Server, e.Reason} {
 		if s != "" {
-			text += ": " + director.Clean(s)
+			words = append(words, director.Clean(s))
 		}
 	}
-	n.send("STATUS=" + text)
+	n.send("STATUS=" + strings.Join(words, ": "))
 }
