@@ -79,7 +79,7 @@ var virtualKeys = append([]key[rawVirtual]{
 
 // rawFullNAT is [virtual.fullnat] in the file's words.
 var fullNATKeys = []key[FullNAT]{
-	choiceKey("plane", `"auto"`, "Where it is done: `kernel`, `userspace`, or `auto`, the kernel when it can do what is asked.",
+	choiceKey("plane", `"auto"`, "Where it is done: `kernel`, `userspace`, or `auto`. goipvsd works in user space so far: `auto` is `userspace`, and `kernel` is refused.",
 		func(f *FullNAT) *Plane { return &f.Plane }, PlaneAuto, PlaneKernel, PlaneUserspace),
 	{"local", "[]", "Source addresses towards the real servers, and ranges of them: \"198.51.100.1-198.51.100.8\". Empty: the director's own.",
 		func(r *reader, n node, f *FullNAT) {
