@@ -42,6 +42,9 @@ type Config struct {
 	// Files are all files that were read, the main one first. Password files
 	// are among them.
 	Files []string
+	// Sums are of the contents of Files as they were read: what is on disk now
+	// may be newer.
+	Sums map[string]Sum
 	// Warnings are findings that do not keep the configuration from working.
 	Warnings []Problem
 }

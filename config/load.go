@@ -49,7 +49,7 @@ func (o *Options) defaults() {
 func load(path string, src []byte, mode os.FileMode, opt Options) (*Config, error) {
 	r := &reader{file: path, opt: &opt, mode: mode}
 	c := Default()
-	c.Files = []string{path}
+	c.addFile(path, src)
 	r.writable()
 	if t := r.parse(src); t != nil {
 		r.daemon(t, c)
@@ -178,9 +178,9 @@ func (r *reader) included(t *table, c *Config) (out []string) {
 
 // include reads a further file, which may hold services only.
 func (r *reader) include(path string, c *Config) {
-	c.Files = append(c.Files, path)
 	r.file = path
 	src, mode, p := readFile(path, MaxFile)
+	c.addFile(path, src)
 	if p != nil {
 		r.problems = append(r.problems, *p)
 		return

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -42,6 +43,24 @@ func readFile(path string, limit int64) ([]byte, os.FileMode, *Problem) {
 		return nil, 0, fail("the file is too large", "")
 	}
 	return b, st.Mode(), nil
+}
+
+// A Sum tells whether the contents of a file are the same.
+type Sum [sha256.Size]byte
+
+// SumOf is of a file's contents.
+func SumOf(contents []byte) Sum { return sha256.Sum256(contents) }
+
+// addFile notes that a file was read.
+func (c *Config) addFile(path string, contents []byte) {
+	if _, ok := c.Sums[path]; ok {
+		return
+	}
+	if c.Sums == nil {
+		c.Sums = make(map[string]Sum)
+	}
+	c.Files = append(c.Files, path)
+	c.Sums[path] = SumOf(contents)
 }
 
 // ReadFile reads a regular file of at most [MaxFile] bytes. It never waits, as it

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Files of others' secrets: what anyone can read is no secret, and what anyone
 // can write tells the daemon what to run.
@@ -44,14 +41,8 @@ func (r *reader) secretFile(line int, key, path string, c *Config) Secret {
 	case strings.ContainsAny(s, "\x00\n"):
 		r.problem(line, "it holds the secret and nothing else", "%s: %s: more than one line", key, path)
 	default:
-		c.addFile(path)
+		c.addFile(path, b)
 		return Secret(s)
 	}
 	return ""
-}
-
-func (c *Config) addFile(path string) {
-	if !slices.Contains(c.Files, path) {
-		c.Files = append(c.Files, path)
-	}
 }

@@ -264,8 +264,9 @@ func TestHangupStorm(t *testing.T) {
 	}
 }
 
-// TestAutoreload: a change of the contents counts, however the file is replaced,
-// a touch does not, and a broken file is not taken.
+// TestAutoreload: a change of the contents counts, however the file is replaced
+// and also while the one before is being put in place, a touch does not, and a
+// broken file is not taken.
 func TestAutoreload(t *testing.T) {
 	f := newFixture(t, 1)
 	good := f.text("autoreload = true\n")
@@ -273,10 +274,14 @@ func TestAutoreload(t *testing.T) {
 	f.start()
 	f.has(0, "1")
 	f.must(os.Chtimes(f.path("goipvs.toml"), time.Now(), time.Now()))
+	f.kernel.OnCall(func(c ipvstest.Call) {
+		if c.Op == "add service" && strings.Contains(c.Object, "192.0.2.2:80") {
+			f.write(good + "nonsense")
+		}
+	})
 	f.must(os.WriteFile(f.path("new"), []byte(good+f.virtual("renamed", "192.0.2.2:80")), 0o600))
 	f.must(os.Rename(f.path("new"), f.path("goipvs.toml")))
 	f.await("the renamed file is in force", func() bool { return strings.Contains(f.kernel.String(), "192.0.2.2:80") })
-	f.write(good + "nonsense")
 	f.await("the broken file is named", func() bool { return strings.Contains(f.log.String(), "event=reload_failed") })
 	f.write(good + f.virtual("written", "192.0.2.3:80"))
 	f.await("the written file is in force", func() bool { return strings.Contains(f.kernel.String(), "192.0.2.3:80") })

@@ -126,7 +126,7 @@ func (d *Daemon) reload(ctx context.Context, force bool) (res reloadResult) {
 // may come into its included folders.
 func (d *Daemon) watch(c *config.Config) {
 	if !c.Autoreload {
-		d.watcher.set(nil)
+		d.watcher.set(nil, nil)
 		return
 	}
 	d.watcher.set(func() []string {
@@ -138,9 +138,8 @@ func (d *Daemon) watch(c *config.Config) {
 			more, _ := filepath.Glob(p)
 			files = append(files, more...)
 		}
-		slices.Sort(files)
-		return slices.Compact(files)
-	})
+		return files
+	}, c.Sums)
 }
 
 // fixed refuses to change by a reload what only a restart can.

@@ -1,16 +1,16 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"log/slog"
-	"os"
+	"maps"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/goipvs/goipvs/config"
 )
 
 // settleTime is how long the files must have been quiet before they are read:
@@ -26,19 +26,16 @@ type watcher struct {
 
 	mu    sync.Mutex
 	files func() []string // nil: nothing is watched
-	sum   []byte
+	known map[string]config.Sum
 }
 
 func newWatcher(log *slog.Logger) *watcher { return &watcher{log: log, wake: make(chan struct{}, 1)} }
 
-// set says which files matter from now on; nil: autoreload is off. Their
-// present contents are taken as known.
-func (w *watcher) set(files func() []string) {
+// set says which files matter from now on and what they held when they were
+// read, which may be a while ago; nil: autoreload is off.
+func (w *watcher) set(files func() []string, known map[string]config.Sum) {
 	w.mu.Lock()
-	w.files = files
-	if files != nil {
-		w.sum = digest(files())
-	}
+	w.files, w.known = files, known
 	w.mu.Unlock()
 	select {
 	case w.wake <- struct{}{}:
@@ -62,6 +59,7 @@ func (w *watcher) run(ctx context.Context, changed func()) {
 			return
 		case <-w.wake:
 			w.follow(fs)
+			quiet.Reset(settleTime) // for what was written before the folders were watched
 		case _, ok := <-fs.Events:
 			if !ok {
 				return
@@ -108,24 +106,19 @@ func (w *watcher) news() bool {
 	if w.files == nil {
 		return false
 	}
-	now := digest(w.files())
-	changed := !bytes.Equal(now, w.sum)
-	w.sum = now
+	now := sums(w.files())
+	changed := !maps.Equal(now, w.known)
+	w.known = now
 	return changed
 }
 
-// digest is of names and contents; what cannot be read counts as empty.
-func digest(files []string) []byte {
-	h := sha256.New()
+// sums are of the files that can be read.
+func sums(files []string) map[string]config.Sum {
+	all := make(map[string]config.Sum)
 	for _, f := range files {
-		h.Write([]byte(f + "\x00"))
-		if info, err := os.Stat(f); err != nil || !info.Mode().IsRegular() {
-			continue
+		if b, err := config.ReadFile(f); err == nil {
+			all[f] = config.SumOf(b)
 		}
-		if b, err := os.ReadFile(f); err == nil {
-			h.Write(b)
-		}
-		h.Write([]byte{0})
 	}
-	return h.Sum(nil)
+	return all
 }

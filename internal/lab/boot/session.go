@@ -121,7 +121,6 @@ func (s *session) note(c *outcome, line string) (limit time.Duration, ok bool) {
 	switch word {
 	case job.Ready:
 		c.ready = true
-		s.log.forget() // the boot went well
 		return s.o.Limit, true
 	case job.Exit:
 		if e, err := job.ParseEnding(rest); err == nil {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"sync"
+
+	"github.com/goipvs/goipvs/internal/lab/job"
 )
 
 // A tail keeps the last part of the kernel's messages. It is safe for use by
@@ -39,18 +41,16 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// forget drops what was said so far.
-func (t *tail) forget() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = nil
-}
-
-// last is the end of the messages, ready to be put after an error.
+// last is the end of the messages, ready to be put after an error. Those of a
+// boot that went well are left out.
 func (t *tail) last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	text := bytes.ReplaceAll(bytes.TrimSpace(t.buf), []byte("\r"), nil)
+	text := t.buf
+	if i := bytes.LastIndex(text, []byte(job.Booted)); i >= 0 {
+		text = text[i+len(job.Booted):]
+	}
+	text = bytes.ReplaceAll(bytes.TrimSpace(text), []byte("\r"), nil)
 	if len(text) == 0 {
 		return "; the kernel said nothing"
 	}

@@ -19,6 +19,7 @@ func runProgram(j *job.Job, ctl *control) (job.Ending, error) {
 	if err != nil {
 		return job.Ending{}, err
 	}
+	fmt.Fprintln(os.Stderr, job.Booted)
 	if err := ctl.say(job.Ready + "\n"); err != nil {
 		return job.Ending{}, err
 	}

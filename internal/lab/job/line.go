@@ -12,6 +12,10 @@ const (
 	Fault = "fault" // init cannot do its work: a quoted text follows
 )
 
+// Booted is the line among the kernel's messages that divides those of the boot
+// from later ones. The two channels race, so Ready cannot.
+const Booted = "lab init: the program starts"
+
 // Lines that the host sends.
 const (
 	Signal = "signal" // pass a signal on to the program: its number follows
