@@ -85,7 +85,7 @@ _goipvs()
 			fi
 			return ;;
 		drain)
-			_goipvs_offer '--service --timeout --reason --json --socket --help'
+			_goipvs_offer '--service --reason --timeout --json --socket --help'
 			return ;;
 		maintain)
 			_goipvs_offer '--service --reason --for --json --socket --help'

@@ -24,59 +24,53 @@ const serverNote = "SERVER is an address, with or without a port, or the name th
 	"that has the server unless --service, or a SERVICE in front of SERVER, names one, and across reloads and restarts until goipvs enable takes it back."
 
 func (v *verbs) drain() *cli.Command {
-	return &cli.Command{
-		Name: "drain", ArgsUsage: "SERVER", Usage: "give a real server no new connections and remove it when it is idle",
-		Description: serverNote,
-		Flags:       []cli.Flag{serviceFlag, timeoutFlag, reasonFlag, jsonFlag, socketFlag},
-		Action:      v.server("drain", "timeout", 1),
-	}
+	return v.server(&cli.Command{Name: "drain", Usage: "give a real server no new connections and remove it when it is idle"}, timeoutFlag, reasonFlag)
 }
 
 func (v *verbs) maintain() *cli.Command {
-	return &cli.Command{
-		Name: "maintain", ArgsUsage: "SERVER", Usage: "take a real server out as if its checks had failed",
-		Description: serverNote,
-		Flags:       []cli.Flag{serviceFlag, reasonFlag, forFlag, jsonFlag, socketFlag},
-		Action:      v.server("maintain", "for", 1),
-	}
+	return v.server(&cli.Command{Name: "maintain", Usage: "take a real server out as if its checks had failed"}, forFlag, reasonFlag)
 }
 
 func (v *verbs) weight() *cli.Command {
-	return &cli.Command{
-		Name: "weight", ArgsUsage: "SERVER WEIGHT", Usage: "give a real server another weight",
-		Description: serverNote,
-		Flags:       []cli.Flag{serviceFlag, reasonFlag, forFlag, jsonFlag, socketFlag},
-		Action:      v.server("weight", "for", 2),
-	}
+	return v.server(&cli.Command{Name: "weight", ArgsUsage: "SERVER WEIGHT", Usage: "give a real server another weight"}, forFlag, reasonFlag)
 }
 
 func (v *verbs) enable() *cli.Command {
-	return &cli.Command{
-		Name: "enable", ArgsUsage: "SERVER", Usage: "take back drain, maintain and weight",
-		Description: serverNote,
-		Flags:       []cli.Flag{serviceFlag, jsonFlag, socketFlag},
-		Action:      v.server("enable", "", 1),
-	}
+	return v.server(&cli.Command{Name: "enable", Usage: "take back drain, maintain and weight"}, nil)
 }
 
-// server is the action of a verb that says something of a server; duration is
-// the flag that limits it.
-func (v *verbs) server(verb, duration string, words int) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		args, err := serverArgs(c, duration, words)
+// server completes a verb that says something of a server; limit is the flag
+// that ends it, nil for none.
+func (v *verbs) server(c *cli.Command, limit *cli.DurationFlag, more ...cli.Flag) *cli.Command {
+	duration, words := "", 1
+	c.Flags = append([]cli.Flag{serviceFlag}, more...)
+	if limit != nil {
+		c.Flags = append(c.Flags, limit)
+		duration = limit.Name
+	}
+	c.Flags = append(c.Flags, jsonFlag, socketFlag)
+	if c.ArgsUsage == "" {
+		c.ArgsUsage = "SERVER"
+	} else {
+		words = 2
+	}
+	c.Description = serverNote
+	c.Action = func(ctx *cli.Context) error {
+		args, err := serverArgs(ctx, duration, words)
 		if err != nil {
-			return usageError{fmt.Errorf("goipvs %s: %w", verb, err)}
+			return usageError{fmt.Errorf("goipvs %s: %w", c.Name, err)}
 		}
 		var r control.Changed
-		return v.answer(c, verb, args, &r, func() {
+		return v.answer(ctx, c.Name, args, &r, func() {
 			for _, s := range r.Servers {
-				fmt.Fprintln(v.out, verb, s)
+				fmt.Fprintln(v.out, c.Name, s)
 			}
 			if r.Warning != "" {
 				fmt.Fprintf(v.errw, "goipvs: warning: %s\n", r.Warning)
 			}
 		})
 	}
+	return c
 }
 
 func serverArgs(c *cli.Context, duration string, words int) (a control.ServerArgs, err error) {
