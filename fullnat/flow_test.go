@@ -158,13 +158,13 @@ func TestIdleTimeout(t *testing.T) {
 
 func TestTimeoutAfterFIN(t *testing.T) {
 	e, c, rs := through(t, fullnat.Options{})
-	e.SetTimeouts(ipvs.Timeouts{TCPFin: 30 * time.Second})
+	e.SetTimeouts(ipvs.Timeouts{TCPFin: 30 * time.Minute})
 	c.CloseWrite()
 	hearEnd(t, rs, io.EOF)
-	e.Skew(20 * time.Second)
+	e.Skew(20 * time.Minute)
 	say(t, rs, "tick")
 	hear(t, c, "tick")
-	e.Skew(40 * time.Second)
+	e.Skew(40 * time.Minute)
 	hearEnd(t, c, syscall.ECONNRESET)
 	eventually(t, "the server, too, hears of it", func() bool { // when it writes: it has read the FIN
 		_, err := rs.Write([]byte("x"))

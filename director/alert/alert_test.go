@@ -20,11 +20,14 @@ import (
 	"time"
 )
 
-// run runs an Alerter for the test.
-func run(t *testing.T, c Config) *Alerter {
+// run runs an Alerter for the test. It finds the events in its queues.
+func run(t *testing.T, c Config, events ...Event) *Alerter {
 	t.Helper()
 	c.On = append(c.On, "down", "up")
 	a := New(c, slog.New(slog.DiscardHandler))
+	for _, e := range events {
+		a.Tell(e)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { a.Run(ctx); close(done) }()
@@ -92,10 +95,7 @@ func TestWebhook(t *testing.T) {
 // line each.
 func TestMail(t *testing.T) {
 	s := newMailServer(t)
-	a := run(t, Config{MailTo: []string{"a@example.com", "b@example.com"}, SMTP: s.addr})
-	for n := range 5 {
-		a.Tell(down(n))
-	}
+	run(t, Config{MailTo: []string{"a@example.com", "b@example.com"}, SMTP: s.addr}, down(0), down(1), down(2), down(3), down(4))
 	await(t, "a mail", func() bool { return len(s.mails()) > 0 })
 	mail := s.mails()[0]
 	for _, want := range []string{"RCPT TO:<a@example.com>", "RCPT TO:<b@example.com>", "and 4 more", "real server down 10.0.0.4:80 of web: timed  out\n"} {

@@ -141,7 +141,7 @@ func TestSlow(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}()
-	works(t, path)
+	worksInTheEnd(t, path)
 	for _, c := range []net.Conn{silent, drip} {
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !strings.Contains(fmt.Sprint(err), "reset") {
 			t.Errorf("not cut off: %v", err)
@@ -161,7 +161,7 @@ func TestDeaf(t *testing.T) {
 	for range 10 {
 		fmt.Fprintln(deaf, `{"verb":"big"}`)
 	}
-	works(t, path)
+	worksInTheEnd(t, path)
 }
 
 // TestThousand: a thousand idle clients keep nobody out.
@@ -219,18 +219,39 @@ func TestBusy(t *testing.T) {
 // works asserts that a client is answered.
 func works(t *testing.T, path string) {
 	t.Helper()
+	if err := ask(t, path); err != nil {
+		t.Error(err)
+	}
+}
+
+// worksInTheEnd is works for a server whose limits are so short that a client on
+// a busy machine may be cut off, too.
+func worksInTheEnd(t *testing.T, path string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; {
+		err := ask(t, path)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func ask(t *testing.T, path string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	c, err := Dial(ctx, path)
 	if err != nil {
-		t.Error(err)
-		return
+		return err
 	}
 	defer c.Close()
 	var got struct{ A int }
 	if err := c.Do(ctx, "echo", map[string]int{"a": 7}, &got); err != nil || got.A != 7 {
-		t.Errorf("%v, %v", got, err)
+		return fmt.Errorf("%v, %w", got, err)
 	}
+	return nil
 }
 
 func FuzzParse(f *testing.F) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/internal/testserver"
 	"github.com/goipvs/goipvs/ipvs/ipvstest"
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock()
 func newFixture(t *testing.T, servers int) *fixture {
 	f := &fixture{T: t, dir: t.TempDir(), kernel: ipvstest.New(ipvstest.Options{}), signals: make(chan os.Signal, 64), log: &buffer{}}
 	for range servers {
-		f.servers = append(f.servers, f.listen("127.0.0.1:0"))
+		f.servers = append(f.servers, f.listen(fmt.Sprintf("127.0.0.1:%d", testserver.Port(t))))
 	}
 	t.Cleanup(func() {
 		f.stop()

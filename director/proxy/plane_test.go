@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/internal/testserver"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvs/ipvstest"
 )
@@ -35,12 +36,7 @@ func TestPlane(t *testing.T) {
 			c.Close()
 		}
 	}()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	vip := netip.MustParseAddrPort(free.Addr().String())
-	free.Close()
+	vip := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), testserver.Port(t))
 	rs := netip.MustParseAddrPort(server.Addr().String())
 	s := ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, vip), Scheduler: "wlc"}
 	want := ipvs.Table{{Service: s, Destinations: []ipvs.Destination{{Addr: rs, Method: ipvs.FullNAT, Weight: 1}}}}
@@ -51,12 +47,12 @@ func TestPlane(t *testing.T) {
 	if r, err := ipvs.Reconcile(p, want, ipvs.ReconcileOptions{}); err != nil || len(r.Made) != 0 {
 		t.Errorf("a second time: %v, %v", r.Made, err)
 	}
-	c, err := net.DialTimeout("tcp", vip.String(), 10*time.Second)
+	c, err := net.DialTimeout("tcp", vip.String(), 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "hello\n" {
 		t.Errorf("%q, %v", line, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/goipvs/goipvs/director/control"
@@ -40,7 +41,11 @@ func get(t *testing.T, m *Monitor, method, path string) (int, string) {
 	return r.Code, string(b)
 }
 
-func TestMetrics(t *testing.T) {
+// TestMetrics: what is shown, and that however many look, the daemon is asked once
+// a second at most.
+func TestMetrics(t *testing.T) { synctest.Test(t, testMetrics) }
+
+func testMetrics(t *testing.T) {
 	asked := 0
 	m := monitor(&asked)
 	m.Event("server_down")
@@ -63,6 +68,10 @@ func TestMetrics(t *testing.T) {
 	}
 	if asked != 1 {
 		t.Errorf("the daemon was asked %d times within a second", asked)
+	}
+	time.Sleep(fresh + 1)
+	if get(t, m, "GET", "/status.json"); asked != 2 {
+		t.Errorf("the daemon was asked %d times, want a second time after a second", asked)
 	}
 }
 

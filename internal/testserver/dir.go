@@ -1,6 +1,7 @@
 package testserver
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -68,16 +69,22 @@ var nextPort atomic.Uint32
 
 func init() { nextPort.Store(rand.Uint32N(highest - lowest)) }
 
-// Port finds a port of 127.0.0.1 that is free for TCP and UDP. Between this and
-// the server's start somebody else could take it; ports given out are not
-// repeated soon.
+// Port finds a port of 127.0.0.1 that is free for TCP and UDP, and that no other
+// test of this repository is given until this test is over, in whatever process:
+// a server may stop there and start again.
 func Port(t testing.TB) uint16 {
 	t.Helper()
 	for range highest - lowest {
-		port := lowest + nextPort.Add(1)%(highest-lowest)
-		if free(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))) {
-			return uint16(port)
+		port := uint16(lowest + nextPort.Add(1)%(highest-lowest))
+		mark, err := net.Listen("unix", fmt.Sprintf("@goipvs-test-port-%d", port)) // ends with the process, leaves no file
+		if err != nil {
+			continue
 		}
+		if free(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)) {
+			t.Cleanup(func() { mark.Close() })
+			return port
+		}
+		mark.Close()
 	}
 	t.Fatal("testserver: no free port")
 	return 0
