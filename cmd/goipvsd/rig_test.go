@@ -52,6 +52,8 @@ type rig struct {
 	log    *buffer
 	env    []string
 	user   *syscall.SysProcAttr // whom goipvsd runs as; nil: root
+
+	patience time.Duration // of await
 }
 
 type buffer struct {
@@ -72,7 +74,7 @@ func (b *buffer) String() string {
 }
 
 func newRig(t *testing.T, spec topo.Spec) *rig {
-	r := &rig{T: t, net: topotest.New(t, spec), dir: t.TempDir(), log: &buffer{}}
+	r := &rig{T: t, net: topotest.New(t, spec), dir: t.TempDir(), log: &buffer{}, patience: patience}
 	method := topo.NAT
 	if spec.Router {
 		method = topo.DR
@@ -174,10 +176,10 @@ func (r *rig) stop() int {
 // await waits until something is so.
 func (r *rig) await(what string, f func() bool) {
 	r.Helper()
-	for end := time.Now().Add(patience); !f(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(r.patience); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			_, status, _ := r.goipvs("status")
-			r.Fatalf("waited %v in vain until %s; the table is\n%s\n%s", patience, what, r.table(), status)
+			r.Fatalf("waited %v in vain until %s; the table is\n%s\n%s", r.patience, what, r.table(), status)
 		}
 	}
 }

@@ -51,12 +51,19 @@ func Keepalived() (dir string, err error) {
 	return fetched("keepalived", func(dir string) error { return unpackWithNeeds(dir, "keepalived") })
 }
 
+// Ldirectord returns a folder with Debian's ldirectord, its sample configuration
+// and what of Perl it needs and the machine lacks.
+func Ldirectord() (dir string, err error) {
+	return fetched("ldirectord", func(dir string) error { return unpackWithNeeds(dir, "ldirectord") })
+}
+
 // PreparePackages fetches the packages that tests in the lab want.
 func PreparePackages() error {
 	_, err1 := Ipvsadm()
 	_, err2 := InitFunctions()
 	_, err3 := Keepalived()
-	return errors.Join(err1, err2, err3)
+	_, err4 := Ldirectord()
+	return errors.Join(err1, err2, err3, err4)
 }
 
 // fetched is cached for what is no kernel, which a program in a lab may ask for.
