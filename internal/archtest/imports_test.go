@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"director/store":                      {},
 	"director/web":                        {"director/control", "healthcheck"},
 	"contrib/systemd":                     {}, // tests only
+	"contrib/prometheus":                  {}, // tests only
 	"examples":                            {}, // tests only
 	"fullnat":                             {"fullnat/sched", "ipvs", "ipvs/procfs"},
 	"fullnat/snat":                        {"ipvs"},
