@@ -4,6 +4,7 @@ TAGS      := urfave_cli_no_docs
 VERSION   := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 PREFIX    ?= /usr/local
+BIN       ?= bin
 FUZZTIME  ?= 20s
 LAB_PKGS  := $$($(GO) list -f '{{if .TestGoFiles}}{{.Dir}} {{.ImportPath}}{{else if .XTestGoFiles}}{{.Dir}} {{.ImportPath}}{{end}}' ./... | while read dir pkg; do grep -qs 'func TestKernel' $$dir/*_test.go && echo $$pkg; done)
 
@@ -15,13 +16,13 @@ export CGO_ENABLED ?= 0
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: bin/goipvs bin/goipvsd bin/lab ## build goipvs, goipvsd and the lab into bin/
+build: $(BIN)/goipvs $(BIN)/goipvsd bin/lab ## build goipvs, goipvsd and the lab into bin/
 
-.PHONY: bin/goipvs bin/goipvsd bin/lab
-bin/goipvs: # in two programs: one-shot commands do not pay for the verbs
+.PHONY: $(BIN)/goipvs $(BIN)/goipvsd bin/lab
+$(BIN)/goipvs: # in two programs: one-shot commands do not pay for the verbs
 	$(GO) build -trimpath -tags $(TAGS),goipvs_split -ldflags '$(LDFLAGS)' -o $@ ./cmd/goipvs
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@-verbs ./cmd/goipvs-verbs
-bin/goipvsd:
+$(BIN)/goipvsd:
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./cmd/goipvsd
 bin/lab:
 	$(GO) build -trimpath -o $@ ./internal/lab/cmd/lab
@@ -93,20 +94,23 @@ docs: ## write the manual page and the completions of shells
 lint-docs: ## judge them by mandoc, bash, zsh and fish
 	internal/docgen/lint.sh
 
-install: bin/goipvs bin/goipvsd ## install goipvs, goipvsd, its ipvsadm names, manual page and completions under PREFIX
-	install -D -m 0755 bin/goipvs $(DESTDIR)$(PREFIX)/sbin/goipvs
-	install -D -m 0755 bin/goipvs-verbs $(DESTDIR)$(PREFIX)/libexec/goipvs/goipvs-verbs
-	install -D -m 0755 bin/goipvsd $(DESTDIR)$(PREFIX)/sbin/goipvsd
-	sed 's,/usr/sbin/,$(PREFIX)/sbin/,' contrib/systemd/goipvsd.service > bin/goipvsd.service
-	install -D -m 0644 bin/goipvsd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/goipvsd.service
+install: $(BIN)/goipvs $(BIN)/goipvsd ## install goipvs, goipvsd, its ipvsadm names, units, manual pages and completions under PREFIX
+	install -D -m 0755 $(BIN)/goipvs $(DESTDIR)$(PREFIX)/sbin/goipvs
+	install -D -m 0755 $(BIN)/goipvs-verbs $(DESTDIR)$(PREFIX)/libexec/goipvs/goipvs-verbs
+	install -D -m 0755 $(BIN)/goipvsd $(DESTDIR)$(PREFIX)/sbin/goipvsd
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/sbin/,$(PREFIX)/sbin/,' contrib/systemd/goipvsd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/goipvsd.service
 	install -D -m 0644 contrib/systemd/goipvs.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/goipvs.conf
 	install -D -m 0644 contrib/systemd/goipvs.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/goipvs.conf
 	install -D -m 0644 docs/man/goipvs.8 $(DESTDIR)$(PREFIX)/share/man/man8/goipvs.8
+	install -D -m 0644 docs/man/goipvsd.8 $(DESTDIR)$(PREFIX)/share/man/man8/goipvsd.8
 	install -D -m 0644 docs/man/goipvs.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/goipvs.toml.5
+	install -D -m 0644 examples/config/goipvs.toml $(DESTDIR)$(PREFIX)/share/doc/goipvs/goipvs.toml
+	install -D -m 0644 contrib/prometheus/goipvs.rules.yml $(DESTDIR)$(PREFIX)/share/doc/goipvs/goipvs.rules.yml
+	install -D -m 0644 contrib/grafana/goipvs.json $(DESTDIR)$(PREFIX)/share/doc/goipvs/goipvs.grafana.json
 	install -D -m 0644 contrib/completions/goipvs.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/goipvs
 	install -D -m 0644 contrib/completions/_goipvs $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_goipvs
 	install -D -m 0644 contrib/completions/goipvs.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/goipvs.fish
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,/usr/local/,$(PREFIX)/,' 'contrib/systemd/goipvs-realserver@.service' >'$(DESTDIR)$(PREFIX)/lib/systemd/system/goipvs-realserver@.service'
 	for name in ipvsadm ipvsadm-save ipvsadm-restore; do \
 	  ln -sf goipvs $(DESTDIR)$(PREFIX)/sbin/$$name; \

@@ -19,6 +19,7 @@ if [ -n "$missing" ]; then
 fi
 set -x
 mandoc -T lint -W warning docs/man/goipvs.8
+mandoc -T lint -W warning docs/man/goipvsd.8
 mandoc -T lint -W warning docs/man/goipvs.toml.5
 bash -n contrib/completions/goipvs.bash
 zsh -n contrib/completions/_goipvs
