@@ -33,3 +33,14 @@ func (e *Engine) Ghosts() (n int) {
 
 // RetryEvery is how long a connection waits for a port before it is tried again.
 const RetryEvery = retryEvery
+
+// InLoops runs f in the thread of each loop, one after the other.
+func (e *Engine) InLoops(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.loops {
+		done := make(chan bool)
+		l.do(func(*loop) { f(); close(done) })
+		<-done
+	}
+}

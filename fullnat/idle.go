@@ -14,11 +14,20 @@ func (l *loop) expired(i int32) {
 		l.guard(c)
 	case c.half[origin].is(up):
 		l.errs.idle.Add(1)
+		l.uncount(c)
 		l.abort(c)
 	default:
 		l.hangUp(c)
 		l.retry(c)
 	}
+}
+
+// uncount ends the scheduler's count of a connection that idled out: the kernel's
+// entry goes with its timer, and no ghost stays behind.
+func (l *loop) uncount(c *conn) {
+	c.svc.mu.Lock()
+	c.svc.sched.End(l.now, &c.hold)
+	c.svc.mu.Unlock()
 }
 
 // deadline is the second at which the connection ends if nothing happens.

@@ -14,7 +14,8 @@ import (
 // the two addresses of the connection as it sees them. A request is a line or,
 // over udp, a datagram; a connection is held open until the client closes it.
 // Over tcp it answers HTTP requests too, with the same line as body. After the
-// request "fin" it ends its half of the connection, after "close" all of it.
+// request "fin" it ends its half of the connection, after "close" all of it; to
+// "reset" it answers with a reset.
 type Server struct {
 	host *Host
 
@@ -118,6 +119,9 @@ func (s *Server) accept(l net.Listener) {
 		if err != nil {
 			return
 		}
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetKeepAlive(false) // packets that nobody asked for set timers
+		}
 		s.run(c, func() { s.talk(c) })
 	}
 }
@@ -138,6 +142,10 @@ func (s *Server) talk(c net.Conn) {
 		}
 		request, err := r.ReadString('\n')
 		if err != nil {
+			return
+		}
+		if hard, ok := c.(interface{ SetLinger(sec int) error }); ok && request == "reset\n" {
+			_ = hard.SetLinger(0) // before a close that is due anyway
 			return
 		}
 		if _, err := io.WriteString(c, answer); err != nil || request == "close\n" {
