@@ -36,8 +36,9 @@ func startDirectors(t *testing.T) *directors {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	lab := exec.CommandContext(ctx, filepath.Join(bin, "lab"), filepath.Join(bin, "director"), filepath.Join(bin, "goipvs"), d.dir)
+	lab.Env = append(os.Environ(), "LAB_TIMEOUT=0") // it ends with the test
 	lab.Cancel = func() error { return lab.Process.Signal(os.Interrupt) }
-	lab.WaitDelay = 10 * time.Second
+	lab.WaitDelay = time.Minute
 	var said bytes.Buffer
 	lab.Stdout, lab.Stderr = &said, &said
 	if err := lab.Start(); err != nil {

@@ -106,12 +106,13 @@ func TestNoAllocations(t *testing.T) {
 			requests(t, s.Addr, 8, test.conns, test.each)
 			before := c.tell("gc")
 			own := c.tell("gc").Mallocs - before.Mallocs // what a report costs
-			before = c.report()
+			before, began := c.report(), time.Now()
 			requests(t, s.Addr, 8, test.conns, test.each)
-			got := int64(c.report().Mallocs-before.Mallocs) - int64(own)
-			t.Logf("%d allocations for %d connections with %d requests each, beside %d of a report", got, 8*test.conns, test.each, own)
-			// Ghosts come in chunks of hundreds, as long as there are more than ever.
-			if most := int64(8*test.conns/100 + 20); got > most {
+			got, took := int64(c.report().Mallocs-before.Mallocs)-int64(own), time.Since(began)
+			t.Logf("%d allocations for %d connections with %d requests each in %v, beside %d of a report", got, 8*test.conns, test.each, took, own)
+			// Ghosts come in chunks of hundreds, as long as there are more than ever. Every
+			// two seconds the engine's estimator reads a file.
+			if most := int64(8*test.conns/100+20) + 30*int64(took/(2*time.Second)+1); got > most {
 				t.Errorf("%d allocations, at most %d are from elsewhere", got, most)
 			}
 		})

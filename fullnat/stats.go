@@ -77,9 +77,13 @@ func (svc *service) info() ServiceInfo {
 		i.Destinations = append(i.Destinations, info)
 	}
 	svc.mu.Unlock()
+	ports := 0
+	if len(svc.want.Options.Locals) > 0 {
+		ports = localPorts()
+	}
 	for _, a := range svc.want.Options.Locals {
 		l := svc.locals[a].info()
-		l.Capacity = svc.capacity()
+		l.Capacity = svc.capacity(ports)
 		i.Locals = append(i.Locals, l)
 	}
 	return i
@@ -94,9 +98,9 @@ func (svc *service) counted() ipvs.Stats {
 	return sum
 }
 
-// capacity is that of each of its LIPs.
-func (svc *service) capacity() uint64 {
-	n := uint64(localPorts())
+// capacity is that of each of its LIPs, with so many local ports.
+func (svc *service) capacity(ports int) uint64 {
+	n := uint64(ports)
 	if svc.key.Protocol == ipvs.TCP {
 		n *= uint64(max(len(svc.order), 1))
 	}
@@ -165,10 +169,11 @@ func (e *Engine) estimate() {
 		case <-e.quit:
 			return
 		case <-t.C:
+			ports := localPorts() // read once, however many services there are
 			e.mu.Lock()
 			for _, svc := range e.services {
 				svc.tick(e.clock())
-				e.warn(svc)
+				e.warn(svc, ports)
 			}
 			e.mu.Unlock()
 		}
@@ -176,8 +181,8 @@ func (e *Engine) estimate() {
 }
 
 // warn says once when a LIP is nearly used up, and once when it is not any more.
-func (e *Engine) warn(svc *service) {
-	capacity := svc.capacity()
+func (e *Engine) warn(svc *service, ports int) {
+	capacity := svc.capacity(ports)
 	for _, lip := range svc.locals {
 		is := float64(lip.info().Conns) > scarce*float64(capacity)
 		if is == lip.scarce {

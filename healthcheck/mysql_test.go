@@ -32,7 +32,7 @@ GRANT SELECT ON app.* TO monitor@'127.0.0.1';
 
 // mariaArgs leave InnoDB out: a hundred megabytes, and no matter here.
 func mariaArgs(dir string) []string {
-	return []string{"--no-defaults", "--datadir=" + dir + "/data", "--skip-innodb", "--default-storage-engine=Aria",
+	return []string{"--no-defaults", "--datadir=" + dir + "/data", "--tmpdir=" + dir, "--skip-innodb", "--default-storage-engine=Aria",
 		"--lc-messages-dir=/usr/share/mysql", "--socket=" + dir + "/socket", "--pid-file=" + dir + "/pid"}
 }
 

@@ -40,9 +40,8 @@ func echo(ctx context.Context, d *Dialer, raw bool) error {
 	if d.Target.Source.IsValid() {
 		p.Source = d.Target.Source.String()
 	}
-	deadline, _ := ctx.Deadline()
-	sends := int(time.Until(deadline)/p.Interval) + 1
-	p.Count, p.Timeout = sends, time.Until(deadline)
+	// The context alone ends it: of a time limit that is over already the
+	// library makes a ticker, which panics.
 	var rtt time.Duration
 	p.OnRecv = func(pkt *probing.Packet) {
 		rtt = pkt.Rtt

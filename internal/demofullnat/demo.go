@@ -124,10 +124,11 @@ func (d *demo) await(ctx context.Context, s *server, want healthcheck.Verdict) e
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
+		st, ok := d.runner.Status(s.id()) // before what is obeyed, or its weight may not be set yet
 		if err := d.obey(); err != nil {
 			return err
 		}
-		if st, ok := d.runner.Status(s.id()); ok && st.Verdict == want {
+		if ok && st.Verdict == want {
 			return nil
 		}
 		select {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goipvs/goipvs/internal/testserver"
 )
 
 func TestMain(m *testing.M) {
@@ -23,7 +25,7 @@ func (l log) Write(b []byte) (int, error) {
 
 // The demo judges itself.
 func TestDemo(t *testing.T) {
-	d := &demo{out: log{t}, network: netip.MustParsePrefix("127.88.0.0/24"), port: 8088, phase: 300 * time.Millisecond}
+	d := &demo{out: log{t}, network: netip.MustParsePrefix("127.88.0.0/24"), port: testserver.Port(t), phase: 300 * time.Millisecond}
 	if err := d.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

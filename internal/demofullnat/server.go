@@ -84,6 +84,6 @@ func (s *server) subject() healthcheck.Subject {
 		ID:       s.id(),
 		Check:    healthcheck.Check{Type: "http", Request: "/", Receive: "^server"},
 		Target:   healthcheck.Target{Real: s.addr},
-		Schedule: healthcheck.Schedule{Interval: 300 * time.Millisecond, Timeout: 2 * time.Second, Rise: 1, Fall: 2},
+		Schedule: healthcheck.Schedule{Interval: 300 * time.Millisecond, Timeout: 20 * time.Second, Rise: 1, Fall: 2},
 	}
 }

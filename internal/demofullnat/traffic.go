@@ -29,7 +29,7 @@ func (d *demo) traffic(ctx context.Context, what string, want []*server) error {
 	end := time.Now().Add(d.phase)
 	for range clients {
 		wg.Go(func() {
-			for time.Now().Before(end) && ctx.Err() == nil {
+			for more := true; more; more = time.Now().Before(end) && ctx.Err() == nil {
 				t.ask(ctx, "http://"+d.service.Addr.String()+"/")
 				time.Sleep(5 * time.Millisecond) // not a benchmark
 			}

@@ -21,7 +21,7 @@ import (
 
 const (
 	tick     = 20 * time.Millisecond
-	patience = time.Minute
+	patience = 5 * time.Minute
 )
 
 type request struct {
