@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
 )
 
 // Options are those of a Director. Kernel is needed; of everything else the zero
@@ -28,6 +30,9 @@ type Options struct {
 	// VIPs hears which virtual addresses belong on which interface, after every
 	// change of that; nil: nobody sets them up. It must not block.
 	VIPs func(map[netip.Addr]string)
+	// Claim hears which services are the file's, before anything is done for
+	// them; nil: nobody does. Services beside them are others' (see Beside).
+	Claim func(named func(ipvs.ServiceKey) bool)
 	// Abort, when closed, ends the waiting of a stop that drains.
 	Abort <-chan struct{}
 	// Saved is given what is to survive a restart, whenever it changed.
@@ -66,6 +71,9 @@ func New(o Options) *Director {
 	}
 	if d.o.VIPs == nil {
 		d.o.VIPs = func(map[netip.Addr]string) {}
+	}
+	if d.o.Claim == nil {
+		d.o.Claim = func(func(ipvs.ServiceKey) bool) {}
 	}
 	if d.o.Beat == nil {
 		d.o.Beat = func() {}
@@ -145,6 +153,14 @@ func (d *Director) do(f func(*state)) error {
 		return ErrStopped
 	}
 }
+
+// Beside runs f between two steps of the Director, for who changes services that
+// are not the Director's: named tells which are, with those that are leaving.
+func (d *Director) Beside(f func(named func(ipvs.ServiceKey) bool)) error {
+	return d.do(func(s *state) { f(s.named) })
+}
+
+func (s *state) named(k ipvs.ServiceKey) bool { return s.services[k] != nil }
 
 // Observe takes results of checks. It does not wait for what follows from them,
 // but for room to put them.

@@ -101,6 +101,7 @@ func (s *state) leaving(key ipvs.ServiceKey) *service {
 // configure brings what depends on the setup up to date.
 func (s *state) configure() {
 	s.setProxyOptions()
+	s.d.o.Claim(s.named)
 	set := &s.setup.Settings
 	s.hold.Share, s.hold.Window = set.HoldShare, set.HoldWindow
 	counts := s.setup.checkCounts()

@@ -27,7 +27,7 @@ func (e *Engine) Apply(want []Service) error {
 	keys := map[ipvs.ServiceKey]bool{}
 	for i := range want {
 		w := &want[i]
-		switch err := w.check(); {
+		switch err := w.Check(); {
 		case err != nil:
 			errs = append(errs, opError("apply service", w.ServiceKey, err))
 		case keys[w.ServiceKey]:

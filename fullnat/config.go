@@ -43,44 +43,15 @@ type Options struct {
 	MaxConns int
 }
 
-// ProxyProtocol is a version of the PROXY protocol (HAProxy's
-// proxy-protocol.txt). The zero value is none.
-type ProxyProtocol uint8
+// ProxyProtocol is a version of the PROXY protocol.
+type ProxyProtocol = ipvs.ProxyProtocol
 
-// The headers there are: v1 is text and for TCP only, v2 binary.
+// The headers there are.
 const (
-	NoProxy ProxyProtocol = iota
-	ProxyV1
-	ProxyV2
+	NoProxy = ipvs.NoProxy
+	ProxyV1 = ipvs.ProxyV1
+	ProxyV2 = ipvs.ProxyV2
 )
-
-func (p ProxyProtocol) String() string {
-	switch p {
-	case ProxyV1:
-		return "v1"
-	case ProxyV2:
-		return "v2"
-	}
-	return ""
-}
-
-// MarshalText gives the configuration's words: nothing, v1, v2.
-func (p ProxyProtocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
-
-// UnmarshalText also takes disable, the word of dpvs.
-func (p *ProxyProtocol) UnmarshalText(b []byte) error {
-	switch string(b) {
-	case "", "disable":
-		*p = NoProxy
-	case "v1":
-		*p = ProxyV1
-	case "v2":
-		*p = ProxyV2
-	default:
-		return fmt.Errorf("proxy protocol %q: want v1 or v2", b)
-	}
-	return nil
-}
 
 const (
 	defaultConnectTimeout = 3 * time.Second
@@ -105,8 +76,8 @@ func (o *Options) retries() int {
 // ErrUnsupported is a service that user space cannot serve.
 var ErrUnsupported = errors.New("not possible in user space")
 
-// check tells what is wrong with a service, before anything is done.
-func (s *Service) check() error {
+// Check tells what is wrong with a service, which Apply would refuse.
+func (s *Service) Check() error {
 	switch {
 	case s.FWMark != 0:
 		return fmt.Errorf("%w: a firewall mark has no address to listen on", ErrUnsupported)

@@ -1,6 +1,9 @@
 package ipvs
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Op is what a [Change] does.
 type Op uint8
@@ -13,10 +16,14 @@ const (
 	AddDestination
 	UpdateDestination
 	DeleteDestination
+	// Those of full NAT's local addresses, which no kernel has.
+	AddLocal
+	DeleteLocal
 )
 
 var opNames = [...]string{"", "add service", "update service", "delete service",
-	"add destination", "update destination", "delete destination"}
+	"add destination", "update destination", "delete destination",
+	"add local address", "delete local address"}
 
 func (o Op) String() string {
 	if o == 0 || int(o) >= len(opNames) {
@@ -35,6 +42,8 @@ type Change struct {
 	// Destination is not read by a service's change; DeleteDestination reads
 	// its Addr only.
 	Destination Destination
+	// Local is that of AddLocal and DeleteLocal.
+	Local netip.Addr
 }
 
 // Object names what the change is about: "tcp 192.0.2.1:80 wlc" or
@@ -46,6 +55,8 @@ func (c Change) Object() string {
 		return strings.TrimRight(key+" "+c.Service.Scheduler, " ")
 	case AddDestination, UpdateDestination, DeleteDestination:
 		return c.Destination.Addr.String() + " of " + key
+	case AddLocal, DeleteLocal:
+		return c.Local.String() + " of " + key
 	}
 	return key
 }

@@ -11,6 +11,9 @@ import (
 // what it refuses by itself is left to it.
 
 func (c *Change) check() error {
+	if c.Op == AddLocal || c.Op == DeleteLocal {
+		return fmt.Errorf("%w: local addresses are full NAT's", ErrUnsupported)
+	}
 	if c.Op == 0 || int(c.Op) >= len(opCommands) {
 		return fmt.Errorf("%w: %s %d", ErrInvalid, c.Op, uint8(c.Op))
 	}
@@ -47,6 +50,9 @@ func (k *ServiceKey) check() error {
 }
 
 func (s *Service) check() error {
+	if s.FullNAT || s.Proxy != NoProxy {
+		return fmt.Errorf("%w: full NAT is not the kernel's", ErrUnsupported)
+	}
 	if err := checkName("scheduler", s.Scheduler); err != nil {
 		return err
 	}

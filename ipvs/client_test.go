@@ -331,17 +331,17 @@ func TestDoSaysWhatItDid(t *testing.T) {
 		is    []error
 		not   error
 	}{
-		{Change{AddService, service, dest}, unix.ENOENT, "add service tcp 192.0.2.1:80 wrrr: scheduler not available (ip_vs_wrrr)", []error{ErrNoScheduler}, fs.ErrNotExist},
-		{Change{UpdateService, sip, dest}, unix.ENOENT, "update service tcp 192.0.2.1:80 rr: scheduler or persistence engine not available (ip_vs_rr, ip_vs_pe_sip)", []error{ErrNoScheduler, ErrNoEngine}, fs.ErrNotExist},
-		{Change{AddService, service, dest}, unix.EEXIST, "add service tcp 192.0.2.1:80 wrrr: already exists", []error{ErrExists, fs.ErrExist, unix.EEXIST}, nil},
-		{Change{DeleteService, service, dest}, unix.ESRCH, "delete service tcp 192.0.2.1:80: no such service", []error{ErrNoService, unix.ESRCH}, nil},
-		{Change{DeleteDestination, service, dest}, unix.ENOENT, "delete destination 10.0.0.1:80 of tcp 192.0.2.1:80: no such destination", []error{ErrNoDestination, fs.ErrNotExist}, ErrNoScheduler},
-		{Change{UpdateDestination, service, dest}, unix.ENOENT, "update destination 10.0.0.1:80 of tcp 192.0.2.1:80: no such destination", []error{ErrNoDestination}, nil},
-		{Change{AddDestination, service, dest}, unix.ERANGE, "add destination 10.0.0.1:80 of tcp 192.0.2.1:80: out of range", []error{ErrRange}, nil},
-		{Change{AddDestination, service, dest}, unix.EPERM, "add destination 10.0.0.1:80 of tcp 192.0.2.1:80: permission denied (CAP_NET_ADMIN is needed)", []error{ErrPermission, fs.ErrPermission}, nil},
-		{Change{AddService, service, dest}, unix.EAFNOSUPPORT, "add service tcp 192.0.2.1:80 wrrr: wrong address family", []error{ErrFamily}, nil},
-		{Change{AddService, service, dest}, unix.EPROTONOSUPPORT, "add service tcp 192.0.2.1:80 wrrr: not supported by this kernel", []error{ErrUnsupported}, nil},
-		{Change{AddService, service, dest}, unix.ENOMEM, "add service tcp 192.0.2.1:80 wrrr: cannot allocate memory", []error{unix.ENOMEM}, nil},
+		{Change{Op: AddService, Service: service, Destination: dest}, unix.ENOENT, "add service tcp 192.0.2.1:80 wrrr: scheduler not available (ip_vs_wrrr)", []error{ErrNoScheduler}, fs.ErrNotExist},
+		{Change{Op: UpdateService, Service: sip, Destination: dest}, unix.ENOENT, "update service tcp 192.0.2.1:80 rr: scheduler or persistence engine not available (ip_vs_rr, ip_vs_pe_sip)", []error{ErrNoScheduler, ErrNoEngine}, fs.ErrNotExist},
+		{Change{Op: AddService, Service: service, Destination: dest}, unix.EEXIST, "add service tcp 192.0.2.1:80 wrrr: already exists", []error{ErrExists, fs.ErrExist, unix.EEXIST}, nil},
+		{Change{Op: DeleteService, Service: service, Destination: dest}, unix.ESRCH, "delete service tcp 192.0.2.1:80: no such service", []error{ErrNoService, unix.ESRCH}, nil},
+		{Change{Op: DeleteDestination, Service: service, Destination: dest}, unix.ENOENT, "delete destination 10.0.0.1:80 of tcp 192.0.2.1:80: no such destination", []error{ErrNoDestination, fs.ErrNotExist}, ErrNoScheduler},
+		{Change{Op: UpdateDestination, Service: service, Destination: dest}, unix.ENOENT, "update destination 10.0.0.1:80 of tcp 192.0.2.1:80: no such destination", []error{ErrNoDestination}, nil},
+		{Change{Op: AddDestination, Service: service, Destination: dest}, unix.ERANGE, "add destination 10.0.0.1:80 of tcp 192.0.2.1:80: out of range", []error{ErrRange}, nil},
+		{Change{Op: AddDestination, Service: service, Destination: dest}, unix.EPERM, "add destination 10.0.0.1:80 of tcp 192.0.2.1:80: permission denied (CAP_NET_ADMIN is needed)", []error{ErrPermission, fs.ErrPermission}, nil},
+		{Change{Op: AddService, Service: service, Destination: dest}, unix.EAFNOSUPPORT, "add service tcp 192.0.2.1:80 wrrr: wrong address family", []error{ErrFamily}, nil},
+		{Change{Op: AddService, Service: service, Destination: dest}, unix.EPROTONOSUPPORT, "add service tcp 192.0.2.1:80 wrrr: not supported by this kernel", []error{ErrUnsupported}, nil},
+		{Change{Op: AddService, Service: service, Destination: dest}, unix.ENOMEM, "add service tcp 192.0.2.1:80 wrrr: cannot allocate memory", []error{unix.ENOMEM}, nil},
 	} {
 		t.Run(tc.want, func(t *testing.T) {
 			errno = tc.errno

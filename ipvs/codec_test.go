@@ -112,20 +112,24 @@ func TestGoldenBytes(t *testing.T) {
 		put  func(*wire.Encoder)
 		want string
 	}{
-		{"service", func(e *wire.Encoder) { putChange(e, &Change{AddService, service, Destination{}}) },
+		{"service", func(e *wire.Encoder) {
+			putChange(e, &Change{Op: AddService, Service: service, Destination: Destination{}})
+		},
 			"50000100" + key4[8:] + "08000600776c6300" + "0c00070001000000ffffffff" + "080008002c010000" + "08000900ffffff00" + "08000b0073697000"},
-		{"delete service", func(e *wire.Encoder) { putChange(e, &Change{DeleteService, service, Destination{}}) }, key4},
+		{"delete service", func(e *wire.Encoder) {
+			putChange(e, &Change{Op: DeleteService, Service: service, Destination: Destination{}})
+		}, key4},
 		{"IPv6 netmask", func(e *wire.Encoder) {
 			putService(e, &Service{ServiceKey: MarkService(7, IPv6), Scheduler: "rr", Netmask: netmask6(t, 64)})
 		}, "38000100" + "060001000a000000" + "0800050007000000" + "0700060072720000" + "0c00070000000000ffffffff" + "0800080000000000" + "0800090040000000"},
 		{"destination", func(e *wire.Encoder) {
-			putChange(e, &Change{AddDestination, service, Destination{Addr: addrPort("10.0.0.1:8080"), Weight: 70000, Upper: 10, Lower: 5}})
+			putChange(e, &Change{Op: AddDestination, Service: service, Destination: Destination{Addr: addrPort("10.0.0.1:8080"), Weight: 70000, Upper: 10, Lower: 5}})
 		}, key4 + "3c000200" + "080001000a000001" + "060002001f900000" + "06000b0002000000" + "0800030000000000" + "0800040070110100" + "080005000a000000" + "0800060005000000"},
 		{"tunnel", func(e *wire.Encoder) {
 			putDestination(e, &Destination{Addr: addrPort("[2001:db8::1]:80"), Method: Tunnel, Weight: 1, Encap: Encap{GUE, 6080, RemCsum}})
 		}, "60000200" + "1400010020010db8000000000000000000000001" + "0600020000500000" + "06000b000a000000" + "0800030002000000" + "0800040001000000" + "0800050000000000" + "0800060000000000" + "05000d0001000000" + "06000e0017c00000" + "06000f0002000000"},
 		{"delete destination", func(e *wire.Encoder) {
-			putChange(e, &Change{DeleteDestination, service, Destination{Addr: addrPort("10.0.0.1:8080"), Weight: 70000}})
+			putChange(e, &Change{Op: DeleteDestination, Service: service, Destination: Destination{Addr: addrPort("10.0.0.1:8080"), Weight: 70000}})
 		}, key4 + "1c000200" + "080001000a000001" + "060002001f900000" + "06000b0002000000"},
 		{"daemon", func(e *wire.Encoder) {
 			putDaemon(e, &Daemon{State: Backup, Interface: "eth0", SyncID: 3, MaxLen: 1400, Group: netip.MustParseAddr("224.0.0.82"), Port: 8850, TTL: 2})
@@ -271,7 +275,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"fine", of(func(*Service) {}), nil},
 		{"no operation", Change{Service: web}, ErrInvalid},
-		{"unknown operation", Change{Op: 7, Service: web}, ErrInvalid},
+		{"unknown operation", Change{Op: 99, Service: web}, ErrInvalid},
 		{"no address", of(func(s *Service) { s.Addr = netip.AddrPort{} }), ErrInvalid},
 		{"zone", of(func(s *Service) { s.Addr = addrPort("[fe80::1%eth0]:80") }), ErrInvalid},
 		{"mapped", of(func(s *Service) { s.Addr = addrPort("[::ffff:192.0.2.1]:80") }), nil}, // an IPv6 address like any other
@@ -332,7 +336,8 @@ func TestCheckOthers(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	service := everyService(t)[1]
-	changes := [...]Change{{AddService, service, Destination{}}, {AddDestination, service, everyDestination[2]}, {DeleteDestination, service, everyDestination[3]}}
+	changes := [...]Change{{Op: AddService, Service: service}, {Op: AddDestination, Service: service, Destination: everyDestination[2]},
+		{Op: DeleteDestination, Service: service, Destination: everyDestination[3]}}
 	var e wire.Encoder
 	allocs := testing.AllocsPerRun(100, func() {
 		e.Buf = e.Buf[:0]

@@ -8,8 +8,8 @@ import (
 // Plan lists the changes that turn have into want, and no others. It is pure.
 //
 // Everything that adds comes first: new services with their destinations, then
-// for the services that stay their new properties, new destinations and raised
-// ones. What lowers follows, then removed destinations, then removed services,
+// for the services that stay their new properties, new local addresses, new
+// destinations and raised ones. What lowers follows, then removed destinations, then removed services,
 // whose destinations go with them. So at no step, wherever the sequence may
 // stop, does a service have less to offer than in the lesser of have and want.
 //
@@ -40,7 +40,7 @@ func newPlan(have, want Table) *planner {
 // absence, so what was planned to be removed may be what somebody just made.
 func AddsOnly(plan []Change) (safe, withheld []Change) {
 	for _, c := range plan {
-		if c.Op == DeleteService || c.Op == DeleteDestination {
+		if c.Op == DeleteService || c.Op == DeleteDestination || c.Op == DeleteLocal {
 			withheld = append(withheld, c)
 		} else {
 			safe = append(safe, c)
@@ -64,7 +64,22 @@ func (p *planner) service(want *Entry) {
 	} else if have.Service != want.Service {
 		p.raise(UpdateService, want, Destination{})
 	}
+	p.locals(have, want)
 	p.destinations(have, want)
+}
+
+// locals come before the destinations that are reached from them, and go after.
+func (p *planner) locals(have, want *Entry) {
+	for i, a := range want.Locals {
+		if !slices.Contains(have.Locals, a) && !slices.Contains(want.Locals[:i], a) {
+			p.raises = append(p.raises, Change{Op: AddLocal, Service: want.Service, Local: a})
+		}
+	}
+	for _, a := range have.Locals {
+		if !slices.Contains(want.Locals, a) {
+			p.removals = append(p.removals, Change{Op: DeleteLocal, Service: want.Service, Local: a})
+		}
+	}
 }
 
 func (p *planner) destinations(have, want *Entry) {
@@ -93,7 +108,7 @@ func (p *planner) destination(want *Entry, d Destination) {
 		p.raise(AddDestination, want, d)
 	case old == d:
 	case lowers(old, d):
-		p.lowers = append(p.lowers, Change{UpdateDestination, want.Service, d})
+		p.lowers = append(p.lowers, Change{Op: UpdateDestination, Service: want.Service, Destination: d})
 	default:
 		p.raise(UpdateDestination, want, d)
 	}
@@ -105,13 +120,13 @@ func lowers(old, d Destination) bool {
 }
 
 func (p *planner) raise(op Op, e *Entry, d Destination) {
-	p.raises = append(p.raises, Change{op, e.Service, d})
+	p.raises = append(p.raises, Change{Op: op, Service: e.Service, Destination: d})
 }
 
 // remove files a removal; destinations go before services because Plan walks
 // the wanted services first.
 func (p *planner) remove(op Op, e *Entry, d Destination) {
-	p.removals = append(p.removals, Change{op, e.Service, d})
+	p.removals = append(p.removals, Change{Op: op, Service: e.Service, Destination: d})
 }
 
 // normal drops what a destination's method does not use, as the kernel does

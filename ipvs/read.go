@@ -71,7 +71,7 @@ func list(l Lister, only map[ServiceKey]bool) (t Table, whole bool, err error) {
 		for j := range buf {
 			ds[j] = buf[j].Destination
 		}
-		t = append(t, Entry{services[i].Service, ds})
+		t = append(t, Entry{Service: services[i].Service, Destinations: ds, Locals: services[i].locals()})
 	}
 	return t, whole, nil
 }
@@ -86,7 +86,7 @@ func same(a, b Table) bool {
 	var ds map[netip.AddrPort]Destination
 	for i := range b {
 		e := in[b[i].Service.ServiceKey]
-		if e == nil || e.Service != b[i].Service || len(e.Destinations) != len(b[i].Destinations) {
+		if e == nil || e.Service != b[i].Service || !slices.Equal(e.Locals, b[i].Locals) || len(e.Destinations) != len(b[i].Destinations) {
 			return false
 		}
 		ds = destinations(ds, e)

@@ -86,12 +86,37 @@ type Service struct {
 	Netmask Netmask
 	// PE is the persistence engine ("sip"); empty means none. At most 15 bytes.
 	PE string
+	// FullNAT: goipvsd's full NAT serves it, not the kernel. No kernel takes such
+	// a service, nor do kernels list any.
+	FullNAT bool
+	// Proxy is what real servers of full NAT are told of the client.
+	Proxy ProxyProtocol
 }
 
-// ServiceInfo is a service as the kernel reports it.
+// ServiceInfo is a service as the kernel, or full NAT, reports it.
 type ServiceInfo struct {
 	Service
 	Stats Stats
+	// Locals are the local addresses of a service of full NAT, in order.
+	Locals []LocalInfo
+	// Managed: goipvsd's file names this service of full NAT, so that no command
+	// changes it.
+	Managed bool
+}
+
+// LocalInfo is a local address of full NAT (a LIP) as it is now.
+type LocalInfo struct {
+	Addr netip.Addr
+	// Conns is how many connections have it now, Conflicts how often it had no
+	// port left for a server.
+	Conns, Conflicts uint64
+}
+
+func (s *ServiceInfo) locals() (out []netip.Addr) {
+	for i := range s.Locals {
+		out = append(out, s.Locals[i].Addr)
+	}
+	return out
 }
 
 // Stats are a service's or destination's counters since it was made or zeroed,

@@ -171,10 +171,12 @@ func setRealServer(p *parser, v string) (err error) {
 }
 
 // setLocal takes full NAT's local address: no port, no name.
-func setLocal(_ *parser, v string) error {
-	if _, ok := numeric(v); !ok {
-		return usage("", "illegal local address")
+func setLocal(p *parser, v string) error {
+	a, ok := numeric(v)
+	if !ok || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a.Zone() != "" {
+		return usage("", "illegal local address specified (a unicast address, in numbers)")
 	}
+	p.cmd.Change.Local = a
 	return nil
 }
 

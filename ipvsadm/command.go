@@ -60,7 +60,7 @@ func (c *Command) Rule() bool {
 	return c.Change.Op != 0 && !c.given.has(colEnsure)
 }
 
-// fullNAT reports whether the command is for the full NAT engine.
+// fullNAT reports whether the command can be for full NAT only.
 func (c *Command) fullNAT() bool {
-	return c.Action >= ActionAddLocal || c.Change.Op != 0 && c.Change.Destination.Method == ipvs.FullNAT
+	return c.Action >= ActionAddLocal || forFullNAT(&c.Change)
 }

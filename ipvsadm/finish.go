@@ -23,6 +23,8 @@ var changeOps = [...]ipvs.Op{
 	ActionAddServer:     ipvs.AddDestination,
 	ActionEditServer:    ipvs.UpdateDestination,
 	ActionDeleteServer:  ipvs.DeleteDestination,
+	ActionAddLocal:      ipvs.AddLocal,
+	ActionDeleteLocal:   ipvs.DeleteLocal,
 	ActionGetLocal:      0,
 }
 
@@ -146,7 +148,7 @@ func (p *parser) finishServer() error {
 	switch {
 	case d.Method == ipvs.Tunnel:
 		return p.tunnel()
-	case d.Addr.Addr().Is4() != (c.Change.Service.AF() == ipvs.IPv4):
+	case d.Method != ipvs.FullNAT && d.Addr.Addr().Is4() != (c.Change.Service.AF() == ipvs.IPv4):
 		return usage(p.typed[colServer], "different address family is allowed only for tunneling servers")
 	case tunnel != 0:
 		return usage(p.typed[tunnel.first()], "tunnel options conflict with forward method")

@@ -20,7 +20,7 @@ func FuzzParse(f *testing.F) {
 		"-a -t 10.0.0.1:80 -r 10.0.0.2:8080 -mw5 -x 7 -y 3", "-d -u 10.0.0.1:1 -r vip",
 		"-a -f 1 -r ::1 -i --tun-type gue --tun-port 6080 --tun-remcsum", "-e -t [::ffff:1.2.3.4]:5 -r [both]:http -g",
 		"-Lnc --persistent-conn --json", "--set 1 2 3", "--start-daemon master --mcast-group ff05::81", "-b , -- - '' --=",
-		"ipvsadm -R", "-P -t 10.0.0.1:80 -z ::1", "-A -t 10.0.0.1: -p= --netmask=",
+		"ipvsadm -R", "-P -t 10.0.0.1:80 -z ::1", "-A -t 10.0.0.1:80 --fullnat --proxy-protocol v2 -j enable", "-d -t 10.0.0.1:80 -r ::1 --fullnat", "-A -t 10.0.0.1: -p= --netmask=",
 	} {
 		f.Add(line)
 	}
@@ -55,7 +55,7 @@ func roundTrip(t *testing.T, want ipvs.Change) {
 	if err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
-	if diff := cmp.Diff(want, got.Change, cmpopts.EquateComparable(ipvs.Service{}, ipvs.Destination{})); diff != "" {
+	if diff := cmp.Diff(want, got.Change, cmpopts.EquateComparable(ipvs.Change{})); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", line, diff)
 	}
 }

@@ -36,7 +36,7 @@ Verbs
   goipvs import KIND FILE             make a goipvs.toml of the configuration of
                                       ldirectord or keepalived
   goipvs help [TOPIC|VERB]            TOPIC: schedulers, forwarding,
-                                      persistence, restore
+                                      fullnat, persistence, restore
 `
 const (
 	helpColumn = 38 // where the texts begin

@@ -8,8 +8,6 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 )
 
-var errFullNAT = errors.New("full NAT is not in this version (it will need goipvsd)")
-
 // hint says what may help against err, or nothing. The first row that applies
 // counts. The table is made here since hardly a run needs it.
 func (s *session) hint(c *Command, err error) string {
@@ -20,11 +18,20 @@ func (s *session) hint(c *Command, err error) string {
 		}
 		return ""
 	}
+	var no *refused
+	if errors.As(err, &no) && no.Hint != "" {
+		return no.Hint
+	}
+	var daemon *DaemonError
+	if errors.As(err, &daemon) {
+		return daemon.Hint
+	}
 	for _, h := range []struct {
 		err  error
 		when func(*Command) bool // nil: always
 		text string              // SCHEDULER and ENGINE stand for their names
 	}{
+		{ErrNotRunning, nil, `start it with "systemctl start goipvsd" or "goipvsd start"`},
 		{ipvs.ErrNoIPVS, nil, `load it with "modprobe ip_vs"; for a container, on its host`},
 		{ipvs.ErrPermission, nil, "run it as root or with the capability CAP_NET_ADMIN; a container gets that by --cap-add NET_ADMIN"},
 		{ipvs.ErrNoEngine, unknownEngine, `is it spelled right (sip)? If so, "modprobe ip_vs_pe_ENGINE"`},
@@ -64,7 +71,7 @@ func unknownEngine(c *Command) bool { return c.Change.Service.PE != "sip" }
 
 // portForced: the port typed behind -r was not used.
 func portForced(c *Command) bool {
-	return c.Action == ActionEditServer && c.Change.Destination.Method != ipvs.NAT
+	return c.Action == ActionEditServer && c.Change.Destination.Method != ipvs.NAT && c.Change.Destination.Method != ipvs.FullNAT
 }
 
 func thresholdsCrossed(c *Command) bool {

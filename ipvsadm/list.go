@@ -172,7 +172,12 @@ func sortDestinations(d []ipvs.DestinationInfo) {
 func byKey(a, b ipvs.ServiceInfo) int      { return a.ServiceKey.Compare(b.ServiceKey) }
 func byAddr(a, b ipvs.DestinationInfo) int { return a.Addr.Compare(b.Addr) }
 
+// appendVersion is the first line. Full NAT may be there without IPVS, and scripts
+// count on a line.
 func appendVersion(b []byte, i ipvs.Info) []byte {
+	if i == (ipvs.Info{}) {
+		return append(b, "IP Virtual Server: none in the kernel, full NAT of goipvsd\n"...)
+	}
 	b = appendKernelVersion(append(b, "IP Virtual Server version "...), i.Version)
 	b = strconv.AppendUint(append(b, " (size="...), uint64(i.ConnTabSize), 10)
 	return append(b, ")\n"...)

@@ -42,11 +42,34 @@ func (j *jsonText) service(s *ipvs.ServiceInfo, ds []ipvs.DestinationInfo) {
 	j.key("netmask")
 	j.b, j.first = append(appendMask(append(j.b, '"'), &s.Service), '"'), false
 	j.str("pe", s.PE)
+	j.fullNAT(s)
 	j.stats(&s.Stats)
 	j.field("destinations", '[')
 	for i := range ds {
 		j.line()
 		j.destination(&ds[i])
+	}
+	j.close(']')
+	j.close('}')
+}
+
+// fullNAT appends what only services of full NAT have; others have no such field.
+func (j *jsonText) fullNAT(s *ipvs.ServiceInfo) {
+	if !s.FullNAT {
+		return
+	}
+	j.field("fullnat", '{')
+	j.key("managed")
+	j.b, j.first = strconv.AppendBool(j.b, s.Managed), false
+	j.str("proxy_protocol", s.Proxy.String())
+	j.field("locals", '[')
+	for i := range s.Locals {
+		l := &s.Locals[i]
+		j.open('{')
+		j.addr("address", l.Addr)
+		j.uint("conns", l.Conns)
+		j.uint("conflicts", l.Conflicts)
+		j.close('}')
 	}
 	j.close(']')
 	j.close('}')
@@ -167,4 +190,18 @@ func appendDaemonsJSON(b []byte, daemons []ipvs.Daemon) []byte {
 	j.close(']')
 	j.close('}')
 	return append(j.b, '\n')
+}
+
+// AppendServices appends the document of -L --json for services of full NAT,
+// which no kernel's version goes with. What goipvsd answers to VerbList.
+func AppendServices(b []byte, services []ipvs.ServiceInfo, dests map[ipvs.ServiceKey][]ipvs.DestinationInfo) []byte {
+	j := jsonText{b: b, first: true}
+	j.open('{')
+	j.field("services", '[')
+	for i := range services {
+		j.service(&services[i], dests[services[i].ServiceKey])
+	}
+	j.close(']')
+	j.close('}')
+	return j.b
 }

@@ -22,8 +22,7 @@ type Option struct {
 }
 
 // Manual describes all options, in the order for people. It is static text;
-// callers must not change it. Options that this version only refuses (full NAT)
-// are not in it.
+// callers must not change it.
 func Manual() []Group { return manual }
 
 // Example is something to type.
@@ -63,12 +62,21 @@ func (o *Option) Command() bool { return o.row().action != 0 }
 // With reports whether the option may be given with a command.
 func (o *Option) With(command *Option) bool {
 	action := command.row().action
-	r, own := &commandRows[action], o.row()
-	col := own.col
-	if o.Long == "ipv6" {
-		col = colService // it is part of -f
+	r := &commandRows[action]
+	for i := range options {
+		own := &options[i]
+		if own.long != o.Long {
+			continue
+		}
+		col := own.col
+		if o.Long == "ipv6" {
+			col = colService // it is part of -f
+		}
+		if own.action == 0 && (r.must | r.may | r.one).has(col) && (own.only == 0 || own.only&(1<<action) != 0) {
+			return true
+		}
 	}
-	return own.action == 0 && (r.must | r.may | r.one).has(col) && (own.only == 0 || own.only&(1<<action) != 0)
+	return false
 }
 
 // Spelling is the option as the help shows it: "-w, --weight N".

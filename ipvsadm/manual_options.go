@@ -49,6 +49,9 @@ var manual = []Group{
 			More: "FORWARDING below says what each of the three methods needs."},
 		{Long: "ipip", Brief: "tunnel, also to the other IP family"},
 		{Long: "masquerading", Brief: "NAT, also to another port"},
+		{Long: "fullnat", Brief: "full NAT, by goipvsd",
+			More: "FULLNAT below says what it is. With -A and -E, where -b is --sched-flags, it has its long name only; a service that has no real servers yet " +
+				"becomes full NAT's by its first one with -b, too."},
 		{Long: "weight", Value: "N", Brief: "share of new connections, 0 for none (1)",
 			More: "Up to 2147483647. With weight 0 the connections that exist go on, and persistent clients may still come: see PERSISTENCE."},
 		{Long: "u-threshold", Value: "N", Brief: "at N connections no new ones (0: no limit)"},
@@ -59,6 +62,18 @@ var manual = []Group{
 		{Long: "tun-nocsum", Brief: "no checksums in gue and gre (this if none is given)", fold: true},
 		{Long: "tun-csum", Brief: "checksums in gue and gre", fold: true},
 		{Long: "tun-remcsum", Brief: "remote checksum offload in gue", fold: true},
+	}},
+	{"Full NAT, in goipvsd", []Option{
+		{Long: "add-laddr", Value: "SERVICE -z LIP", Brief: "add a local address to a service",
+			More: "Connections to real servers come from the local addresses of their service, or from one that the kernel chooses if it has none. " +
+				"Real servers must know the way back to it."},
+		{Long: "del-laddr", Value: "SERVICE -z LIP", Brief: "delete a local address of a service"},
+		{Long: "get-laddr", Value: "[SERVICE]", Brief: "list local addresses"},
+		{Long: "laddr", Value: "LIP", Brief: "the local address, in numbers", fold: true},
+		{Long: "proxy-protocol", Value: "VERSION", Brief: "header that names the client (disable)",
+			More:  "With -A and -E: a header of the PROXY protocol in front of the client's data. v1 is text and for TCP only.",
+			Words: "v1 v2 disable"},
+		{Long: "synproxy", Value: "enable|disable", Brief: "does nothing: SYN cookies do it", Words: "enable disable", fold: true},
 	}},
 	{"Lists", []Option{
 		{Long: "list", Value: "[SERVICE]", Brief: "list services; no command at all does too",

@@ -45,6 +45,9 @@ const (
 	colJSON
 	colEnsure
 	colLocal
+	colFullNAT
+	colProxy
+	colSynProxy
 
 	columnCount
 	colNone // -6 and --sort: may be repeated, in no matrix
@@ -57,7 +60,7 @@ var columnNames = [columnCount]string{
 	"persistent-conn", "nosort", "syncid", "exact", "ops", "pe", "sched-flags",
 	"mcast-group", "mcast-port", "mcast-ttl", "sync-maxlen", "tun-info", "tun-type",
 	"tun-port", "tun-nocsum", "tun-csum", "tun-remcsum",
-	"json", "ensure", "local-address",
+	"json", "ensure", "local-address", "fullnat", "proxy-protocol", "synproxy",
 }
 
 // columns is a set of columns.
@@ -79,7 +82,8 @@ type row struct {
 }
 
 const (
-	svcOptions    = 1<<colScheduler | 1<<colPersistent | 1<<colNetmask | 1<<colOnePacket | 1<<colEngine | 1<<colSchedFlags | 1<<colEnsure
+	svcOptions = 1<<colScheduler | 1<<colPersistent | 1<<colNetmask | 1<<colOnePacket | 1<<colEngine | 1<<colSchedFlags | 1<<colEnsure |
+		1<<colFullNAT | 1<<colProxy | 1<<colSynProxy
 	csumOptions   = 1<<colTunNoCsum | 1<<colTunCsum | 1<<colTunRemCsum
 	tunOptions    = 1<<colTunType | 1<<colTunPort | csumOptions
 	rsOptions     = 1<<colForward | 1<<colWeight | 1<<colUpper | 1<<colLower | tunOptions | 1<<colEnsure
@@ -93,13 +97,13 @@ const (
 var commandRows = [...]row{
 	ActionAddService:    {name: "add-service", must: service, may: svcOptions},
 	ActionEditService:   {name: "edit-service", must: service, may: svcOptions},
-	ActionDeleteService: {name: "delete-service", must: service, may: 1 << colEnsure},
+	ActionDeleteService: {name: "delete-service", must: service, may: 1<<colEnsure | 1<<colFullNAT},
 	ActionFlush:         {name: "flush"},
 	ActionList: {name: "list", may: viewOptions | 1<<colNumeric | 1<<colNoSort | 1<<colSyncID | 1<<colExact | 1<<colJSON,
 		one: 1<<colConnection | service | 1<<colTimeout | 1<<colDaemon},
 	ActionAddServer:    {name: "add-server", must: server, may: rsOptions},
 	ActionEditServer:   {name: "edit-server", must: server, may: rsOptions},
-	ActionDeleteServer: {name: "delete-server", must: server, may: 1 << colEnsure},
+	ActionDeleteServer: {name: "delete-server", must: server, may: 1<<colEnsure | 1<<colFullNAT},
 	ActionSet:          {name: "set"},
 	ActionStartDaemon:  {name: "start-daemon", may: daemonOptions},
 	ActionStopDaemon:   {name: "stop-daemon", may: 1 << colSyncID},
@@ -108,9 +112,9 @@ var commandRows = [...]row{
 	ActionZero:         {name: "zero", may: service},
 	ActionHelp:         {name: "help"},
 	ActionVersion:      {name: "version"},
-	ActionAddLocal:     {name: "add-laddr", must: service | 1<<colLocal},
-	ActionDeleteLocal:  {name: "del-laddr", must: service | 1<<colLocal},
-	ActionGetLocal:     {name: "get-laddr", may: service | 1<<colNumeric},
+	ActionAddLocal:     {name: "add-laddr", must: service | 1<<colLocal, may: 1 << colEnsure},
+	ActionDeleteLocal:  {name: "del-laddr", must: service | 1<<colLocal, may: 1 << colEnsure},
+	ActionGetLocal:     {name: "get-laddr", may: service | 1<<colNumeric | 1<<colJSON},
 }
 
 // tunnelRows is the matrix of tunnel types and tunnel options, by

@@ -29,6 +29,7 @@ type option struct {
 const (
 	first       = 1 << 0
 	editServers = 1<<ActionAddServer | 1<<ActionEditServer
+	services    = 1<<ActionAddService | 1<<ActionEditService | 1<<ActionDeleteService | 1<<ActionDeleteServer
 	locals      = 1<<ActionAddLocal | 1<<ActionDeleteLocal | 1<<ActionGetLocal
 )
 
@@ -53,6 +54,7 @@ var options = [...]option{
 	{long: "ipv6", short: '6', col: colNone, set: setIPv6},
 	{long: "sctp-service", arg: argRequired, col: colService, set: setSCTP},
 	{long: "fullnat", short: 'b', col: colForward, only: editServers, set: setFullNAT},
+	{long: "fullnat", col: colFullNAT, only: services, set: setFullNATService},
 	{long: "sched-flags", short: 'b', arg: argRequired, col: colSchedFlags, set: setSchedFlags},
 	{long: "ops", short: 'o', col: colOnePacket, set: setOnePacket},
 	{long: "pe", arg: argRequired, col: colEngine, set: setEngine},
@@ -76,6 +78,8 @@ var options = [...]option{
 	{long: "del-laddr", short: 'Q', action: ActionDeleteLocal, col: colNone, only: first},
 	{long: "get-laddr", short: 'G', action: ActionGetLocal, col: colNone, only: first},
 	{long: "laddr", short: 'z', arg: argRequired, col: colLocal, only: locals, set: setLocal},
+	{long: "proxy-protocol", arg: argRequired, col: colProxy, set: setProxy},
+	{long: "synproxy", short: 'j', arg: argRequired, col: colSynProxy, set: setSynProxy},
 
 	{long: "numeric", short: 'n', col: colNumeric},
 	{long: "connection", short: 'c', col: colConnection},

@@ -15,14 +15,15 @@ func (s *session) fail(c *Command, err error) int {
 	}
 	s.explain(c, err)
 	var u *UsageError
+	var daemon *DaemonError
 	switch {
 	case errors.As(err, &u):
 		return u.Status
-	case errors.Is(err, errFullNAT):
+	case errors.Is(err, ErrNotRunning):
 		return exitList
-	case errors.Is(err, ipvs.ErrNoIPVS), errors.Is(err, ipvs.ErrPermission):
+	case errors.As(err, &daemon) && daemon.Code == "denied", errors.Is(err, ipvs.ErrNoIPVS), errors.Is(err, ipvs.ErrPermission):
 		return exitUsage
-	case c.Action == ActionList, c.Action == ActionSave:
+	case c.Action == ActionList, c.Action == ActionSave, c.Action == ActionGetLocal:
 		return exitList
 	}
 	return exitKernel

@@ -47,9 +47,6 @@ func (r *rules) parseLine() error {
 	case ActionHelp, ActionVersion:
 		return usage(r.verb, "has no place in a rules file")
 	}
-	if r.cmd.fullNAT() {
-		return &UsageError{r.verb, errFullNAT.Error(), exitList}
-	}
 	return nil
 }
 
@@ -68,6 +65,7 @@ type badLines struct {
 	text   []string
 	status int
 	more   bool
+	full   int // the first line for full NAT; 0: none
 }
 
 func (b *badLines) add(source string, line int, err error) {
@@ -86,10 +84,13 @@ func (t *text) check(source string, names Names) (bad badLines) {
 	r := rules{parser: parser{names: names}, text: t}
 	for !bad.more {
 		ok, err := r.advance()
-		if err != nil {
+		switch {
+		case err != nil:
 			bad.add(source, r.at.line, err)
-		} else if !ok {
-			break
+		case !ok:
+			return bad
+		case bad.full == 0 && r.cmd.fullNAT():
+			bad.full = r.at.line
 		}
 	}
 	return bad

@@ -21,7 +21,7 @@ func AppendDestinationRule(b []byte, k ipvs.ServiceKey, d *ipvs.Destination) []b
 	return ruleWriter{}.destination(b, "-a ", k, d)
 }
 
-// AppendChange appends the rule (-A, -E, -D, -a, -e, -d) that makes the change,
+// AppendChange appends the rule (-A, -E, -D, -a, -e, -d, -P, -Q) that makes the change,
 // without a newline.
 func AppendChange(b []byte, c ipvs.Change) []byte {
 	var r ruleWriter
@@ -31,14 +31,18 @@ func AppendChange(b []byte, c ipvs.Change) []byte {
 	case ipvs.UpdateService:
 		return r.service(b, "-E ", &c.Service)
 	case ipvs.DeleteService:
-		return r.key(append(b, "-D "...), c.Service.ServiceKey)
+		return fullNAT(r.key(append(b, "-D "...), c.Service.ServiceKey), &c.Service)
 	case ipvs.AddDestination:
 		return r.destination(b, "-a ", c.Service.ServiceKey, &c.Destination)
 	case ipvs.UpdateDestination:
 		return r.destination(b, "-e ", c.Service.ServiceKey, &c.Destination)
 	case ipvs.DeleteDestination:
 		b = append(r.key(append(b, "-d "...), c.Service.ServiceKey), " -r "...)
-		return r.endpoint(b, c.Destination.Addr, c.Service.Protocol)
+		return fullNAT(r.endpoint(b, c.Destination.Addr, c.Service.Protocol), &c.Service)
+	case ipvs.AddLocal:
+		return r.local(b, "-P ", c.Service.ServiceKey, c.Local)
+	case ipvs.DeleteLocal:
+		return r.local(b, "-Q ", c.Service.ServiceKey, c.Local)
 	}
 	return append(b, c.Op.String()...)
 }
@@ -72,7 +76,22 @@ func (r ruleWriter) service(b []byte, verb string, s *ipvs.Service) []byte {
 	if s.Flags&ipvs.SchedFlags != 0 {
 		b = appendSchedFlags(append(b, " -b "...), s)
 	}
+	b = fullNAT(b, s)
+	if s.Proxy != ipvs.NoProxy {
+		b = append(append(b, " --proxy-protocol "...), s.Proxy.String()...)
+	}
 	return b
+}
+
+func fullNAT(b []byte, s *ipvs.Service) []byte {
+	if s.FullNAT {
+		b = append(b, " --fullnat"...)
+	}
+	return b
+}
+
+func (r ruleWriter) local(b []byte, verb string, k ipvs.ServiceKey, a netip.Addr) []byte {
+	return a.AppendTo(append(r.key(append(b, verb...), k), " -z "...))
 }
 
 func (r ruleWriter) destination(b []byte, verb string, k ipvs.ServiceKey, d *ipvs.Destination) []byte {

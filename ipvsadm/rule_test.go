@@ -56,6 +56,7 @@ func TestAppendChange(t *testing.T) {
 	}
 	compare := cmp.Options{
 		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b ipvs.Netmask) bool { return a == b }),
 	}
 	for _, tt := range tests {

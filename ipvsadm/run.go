@@ -1,6 +1,7 @@
 package ipvsadm
 
 import (
+	"errors"
 	"io"
 	"iter"
 	"path"
@@ -39,6 +40,10 @@ type Runner struct {
 	Dial func() (Kernel, error)
 	// Names translates names; nil knows none and prints numbers.
 	Names *Resolver
+	// Daemon connects to goipvsd, or says that it does not run by an error that is
+	// ErrNotRunning; nil: it never runs. It is called when a command may concern
+	// full NAT.
+	Daemon func() (Daemon, error)
 	// OpenConnections opens the listing of connections for -L -c, which is not
 	// part of netlink; nil is /proc/net/ip_vs_conn.
 	OpenConnections func() (io.ReadCloser, error)
@@ -77,10 +82,12 @@ func programOf(p string) string {
 type session struct {
 	*Runner
 	prog   string
-	kernel Kernel
-	source string // the rules file, for messages
-	where  string // "stdin:3: " while its third line is carried out
-	hinted string // the hint given last: thousands of lines need it once
+	kernel *planes
+	engine *engine // nil: not connected
+	absent bool    // nobody listens on goipvsd's socket
+	source string  // the rules file, for messages
+	where  string  // "stdin:3: " while its third line is carried out
+	hinted string  // the hint given last: thousands of lines need it once
 }
 
 // resolver is Names as an interface that is nil when Names is.
@@ -91,16 +98,46 @@ func (s *session) resolver() Names {
 	return s.Names
 }
 
-func (s *session) dial() (err error) {
-	if s.kernel == nil {
-		s.kernel, err = s.Dial()
+// dial opens the kernel. Where it has no IPVS full NAT may do without it.
+func (s *session) dial() error {
+	if s.kernel != nil {
+		return nil
+	}
+	k, err := s.Dial()
+	if errors.Is(err, ipvs.ErrNoIPVS) {
+		if e, failed := s.connect(); failed == nil && e != nil {
+			s.kernel = &planes{Kernel: noKernel{err}, connect: s.connect, none: true}
+			return nil
+		}
+	}
+	if err == nil {
+		s.kernel = &planes{Kernel: k, connect: s.connect}
 	}
 	return err
+}
+
+// connect finds goipvsd, once; nil when it does not run.
+func (s *session) connect() (*engine, error) {
+	if s.engine != nil || s.absent || s.Daemon == nil {
+		return s.engine, nil
+	}
+	d, err := s.Daemon()
+	if errors.Is(err, ErrNotRunning) {
+		s.absent = true
+		return nil, nil
+	}
+	if err == nil {
+		s.engine = &engine{daemon: d}
+	}
+	return s.engine, err
 }
 
 func (s *session) close() {
 	if s.kernel != nil {
 		s.kernel.Close()
+	}
+	if s.engine != nil {
+		s.engine.daemon.Close()
 	}
 }
 
@@ -111,16 +148,24 @@ func (s *session) one(c *Command) int {
 		return s.print(help(s.prog))
 	case c.Action == ActionVersion:
 		return s.print("goipvs " + s.Version + "\n")
-	case c.fullNAT():
-		return s.fail(c, errFullNAT)
 	case c.Action == ActionRestore:
 		return s.restore()
 	}
-	err := s.dial()
+	err := s.open(c)
 	if err == nil {
 		err = s.do(c)
 	}
 	return s.fail(c, err)
+}
+
+// open opens what a command needs: goipvsd alone for what is full NAT's anyway,
+// unless the kernel is open already.
+func (s *session) open(c *Command) error {
+	if !c.fullNAT() || s.kernel != nil {
+		return s.dial()
+	}
+	s.kernel = &planes{Kernel: noKernel{ipvs.ErrNoService}, connect: s.connect}
+	return nil
 }
 
 // do carries out a command on the kernel.
@@ -145,6 +190,8 @@ func (s *session) do(c *Command) error {
 		return s.kernel.StartDaemon(c.Daemon)
 	case ActionStopDaemon:
 		return s.kernel.StopDaemon(c.Daemon)
+	case ActionGetLocal:
+		return s.locals(c)
 	}
 	if c.given.has(colEnsure) {
 		return s.ensure(c.Change)

@@ -30,6 +30,8 @@ const oneServer = `-A -t 192.0.2.1:80 -s rr
 -a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 5
 `
 
+const startIt = "goipvs: hint: start it with \"systemctl start goipvsd\" or \"goipvsd start\"\n"
+
 // runCase is what a user sees: the answer to a command line, and the table
 // afterwards when it changed.
 type runCase struct {
@@ -79,8 +81,8 @@ goipvs: hint: --mcast-interface names the interface; it is eth0 when not given
 		{name: "unknown option", argv: "-LQ", want: answer{Exit: 255, Stderr: `goipvs: -LQ: unknown option
 goipvs: hint: "goipvs --help" lists the commands and their options
 `}},
-		{name: "full NAT", argv: "-a -t 192.0.2.1:80 -r 10.0.0.1 -b", want: answer{Exit: 1, Stderr: "goipvs: full NAT is not in this version (it will need goipvsd)\n"}},
-		{name: "local address", argv: "-P -t 192.0.2.1:80 -z 10.0.0.1", want: answer{Exit: 1, Stderr: "goipvs: full NAT is not in this version (it will need goipvsd)\n"}},
+		{name: "full NAT", argv: "-a -t 192.0.2.1:80 -r 10.0.0.1 -b", want: answer{Exit: 1, Stderr: "goipvs: goipvsd does not run, and full NAT is its work\n" + startIt}},
+		{name: "local address", argv: "-P -t 192.0.2.1:80 -z 10.0.0.1", want: answer{Exit: 1, Stderr: "goipvs: goipvsd does not run, and full NAT is its work\n" + startIt}},
 		{name: "version", argv: "--version", want: answer{Stdout: "goipvs test\n"}},
 
 		{name: "ensure a new service", argv: "-A -t 192.0.2.1:80 --ensure", want: answer{Stdout: "-A -t 192.0.2.1:80 -s wlc\n"}, table: "-A -t 192.0.2.1:80 -s wlc\n"},

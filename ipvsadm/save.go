@@ -29,6 +29,9 @@ func Save(w io.Writer, k Reader, o SaveOptions) error {
 	rule := ruleWriter{names: o.Names, inEffect: true}
 	return out.end(r.each(services, func(s *ipvs.ServiceInfo, ds []ipvs.DestinationInfo) error {
 		out.b = append(rule.service(out.b, "-A ", &s.Service), '\n')
+		for _, l := range s.Locals {
+			out.b = append(rule.local(out.b, "-P ", s.ServiceKey, l.Addr), '\n')
+		}
 		for i := range ds {
 			out.b = append(rule.destination(out.b, "-a ", s.ServiceKey, &ds[i].Destination), '\n')
 		}

@@ -67,10 +67,30 @@ func (s *session) restoreScript() int {
 // rulesForKernel is rules, and dials the kernel for what they are good for.
 func (s *session) rulesForKernel(strict bool) (*text, int) {
 	t, status := s.rules(strict)
-	if status != exitOK {
-		return nil, status
+	if status == exitOK {
+		status = s.fail(&Command{Action: ActionRestore}, s.dial())
 	}
-	return t, s.fail(&Command{Action: ActionRestore}, s.dial())
+	if status == exitOK {
+		status = s.reach(t)
+	}
+	return t, status
+}
+
+// reach makes sure that goipvsd is there for rules that need it, before anything
+// is done for others.
+func (s *session) reach(t *text) int {
+	if t.full == 0 {
+		return exitOK
+	}
+	_, err := s.kernel.need()
+	if err == nil {
+		return exitOK
+	}
+	s.where = at(s.source, t.full)
+	status := s.fail(&Command{Action: ActionRestore}, err)
+	s.where = ""
+	s.say(s.source + ": nothing was changed")
+	return status
 }
 
 // rules reads and judges the rules on standard input.
@@ -98,6 +118,7 @@ func (s *session) rules(strict bool) (*text, int) {
 		s.say(s.source + ": nothing was changed")
 		return nil, bad.status
 	}
+	t.full = bad.full
 	return t, exitOK
 }
 

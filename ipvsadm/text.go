@@ -15,6 +15,7 @@ import (
 type text struct {
 	chunks [][]byte
 	strict bool // ipvsadm-restore: a comment is a line that begins with "#"
+	full   int  // the first line for full NAT; 0: none
 }
 
 const (

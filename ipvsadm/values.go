@@ -74,6 +74,39 @@ func setDirectRoute(p *parser, _ string) error  { return p.method(ipvs.DirectRou
 func setTunnelMethod(p *parser, _ string) error { return p.method(ipvs.Tunnel) }
 func setFullNAT(p *parser, _ string) error      { return p.method(ipvs.FullNAT) }
 
+// setFullNATService: beside a service -b is something else, so full NAT has its
+// long name only.
+func setFullNATService(p *parser, _ string) error {
+	p.cmd.Change.Service.FullNAT = true
+	return nil
+}
+
+// setProxy takes dpvs' words. Its -insecure ones pass on a header that a client
+// sent, who can say anything in it.
+func setProxy(p *parser, v string) error {
+	s := &p.cmd.Change.Service
+	switch v {
+	case "v1-insecure", "v2-insecure":
+		return usage("", "not supported: a header that a client sends is never passed on (v1, v2 or disable)")
+	case "":
+		return usage("", "illegal proxy protocol specified (v1, v2 or disable)")
+	}
+	if s.Proxy.UnmarshalText([]byte(v)) != nil {
+		return usage("", "illegal proxy protocol specified (v1, v2 or disable)")
+	}
+	s.FullNAT = true
+	return nil
+}
+
+// setSynProxy has nothing to set: SYN cookies of the kernel do for full NAT what
+// the forks' synproxy does, and IPVS has nothing like it.
+func setSynProxy(_ *parser, v string) error {
+	if v != "enable" && v != "disable" {
+		return usage("", "illegal synproxy specified (enable or disable)")
+	}
+	return nil
+}
+
 func (p *parser) method(m ipvs.Method) error {
 	p.cmd.Change.Destination.Method = m
 	return nil

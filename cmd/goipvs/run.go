@@ -7,6 +7,7 @@ import (
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
+	"github.com/goipvs/goipvs/ipvsadm/socket"
 )
 
 // run is the program but for the process around it; the first of args is its
@@ -22,8 +23,9 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	r := ipvsadm.Runner{
 		Prog: prog, Version: version,
 		Stdin: in, Stdout: out, Stderr: errw,
-		Dial:  dial,
-		Names: &ipvsadm.Resolver{System: hostNames()},
+		Dial:   dial,
+		Daemon: func() (ipvsadm.Daemon, error) { return socket.Dial(socket.Path()) },
+		Names:  &ipvsadm.Resolver{System: hostNames()},
 	}
 	return r.Run(words)
 }

@@ -35,7 +35,7 @@ _goipvs()
 	fi
 	if [[ ${1##*/} != ipvsadm ]]; then
 		if [[ $COMP_CWORD -eq 1 ]]; then
-			_goipvs_offer 'apply diff realserver vip tune status explain drain maintain weight enable reload top doctor import help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
+			_goipvs_offer 'apply diff realserver vip tune status explain drain maintain weight enable reload top doctor import help -A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -P --add-laddr -Q --del-laddr -G --get-laddr -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
 			return
 		fi
 		case ${COMP_WORDS[1]} in
@@ -113,7 +113,7 @@ _goipvs()
 			fi
 			return ;;
 		help)
-			_goipvs_offer 'schedulers forwarding persistence restore apply diff realserver vip tune status explain drain maintain weight enable reload top doctor import help'
+			_goipvs_offer 'schedulers forwarding fullnat persistence restore apply diff realserver vip tune status explain drain maintain weight enable reload top doctor import help'
 			return ;;
 		esac
 	fi
@@ -136,31 +136,46 @@ _goipvs()
 	--tun-type)
 		_goipvs_offer 'ipip gue gre'
 		return ;;
+	--proxy-protocol)
+		_goipvs_offer 'v1 v2 disable'
+		return ;;
+	-j|--synproxy)
+		_goipvs_offer 'enable disable'
+		return ;;
 	--mcast-interface)
 		_goipvs_interface
 		return ;;
-	-t|--tcp-service|-u|--udp-service|--sctp-service|-f|--fwmark-service|-M|--netmask|-r|--real-server|-w|--weight|-x|--u-threshold|-y|--l-threshold|--tun-port|--syncid|--sync-maxlen|--mcast-group|--mcast-port|--mcast-ttl)
+	-t|--tcp-service|-u|--udp-service|--sctp-service|-f|--fwmark-service|-M|--netmask|-r|--real-server|-w|--weight|-x|--u-threshold|-y|--l-threshold|--tun-port|-z|--laddr|--syncid|--sync-maxlen|--mcast-group|--mcast-port|--mcast-ttl)
 		return ;;
 	esac
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		case $word in
 		--add-service|-A*)
-			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags --ensure'
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags -b --fullnat --proxy-protocol -j --synproxy --ensure'
 			return ;;
 		--edit-service|-E*)
-			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags --ensure'
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags -b --fullnat --proxy-protocol -j --synproxy --ensure'
 			return ;;
 		--delete-service|-D*)
-			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 --ensure'
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -b --fullnat --ensure'
 			return ;;
 		--add-server|-a*)
-			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -r --real-server -g --gatewaying -i --ipip -m --masquerading -w --weight -x --u-threshold -y --l-threshold --tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum --ensure'
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -r --real-server -g --gatewaying -i --ipip -m --masquerading -b --fullnat -w --weight -x --u-threshold -y --l-threshold --tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum --ensure'
 			return ;;
 		--edit-server|-e*)
-			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -r --real-server -g --gatewaying -i --ipip -m --masquerading -w --weight -x --u-threshold -y --l-threshold --tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum --ensure'
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -r --real-server -g --gatewaying -i --ipip -m --masquerading -b --fullnat -w --weight -x --u-threshold -y --l-threshold --tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum --ensure'
 			return ;;
 		--delete-server|-d*)
-			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -r --real-server --ensure'
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -r --real-server -b --fullnat --ensure'
+			return ;;
+		--add-laddr|-P*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -z --laddr --ensure'
+			return ;;
+		--del-laddr|-Q*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -z --laddr --ensure'
+			return ;;
+		--get-laddr|-G*)
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -n --numeric --json'
 			return ;;
 		--list|-L*|-l*)
 			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -n --numeric -c --connection --stats --rate --json --thresholds --persistent-conn --tun-info --timeout --daemon -X --exact --nosort'
@@ -194,7 +209,7 @@ _goipvs()
 			return ;;
 		esac
 	done
-	_goipvs_offer '-A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
+	_goipvs_offer '-A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -P --add-laddr -Q --del-laddr -G --get-laddr -L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version'
 }
 complete -F _goipvs goipvs ipvsadm
 complete -W -n ipvsadm-save

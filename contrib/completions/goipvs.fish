@@ -32,6 +32,15 @@ function __goipvs_command -d 'The command line has one of these commands'
             case '--delete-server' '-d*'
                 contains -- delete-server $argv
                 return
+            case '--add-laddr' '-P*'
+                contains -- add-laddr $argv
+                return
+            case '--del-laddr' '-Q*'
+                contains -- del-laddr $argv
+                return
+            case '--get-laddr' '-G*'
+                contains -- get-laddr $argv
+                return
             case '--list' '-L*' '-l*'
                 contains -- list $argv
                 return
@@ -74,6 +83,9 @@ complete -c goipvs -c ipvsadm -n __goipvs_start -s D -l delete-service -d 'delet
 complete -c goipvs -c ipvsadm -n __goipvs_start -s a -l add-server -d 'add a real server'
 complete -c goipvs -c ipvsadm -n __goipvs_start -s e -l edit-server -d 'set the properties of a real server anew'
 complete -c goipvs -c ipvsadm -n __goipvs_start -s d -l delete-server -d 'delete a real server'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s P -l add-laddr -d 'add a local address to a service'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s Q -l del-laddr -d 'delete a local address of a service'
+complete -c goipvs -c ipvsadm -n __goipvs_start -s G -l get-laddr -d 'list local addresses'
 complete -c goipvs -c ipvsadm -n __goipvs_start -s L -l list -d 'list services; no command at all does too'
 complete -c goipvs -c ipvsadm -n __goipvs_start -s S -l save -d 'print the rules that restore the table'
 complete -c goipvs -c ipvsadm -n __goipvs_start -s R -l restore -d 'carry out rules from standard input'
@@ -84,11 +96,11 @@ complete -c goipvs -c ipvsadm -n '__goipvs_start; or __goipvs_command start-daem
 complete -c goipvs -c ipvsadm -n '__goipvs_start; or __goipvs_command stop-daemon' -l stop-daemon -x -a 'master backup' -d 'stop sending, or receiving'
 complete -c goipvs -c ipvsadm -n __goipvs_start -s h -l help -d 'print this'
 complete -c goipvs -c ipvsadm -n __goipvs_start -s v -l version -d 'print the version'
-complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -s t -l tcp-service -x -d 'TCP'
-complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -s u -l udp-service -x -d 'UDP'
-complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -l sctp-service -x -d 'SCTP'
-complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -s f -l fwmark-service -x -d 'packets with this firewall mark'
-complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server list zero' -s 6 -l ipv6 -d 'after -f: the service is IPv6'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server add-laddr del-laddr get-laddr list zero' -s t -l tcp-service -x -d 'TCP'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server add-laddr del-laddr get-laddr list zero' -s u -l udp-service -x -d 'UDP'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server add-laddr del-laddr get-laddr list zero' -l sctp-service -x -d 'SCTP'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server add-laddr del-laddr get-laddr list zero' -s f -l fwmark-service -x -d 'packets with this firewall mark'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server add-laddr del-laddr get-laddr list zero' -s 6 -l ipv6 -d 'after -f: the service is IPv6'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s s -l scheduler -x -a 'rr wrr lc wlc sh mh dh sed nq lblc lblcr fo ovf' -d 'which real server a connection gets (wlc)'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s p -l persistent -d 'keep clients with their server (360)'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s M -l netmask -x -d 'keep clients of one network together'
@@ -99,6 +111,7 @@ complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server delete
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s g -l gatewaying -d 'direct routing (this if none is given)'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s i -l ipip -d 'tunnel, also to the other IP family'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s m -l masquerading -d 'NAT, also to another port'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server' -s b -l fullnat -d 'full NAT, by goipvsd'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s w -l weight -x -d 'share of new connections, 0 for none (1)'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s x -l u-threshold -x -d 'at N connections no new ones (0: no limit)'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -s y -l l-threshold -x -d 'and none until there are fewer than N'
@@ -107,11 +120,14 @@ complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tu
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tun-nocsum -d 'no checksums in gue and gre (this if none is given)'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tun-csum -d 'checksums in gue and gre'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tun-remcsum -d 'remote checksum offload in gue'
-complete -c goipvs -c ipvsadm -n '__goipvs_command list save' -s n -l numeric -d 'numbers, not names'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-laddr del-laddr' -s z -l laddr -x -d 'the local address, in numbers'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -l proxy-protocol -x -a 'v1 v2 disable' -d 'header that names the client (disable)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s j -l synproxy -x -a 'enable disable' -d 'does nothing: SYN cookies do it'
+complete -c goipvs -c ipvsadm -n '__goipvs_command get-laddr list save' -s n -l numeric -d 'numbers, not names'
 complete -c goipvs -c ipvsadm -n '__goipvs_command list' -s c -l connection -d 'the connections'
 complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l stats -d 'counters of connections, packets and bytes'
 complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l rate -d 'the same per second'
-complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l json -d 'one JSON document, with any view'
+complete -c goipvs -c ipvsadm -n '__goipvs_command get-laddr list' -l json -d 'one JSON document, with any view'
 complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l thresholds -d 'thresholds of the real servers'
 complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l persistent-conn -d 'clients kept by persistence'
 complete -c goipvs -c ipvsadm -n '__goipvs_command list' -l tun-info -d 'tunnels of the real servers'
@@ -125,7 +141,7 @@ complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon' -l sync-maxlen 
 complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon' -l mcast-group -x -d 'multicast group (224.0.0.81)'
 complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon' -l mcast-port -x -d 'UDP port (8848)'
 complete -c goipvs -c ipvsadm -n '__goipvs_command start-daemon' -l mcast-ttl -x -d 'hops, 1 to 255 (1)'
-complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server' -l ensure -d 'with -A -E -D -a -e -d: make it so'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service delete-service add-server edit-server delete-server add-laddr del-laddr' -l ensure -d 'with -A -E -D -a -e -d: make it so'
 complete -c goipvs -n __goipvs_start -a apply -d 'make the table what a rules file says'
 complete -c goipvs -n '__goipvs_verb apply' -F
 complete -c goipvs -n '__goipvs_verb apply' -l prune -d 'remove also the services that FILE does not name'
@@ -207,6 +223,6 @@ complete -c goipvs -n '__goipvs_verb import' -F
 complete -c goipvs -n '__goipvs_verb import' -l config-id -x -d 'ID: take the lines that keepalived takes with --config-id ID'
 complete -c goipvs -n '__goipvs_verb import' -l json -d 'print one JSON document'
 complete -c goipvs -n __goipvs_start -a help -d 'explain a topic or a verb'
-complete -c goipvs -n '__goipvs_verb help' -a 'schedulers forwarding persistence restore apply diff realserver vip tune status explain drain maintain weight enable reload top doctor import help'
+complete -c goipvs -n '__goipvs_verb help' -a 'schedulers forwarding fullnat persistence restore apply diff realserver vip tune status explain drain maintain weight enable reload top doctor import help'
 complete -c ipvsadm-save -f -s n -d 'numbers, not names'
 complete -c ipvsadm-restore -f

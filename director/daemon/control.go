@@ -17,6 +17,7 @@ import (
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/ipvsadm"
 )
 
 // listen makes the control socket: mode 0660, of the group that may read. The
@@ -78,6 +79,9 @@ func (d *Daemon) verbs() map[string]control.Verb {
 		"weight":   {Write: true, Do: d.overrideVerb(director.SetWeight)},
 		"enable":   {Write: true, Do: d.overrideVerb("")},
 		"reload":   {Write: true, Do: d.reloadVerb},
+
+		ipvsadm.VerbRules: {Write: true, Do: d.fullNATRules},
+		ipvsadm.VerbList:  {Do: d.fullNATList},
 	}
 }
 

@@ -134,11 +134,12 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.prober = director.NewProber(healthcheck.Options{Apart: apart, Done: d.monitor.Check}, d.log)
 	d.monitor.Runner(d.prober.Stats)
 	d.proxy = proxy.New(saved.FullNAT, d.log)
+	d.bring(saved.Rules)
 	defer d.endProxy()
 	d.dir = director.New(director.Options{
 		Kernel: d.o.Kernel, Proxy: d.proxy, Log: d.log, Restored: saved.Persistent,
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
-		Command: d.cmds.put, VIPs: d.vips.set,
+		Command: d.cmds.put, VIPs: d.vips.set, Claim: d.claim,
 	})
 	socket, err := d.listen()
 	if err != nil {
@@ -164,6 +165,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.signals(rest, stop) })
 	all.Go(func() { d.serve(rest, socket) })
 	all.Go(func() { d.announce(rest) })
+	all.Go(func() { d.retrier(rest) })
 	all.Go(func() { d.trim(rest) })
 	return d.dir.Run(ctx, setup)
 }
@@ -201,6 +203,7 @@ func (d *Daemon) announce(ctx context.Context) {
 	if _, err := d.dir.Status(nil); err != nil || ctx.Err() != nil {
 		return
 	}
+	d.retry()
 	d.notify.ready(d.statusText())
 	if d.o.Ready != nil {
 		d.o.Ready()

@@ -17,6 +17,7 @@ type state struct {
 	Addresses map[string]netip.Addr // of host names, the last that were good
 	FullNAT   fullnat.State
 	VIPs      map[string]string // that we added, and their interfaces
+	Rules     []string          // that make the services of commands
 }
 
 // saver writes the state file on a goroutine of its own, so that a slow disk

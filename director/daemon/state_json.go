@@ -15,9 +15,12 @@ type stateJSON struct {
 	Addresses map[string]netip.Addr `json:"addresses,omitempty"`
 	VIPs      map[string]string     `json:"vips,omitempty"`
 	FullNAT   fullnat.State         `json:"fullnat,omitzero"`
+	Rules     []string              `json:"rules,omitempty"`
 }
 
-func stateFile(s state) stateJSON { return stateJSON{s.Persistent, s.Addresses, s.VIPs, s.FullNAT} }
+func stateFile(s state) stateJSON {
+	return stateJSON{s.Persistent, s.Addresses, s.VIPs, s.FullNAT, s.Rules}
+}
 
 // UnmarshalJSON reads the file's form.
 func (s *state) UnmarshalJSON(b []byte) error {
@@ -25,6 +28,6 @@ func (s *state) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*s = state{Persistent: j.Director, Addresses: j.Addresses, VIPs: j.VIPs, FullNAT: j.FullNAT}
+	*s = state{Persistent: j.Director, Addresses: j.Addresses, VIPs: j.VIPs, FullNAT: j.FullNAT, Rules: j.Rules}
 	return nil
 }

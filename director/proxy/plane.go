@@ -25,14 +25,15 @@ type Plane struct {
 	engine   *fullnat.Engine
 	state    fullnat.State // of the last run, until the engine has it
 	timeouts ipvs.Timeouts
-	services map[ipvs.ServiceKey]*fullnat.Service
-	options  map[ipvs.ServiceKey]fullnat.Options
+	services map[ipvs.ServiceKey]*fullnat.Service // never changed, only replaced
+	options  map[ipvs.ServiceKey]fullnat.Options  // of the director's
+	manual   map[ipvs.ServiceKey]string           // see manual.go
 }
 
 // New returns a Plane without services. The state is that of the last run; the
 // zero value is none.
 func New(state fullnat.State, log *slog.Logger) *Plane {
-	return &Plane{log: log, state: state, services: make(map[ipvs.ServiceKey]*fullnat.Service)}
+	return &Plane{log: log, state: state, services: make(map[ipvs.ServiceKey]*fullnat.Service), manual: make(map[ipvs.ServiceKey]string)}
 }
 
 // SetOptions says how services are served, for those that Apply adds and those
@@ -81,7 +82,9 @@ func (p *Plane) wanted(services map[ipvs.ServiceKey]*fullnat.Service) []fullnat.
 	out := make([]fullnat.Service, 0, len(services))
 	for _, k := range slices.SortedFunc(maps.Keys(services), ipvs.ServiceKey.Compare) {
 		s := *services[k]
-		s.Options = p.options[k]
+		if o, ok := p.options[k]; ok {
+			s.Options = o
+		}
 		out = append(out, s)
 	}
 	return out
@@ -119,15 +122,19 @@ func (p *Plane) Destinations(k ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]i
 	}
 	live, _ := p.live(k)
 	for _, d := range s.Destinations {
-		info := ipvs.DestinationInfo{Destination: d}
-		i := slices.IndexFunc(live.Destinations, func(l fullnat.DestinationInfo) bool { return l.Addr == d.Addr })
-		if i >= 0 {
-			info = live.Destinations[i].DestinationInfo
-			info.Destination = d
-		}
-		buf = append(buf, info)
+		buf = append(buf, destinationOf(d, &live))
 	}
 	return buf, nil
+}
+
+func destinationOf(d ipvs.Destination, live *fullnat.ServiceInfo) ipvs.DestinationInfo {
+	info := ipvs.DestinationInfo{Destination: d}
+	i := slices.IndexFunc(live.Destinations, func(l fullnat.DestinationInfo) bool { return l.Addr == d.Addr })
+	if i >= 0 {
+		info = live.Destinations[i].DestinationInfo
+		info.Destination = d
+	}
+	return info
 }
 
 // Apply makes changes. The engine takes all of them at once; a service that it
@@ -136,21 +143,13 @@ func (p *Plane) Apply(changes iter.Seq[ipvs.Change]) error {
 	list := slices.Collect(changes)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	next, failed := p.change(list)
-	fresh := p.engine == nil
-	if err := p.start(); err != nil {
+	next, failed := p.change(list, one)
+	refused, err := p.serve(next)
+	if err != nil {
 		return &ipvs.OpError{Op: "apply changes", Err: err}
 	}
-	refused := refusedBy(p.engine.Apply(p.wanted(next)))
-	if fresh {
-		p.engine.Restore(p.state)
-	}
 	for k, err := range refused {
-		for i, c := range list {
-			if c.Service.ServiceKey == k {
-				failed = append(failed, &ipvs.OpError{Op: c.Op.String(), Object: c.Object(), Index: i, Err: err})
-			}
-		}
+		failed = append(failed, blamed(list, k, err)...)
 		if old := p.services[k]; old != nil {
 			next[k] = old
 		} else {
@@ -162,6 +161,29 @@ func (p *Plane) Apply(changes iter.Seq[ipvs.Change]) error {
 		return &ipvs.BatchError{Failed: failed}
 	}
 	return nil
+}
+
+// serve has the engine serve these services, and tells which of them it refuses.
+func (p *Plane) serve(services map[ipvs.ServiceKey]*fullnat.Service) (refused map[ipvs.ServiceKey]error, err error) {
+	fresh := p.engine == nil
+	if err := p.start(); err != nil {
+		return nil, err
+	}
+	refused = refusedBy(p.engine.Apply(p.wanted(services)))
+	if fresh {
+		p.engine.Restore(p.state)
+	}
+	return refused, nil
+}
+
+// blamed are the changes that a service's refusal concerns.
+func blamed(list []ipvs.Change, k ipvs.ServiceKey, err error) (failed []*ipvs.OpError) {
+	for i, c := range list {
+		if c.Service.ServiceKey == k {
+			failed = append(failed, &ipvs.OpError{Op: c.Op.String(), Object: c.Object(), Index: i, Err: err})
+		}
+	}
+	return failed
 }
 
 // start starts the engine if it does not run.
@@ -181,15 +203,15 @@ func (p *Plane) start() error {
 }
 
 // change is what the services will be, and the changes that make no sense.
-func (p *Plane) change(list []ipvs.Change) (map[ipvs.ServiceKey]*fullnat.Service, []*ipvs.OpError) {
-	next := make(map[ipvs.ServiceKey]*fullnat.Service, len(p.services))
-	for k, s := range p.services {
-		c := *s
-		c.Destinations = slices.Clone(s.Destinations)
-		next[k] = &c
-	}
+func (p *Plane) change(list []ipvs.Change, one func(map[ipvs.ServiceKey]*fullnat.Service, ipvs.Change) error) (map[ipvs.ServiceKey]*fullnat.Service, []*ipvs.OpError) {
+	next := maps.Clone(p.services)
 	var failed []*ipvs.OpError
 	for i, c := range list {
+		if s := next[c.Service.ServiceKey]; s != nil && s == p.services[c.Service.ServiceKey] {
+			own := *s
+			own.Destinations, own.Options.Locals = slices.Clone(s.Destinations), slices.Clone(s.Options.Locals)
+			next[c.Service.ServiceKey] = &own
+		}
 		if err := one(next, c); err != nil {
 			failed = append(failed, &ipvs.OpError{Op: c.Op.String(), Object: c.Object(), Index: i, Err: err})
 		}

@@ -57,7 +57,7 @@ func TestBash(t *testing.T) {
 		{"goipvs realserver add --m", "--mode"},
 		{"goipvs doctor --serv", "--service"},
 		{"ipvsadm a", ""},
-		{"ipvsadm help _", "-A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server " +
+		{"ipvsadm help _", "-A --add-service -E --edit-service -D --delete-service -a --add-server -e --edit-server -d --delete-server -P --add-laddr -Q --del-laddr -G --get-laddr " +
 			"-L --list -S --save -R --restore -C --clear -Z --zero --set --start-daemon --stop-daemon -h --help -v --version"},
 		{"ipvsadm -S _", "-n --numeric"},
 	} {

@@ -106,7 +106,7 @@ func TestManPage(t *testing.T) {
 			t.Errorf("%q: an escape nobody knows", line)
 		}
 	}
-	want := []string{"NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS AND OPTIONS", "VERBS", "SCHEDULERS", "FORWARDING", "PERSISTENCE", "RESTORE",
+	want := []string{"NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS AND OPTIONS", "VERBS", "SCHEDULERS", "FORWARDING", "FULLNAT", "PERSISTENCE", "RESTORE",
 		"EXAMPLES", "EXIT STATUS", "FILES", "NOTES", "SEE ALSO"}
 	if diff := cmp.Diff(want, sections); diff != "" {
 		t.Errorf("sections (-want +got):\n%s", diff)

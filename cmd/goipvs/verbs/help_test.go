@@ -23,7 +23,7 @@ func help(t *testing.T, args ...string) string {
 
 func TestHelpPages(t *testing.T) {
 	contents := help(t, "help")
-	names := []string{"schedulers", "forwarding", "persistence", "restore"}
+	names := []string{"schedulers", "forwarding", "fullnat", "persistence", "restore"}
 	for _, v := range Verbs() {
 		names = append(names, v.Name)
 	}

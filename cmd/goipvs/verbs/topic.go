@@ -25,7 +25,7 @@ const textWidth = 78
 
 // Topics are all pages, in the order of their list. Callers must not change them.
 func Topics() []Topic {
-	return []Topic{schedulers, forwarding, persistence, restore}
+	return []Topic{schedulers, forwarding, fullNAT, persistence, restore}
 }
 
 // Page is the topic as text for a terminal.

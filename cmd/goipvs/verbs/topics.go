@@ -57,7 +57,29 @@ var forwarding = Topic{
 		{Text: "NAT, on the director. When clients and servers come by the same interface, send_redirects must be 0, for all and for that interface; " +
 			"and clients in the servers' own network get no answer, since servers answer them past the director."},
 		{Code: "sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1\n"},
-		{Text: "Full NAT, which needs nothing on the real server, is not in this version."},
+		{Text: "Full NAT, which needs nothing on the real server: goipvs help fullnat."},
+	},
+}
+
+var fullNAT = Topic{
+	Name: "fullnat", Brief: "both addresses are rewritten, so real servers need nothing",
+	Blocks: []Block{
+		{Text: "Real servers see connections that come from the director, and answer it. They need no VIP, no sysctls and no route back, and may be anywhere. " +
+			"goipvsd does it; it must run. The commands are those of the kernel's services, and -b is one more forwarding method:"},
+		{Code: "goipvs -A -t 192.0.2.10:80 -s wlc\n" +
+			"goipvs -P -t 192.0.2.10:80 -z 10.0.0.1      # a local address, or several\n" +
+			"goipvs -a -t 192.0.2.10:80 -r 10.1.0.11:8080 -b -w 2\n"},
+		{Terms: [][2]string{
+			{"-A ... --fullnat", "makes it full NAT at once; a service of the kernel without real servers becomes it by the first -P or -a -b"},
+			{"-P, -Q, -G", "local addresses (LIP) of a service: add, delete, list. Without any the kernel chooses one by its routes. " +
+				"Each serves every TCP server with as many connections as there are local ports: add one before they run out"},
+			{"--proxy-protocol v2", "with -A or -E: tell real servers the client's address in a header"},
+			{"-x, -y, -w, -p, -s", "as in the kernel: schedulers choose alike"},
+		}},
+		{Text: "All real servers of a service are full NAT's, or none. Firewall marks, port 0, persistence engines and SCTP are the kernel's alone."},
+		{Text: "Services that are made so are kept by goipvsd across its restarts, and by -S, -R and goipvs apply like the kernel's. " +
+			"Services of goipvsd's file are changed in the file only; -L shows both."},
+		{Text: "GOIPVS_SOCKET names goipvsd's control socket if it is not /run/goipvs/goipvs.sock. Only root and the user of goipvsd may change something."},
 	},
 }
 

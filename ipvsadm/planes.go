@@ -1,0 +1,268 @@
+package ipvsadm
+
+import (
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// forFullNAT reports whether a change says itself that it is for full NAT. Others
+// are for full NAT if the service is.
+func forFullNAT(c *ipvs.Change) bool {
+	switch c.Op {
+	case ipvs.AddService, ipvs.UpdateService, ipvs.DeleteService, ipvs.DeleteDestination:
+		return c.Service.FullNAT
+	case ipvs.AddDestination, ipvs.UpdateDestination:
+		return c.Service.FullNAT || c.Destination.Method == ipvs.FullNAT
+	case ipvs.AddLocal, ipvs.DeleteLocal:
+		return true
+	}
+	return false
+}
+
+// planes is the kernel and goipvsd's full NAT as one kernel. Nothing is asked of
+// goipvsd that cannot concern it: a service that the kernel knows is the kernel's.
+type planes struct {
+	Kernel // fails with ErrNoIPVS where there is none
+	// connect finds goipvsd: nil, nil when it does not run.
+	connect func() (*engine, error)
+	// mine leaves out what goipvsd's file names: it is not for commands to change.
+	mine bool
+	// none: the kernel has no IPVS. A listing is of full NAT alone then.
+	none bool
+
+	listed *engine // the one of the last listing; nil: it does not run
+}
+
+// need is goipvsd for what cannot be without it.
+func (p *planes) need() (*engine, error) {
+	e, err := p.connect()
+	if err == nil && e == nil {
+		err = ErrNotRunning
+	}
+	return e, err
+}
+
+// look lists full NAT's services, none when goipvsd does not run.
+func (p *planes) look() (*engine, error) {
+	e, err := p.connect()
+	if err != nil || e == nil {
+		return nil, err
+	}
+	if err = e.list(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (p *planes) Info() (ipvs.Info, error) {
+	if p.none {
+		return ipvs.Info{}, nil
+	}
+	return p.Kernel.Info()
+}
+
+func (p *planes) Services() (all []ipvs.ServiceInfo, err error) {
+	if !p.none {
+		if all, err = p.Kernel.Services(); err != nil {
+			return nil, err
+		}
+	}
+	if p.listed, err = p.look(); err != nil || p.listed == nil {
+		return all, err
+	}
+	for _, s := range p.listed.services {
+		if !p.mine || !s.Managed {
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// Service asks full NAT for what the kernel does not have.
+func (p *planes) Service(k ipvs.ServiceKey) (s ipvs.ServiceInfo, err error) {
+	if s, err = p.Kernel.Service(k); !isAbsent(err) {
+		return s, err
+	}
+	e, failed := p.look()
+	if failed != nil || e == nil {
+		return s, errors.Join(failed, err)
+	}
+	if full, ok := e.service(k); ok {
+		p.listed = e
+		return full, nil
+	}
+	return s, err
+}
+
+// isAbsent reports whether an error of the kernel leaves room for a service of
+// full NAT.
+func isAbsent(err error) bool {
+	return errors.Is(err, ipvs.ErrNoService) || errors.Is(err, ipvs.ErrNoIPVS)
+}
+
+func (p *planes) Destinations(k ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]ipvs.DestinationInfo, error) {
+	if p.listed != nil && p.listed.has(k) {
+		return append(buf, p.listed.dests[k]...), nil
+	}
+	return p.Kernel.Destinations(k, buf)
+}
+
+// Do makes one change where its service is.
+func (p *planes) Do(c ipvs.Change) error {
+	if forFullNAT(&c) {
+		e, err := p.need()
+		if err != nil {
+			return err
+		}
+		return e.do(c)
+	}
+	if c.Op == ipvs.AddService {
+		e, err := p.look()
+		if err != nil {
+			return err
+		}
+		if e != nil && e.has(c.Service.ServiceKey) {
+			return e.do(c) // which tells that it exists
+		}
+	}
+	err := p.Kernel.Do(c)
+	if c.Op == ipvs.AddService || !isAbsent(err) {
+		return err
+	}
+	if e, failed := p.look(); failed == nil && e != nil && e.has(c.Service.ServiceKey) {
+		return e.do(c)
+	}
+	return err
+}
+
+// do makes one change.
+func (e *engine) do(c ipvs.Change) error {
+	failed, err := e.apply([]ipvs.Change{c})
+	if err == nil && len(failed) > 0 {
+		return failed[0]
+	}
+	return err
+}
+
+// Apply streams to the kernel what is for it, and then makes the rest in full
+// NAT.
+func (p *planes) Apply(changes iter.Seq[ipvs.Change]) error {
+	e, err := p.look()
+	if err != nil {
+		return err
+	}
+	s := split{engine: e, known: make(map[ipvs.ServiceKey]bool)}
+	batch := &ipvs.BatchError{}
+	err = p.Kernel.Apply(s.kernels(changes))
+	var refused *ipvs.BatchError
+	switch {
+	case errors.As(err, &refused):
+		for _, f := range refused.Failed {
+			f.Index = s.original(f.Index)
+		}
+		batch.Failed = refused.Failed
+	case err != nil && (s.passed > 0 || !errors.Is(err, ipvs.ErrNoIPVS)):
+		return err
+	}
+	if len(s.ours) > 0 {
+		if e == nil {
+			return ErrNotRunning
+		}
+		failed, err := e.apply(s.ours)
+		if err != nil {
+			return err
+		}
+		for _, f := range failed {
+			f.Index = s.at[f.Index]
+		}
+		batch.Failed = append(batch.Failed, failed...)
+	}
+	if len(batch.Failed) == 0 {
+		return nil
+	}
+	slices.SortFunc(batch.Failed, func(a, b *ipvs.OpError) int { return a.Index - b.Index })
+	return batch
+}
+
+// split divides a sequence of changes between the kernel and full NAT.
+type split struct {
+	engine *engine
+	known  map[ipvs.ServiceKey]bool // services that the sequence makes full NAT
+	passed int                      // changes that went to the kernel
+	ours   []ipvs.Change
+	at     []int // where those of ours stood in the sequence
+}
+
+// kernels are the changes for the kernel. The others are kept in ours.
+func (s *split) kernels(changes iter.Seq[ipvs.Change]) iter.Seq[ipvs.Change] {
+	return func(yield func(ipvs.Change) bool) {
+		for c := range changes {
+			k := c.Service.ServiceKey
+			switch {
+			case forFullNAT(&c):
+				s.known[k] = true
+			case s.known[k], s.engine != nil && s.engine.has(k):
+			default:
+				s.passed++
+				if !yield(c) {
+					return
+				}
+				continue
+			}
+			s.at = append(s.at, s.passed+len(s.ours))
+			s.ours = append(s.ours, c)
+		}
+	}
+}
+
+// original is where the n-th change of the kernel's stood in the sequence.
+func (s *split) original(n int) int {
+	for _, at := range s.at {
+		if at > n {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// Flush empties both tables but for what goipvsd's file names.
+func (p *planes) Flush() error { return p.both(p.Kernel.Flush, "-C") }
+
+func (p *planes) Zero() error { return p.both(p.Kernel.Zero, "-Z") }
+
+func (p *planes) SetTimeouts(t ipvs.Timeouts) error {
+	return p.both(func() error { return p.Kernel.SetTimeouts(t) }, "--set "+setWords(t))
+}
+
+// both does something to both tables. A kernel without IPVS is no failure when
+// full NAT does it.
+func (p *planes) both(kernel func() error, rule string) error {
+	err := kernel()
+	if err != nil && !errors.Is(err, ipvs.ErrNoIPVS) {
+		return err
+	}
+	e, failed := p.connect()
+	switch {
+	case failed != nil:
+		return failed
+	case e == nil:
+		return err
+	}
+	return e.one(rule)
+}
+
+func (p *planes) ZeroService(k ipvs.ServiceKey) error {
+	err := p.Kernel.ZeroService(k)
+	if !isAbsent(err) {
+		return err
+	}
+	e, failed := p.look()
+	if failed != nil || e == nil || !e.has(k) {
+		return errors.Join(failed, err)
+	}
+	return e.one(string(ruleWriter{}.key([]byte("-Z "), k)))
+}
