@@ -261,6 +261,9 @@ func (s *site) try(faults ...fault) {
 		t.Run(strings.TrimSpace(f.want+" "+f.name), func(t *testing.T) {
 			s.t = t
 			f.do()
+			if f.during != nil && f.opts.Wait == 0 {
+				f.opts.Wait = time.Second // a busy machine may do little in less
+			}
 			end := f.background(t.Context())
 			s.find(f.on, f.opts, f.want)
 			end()

@@ -75,7 +75,7 @@ func TestKernelCheckByThePath(t *testing.T) {
 	r := newRig(t, topo.Spec{Servers: 2, Router: true})
 	serveAll(r)
 	r.must(r.net.Director.Sysctl("net.ipv4.conf.all.accept_local", "1"))
-	r.file("hold_on_mass_failure = 1.0\n" + strings.Replace(strings.Replace(three(2, ""), `"nat"`, `"dr"`, 1), "type      = \"connect\"\n", "type      = \"http\"\nvia       = \"path\"\n", 1))
+	r.file("hold_on_mass_failure = 1.0\n" + strings.Replace(strings.NewReplacer(`"nat"`, `"dr"`, `"20s"`, `"2s"`).Replace(three(2, "")), "type      = \"connect\"\n", "type      = \"http\"\nvia       = \"path\"\n", 1))
 	r.start()
 	web := func() string { return strings.Split(r.table(), "\nfwmark")[0] }
 	r.await("both are in", func() bool {

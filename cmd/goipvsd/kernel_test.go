@@ -11,7 +11,7 @@ import (
 const web = `
 [check]
 interval = "300ms"
-timeout  = "2s"
+timeout  = "20s"
 [[virtual]]
 name      = "web"
 address   = "192.0.2.10:80"

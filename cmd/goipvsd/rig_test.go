@@ -259,7 +259,7 @@ func (r *rig) ok(args ...string) string {
 
 // ask asks the service who answers; "" when nobody does.
 func (r *rig) ask(vip netip.AddrPort) string {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	a, err := r.net.Client.Ask(ctx, "tcp", netip.AddrPort{}, vip)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // Patience is how long Dial and Ask wait when their context has no deadline.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // proto is a transport protocol as the socket call wants it.
 type proto struct{ kind, number int }
