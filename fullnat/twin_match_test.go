@@ -301,10 +301,7 @@ func (m *match) refusals() func() bool {
 
 // datagrams sends one datagram each.
 func (m *match) datagrams(from netip.AddrPort) (kernel, ours string, err error) {
-	// The kernel's refusal comes as ICMP, which a socket that is not connected
-	// does not hear of. Without a usable server there is nothing to wait for.
-	usable := slices.ContainsFunc(m.service.Destinations, func(d ipvs.Destination) bool { return d.Weight > 0 })
-	if kernel, err = datagram(m.t, m.twins.kernel.Client, from, m.service.Addr, func() bool { return !usable }); err != nil {
+	if kernel, err = datagram(m.t, m.twins.kernel.Client, from, m.service.Addr, func() bool { return false }); err != nil {
 		return "", "", err
 	}
 	ours, err = datagram(m.t, m.twins.ours.Client, from, m.service.Addr, m.refusals())

@@ -169,13 +169,18 @@ func connect(t *testing.T, client *topo.Host, protocol string, from, to netip.Ad
 }
 
 // datagram sends one datagram from a socket that takes answers from everywhere:
-// with one-packet scheduling the kernel does not make the answer the VIP's.
+// with one-packet scheduling the kernel does not make the answer the VIP's. A
+// refusal is ICMP, of which such a socket hears only if it asks to, or what
+// refused tells.
 func datagram(t *testing.T, client *topo.Host, from, to netip.AddrPort, refused func() bool) (string, error) {
 	c, err := client.ListenPacket("udp", from)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
+	if err := hearErrors(c.(syscall.Conn), from.Addr()); err != nil {
+		return "", err
+	}
 	if _, err = c.WriteTo([]byte("name\n"), net.UDPAddrFromAddrPort(to)); err != nil {
 		return "", err
 	}
@@ -187,6 +192,8 @@ func datagram(t *testing.T, client *topo.Host, from, to netip.AddrPort, refused 
 		case err == nil:
 			a, err := topo.ParseAnswer(string(buf[:n]))
 			return a.Server, err
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return nobody, nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return "", err
 		case refused():
@@ -194,6 +201,21 @@ func datagram(t *testing.T, client *topo.Host, from, to netip.AddrPort, refused 
 		}
 	}
 	return "", fmt.Errorf("no answer to %s > %s", from, to)
+}
+
+// hearErrors has a socket that is not connected hear of ICMP errors (ip(7)).
+func hearErrors(c syscall.Conn, from netip.Addr) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	level, option := unix.IPPROTO_IP, unix.IP_RECVERR
+	if from.Is6() {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) { refused = unix.SetsockoptInt(int(fd), level, option, 1) })
+	return errors.Join(err, refused)
 }
 
 // row is a server as both list it.
