@@ -13,7 +13,7 @@ import (
 
 var (
 	twinTime  = flag.Duration("twin", 30*time.Second, "how long TestKernelTwin compares with the kernel")
-	twinSeed  = flag.Uint64("twin-seed", 0, "seed of TestKernelTwin's runs; 0 is a new one")
+	twinSeed  = flag.Uint64("twin-seed", 1, "seed of TestKernelTwin's runs; 0 is a new one")
 	twinKind  = flag.String("twin-kind", "", "only runs of TestKernelTwin with this in their name")
 	twinSteps = flag.Int("twin-steps", 120, "choices of each run")
 )

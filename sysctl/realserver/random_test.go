@@ -13,7 +13,10 @@ import (
 	"github.com/goipvs/goipvs/sysctl/vip"
 )
 
-var rounds = flag.Int("rounds", 5, "random sequences of TestKernelRandom")
+var (
+	rounds    = flag.Int("rounds", 5, "random sequences of TestKernelRandom")
+	firstSeed = flag.Uint64("seed", 1, "the first one's seed")
+)
 
 // outside are the values that others set knobs to in TestKernelRandom: not those
 // that we set, which nobody could tell from ours.
@@ -39,8 +42,7 @@ func TestKernelRandom(t *testing.T) {
 	s := f.Servers[0]
 	f.add(t, s, realserver.Spec{Mode: realserver.TUN}, f.VIP4) // loads the module
 	f.del(t, s, f.VIP4)
-	for range *rounds {
-		seed := rand.Uint64()
+	for seed := *firstSeed; seed < *firstSeed+uint64(*rounds); seed++ {
 		p := &player{farm: f, t: t, s: s, r: rand.New(rand.NewPCG(seed, 0)), added: map[netip.Addr]bool{}, others: map[sysctl.Knob]string{},
 			vips: map[netip.Addr]realserver.Spec{
 				f.VIP4: {}, netip.MustParseAddr("192.0.2.11"): {Mode: realserver.TUN},
