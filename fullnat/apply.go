@@ -112,6 +112,7 @@ func (e *Engine) update(svc *service, w *Service) error {
 	svc.want = *w
 	svc.want.Destinations = slices.Clone(w.Destinations)
 	svc.want.Options.Locals = slices.Clone(w.Options.Locals)
+	svc.want.Options.TrustedPeers = slices.Clone(w.Options.TrustedPeers)
 	if len(removed) > 0 && w.Options.CutRemoved {
 		e.cut(func(c *conn) bool { return slices.Contains(removed, c.dst) })
 	}
@@ -131,7 +132,7 @@ func (e *Engine) configure(svc *service, w *Service) error {
 func (e *Engine) settingsOf(svc *service, w *Service) *settings {
 	o := &w.Options
 	s := &settings{
-		proxy: o.ProxyProtocol, connect: o.connectSeconds(), retries: o.retries(),
+		proxy: o.ProxyProtocol, trusted: slices.Clone(o.TrustedPeers), connect: o.connectSeconds(), retries: o.retries(),
 		maxConns: int64(o.MaxConns), onePacket: w.Flags&ipvs.OnePacket != 0,
 	}
 	for _, a := range o.Locals {

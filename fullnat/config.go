@@ -28,6 +28,13 @@ type Options struct {
 	// ProxyProtocol tells real servers the client's address in a header before
 	// the client's data.
 	ProxyProtocol ProxyProtocol
+	// TrustedPeers are the proxies in front of the service whose PROXY header,
+	// of either version, is believed: real servers get it, in the version of
+	// ProxyProtocol, in place of one about the proxy. A connection of theirs
+	// without a header gets the ordinary one, after the time to connect if it
+	// sends nothing; one with a broken header is reset. What others send is data.
+	// Without ProxyProtocol they are not looked at.
+	TrustedPeers []netip.Prefix
 	// ConnectTimeout is how long one server has to accept a connection, rounded
 	// up to whole seconds; 0 is 3 s.
 	ConnectTimeout time.Duration
@@ -80,13 +87,13 @@ var ErrUnsupported = errors.New("not possible in user space")
 func (s *Service) Check() error {
 	switch {
 	case s.FWMark != 0:
-		return fmt.Errorf("%w: a firewall mark has no address to listen on", ErrUnsupported)
+		return fmt.Errorf("%w: a firewall mark has no address to listen on; the kernel's plane serves it", ErrUnsupported)
 	case s.Protocol != ipvs.TCP && s.Protocol != ipvs.UDP:
 		return fmt.Errorf("%w: protocol %s", ErrUnsupported, s.Protocol)
 	case !s.Addr.Addr().IsValid():
 		return fmt.Errorf("%w: no address", ipvs.ErrInvalid)
 	case s.Addr.Port() == 0:
-		return fmt.Errorf("%w: port 0 stands for all ports", ErrUnsupported)
+		return fmt.Errorf("%w: port 0 stands for all ports; the kernel's plane serves it", ErrUnsupported)
 	case s.PE != "":
 		return fmt.Errorf("%w: persistence engine %s", ErrUnsupported, s.PE)
 	case s.Options.ProxyProtocol == ProxyV1 && s.Protocol == ipvs.UDP:
@@ -107,6 +114,11 @@ func (s *Service) checkAddresses() error {
 			return fmt.Errorf("server %s: %w", d.Addr, ipvs.ErrExists)
 		}
 		seen[d.Addr] = true
+	}
+	for _, p := range s.Options.TrustedPeers {
+		if !p.IsValid() {
+			return fmt.Errorf("trusted peers: no prefix: %w", ipvs.ErrInvalid)
+		}
 	}
 	locals := map[netip.Addr]bool{}
 	for _, a := range s.Options.Locals {

@@ -76,8 +76,12 @@ func appendV2(b []byte, p ipvs.Protocol, client, virtual netip.AddrPort) []byte 
 // introduce sends the header, at once: a server may wait for it before it
 // speaks. What the client has sent already goes along in the same segment.
 func (l *loop) introduce(c *conn, v ProxyProtocol) {
+	l.sendHeader(c, len(AppendProxyHeader(l.scratch[:0], v, ipvs.TCP, c.client.unscoped(), c.svc.key.Addr)))
+}
+
+// sendHeader sends what is in the first bytes of scratch.
+func (l *loop) sendHeader(c *conn, head int) {
 	s, k := &c.half[origin], &c.half[client]
-	head := len(AppendProxyHeader(l.scratch[:0], v, ipvs.TCP, c.client.unscoped(), c.svc.key.Addr))
 	n, e := sysRecv(k.fd, l.scratch[head:])
 	switch {
 	case e == unix.EAGAIN || e == noErr && n == 0: // an end is read again later

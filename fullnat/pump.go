@@ -23,6 +23,10 @@ const (
 // it must not stop before the kernel has said that it is to wait.
 func (l *loop) pump(c *conn, side int) {
 	h, d := &c.half[side], &c.half[1-side]
+	if h.is(heralded) {
+		l.herald(c)
+		return
+	}
 	if h.is(eof) || !d.is(up) || d.is(blocked) || h.kept != nil && !l.flush(c, side) {
 		return
 	}

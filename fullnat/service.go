@@ -40,6 +40,7 @@ type service struct {
 type settings struct {
 	locals4, locals6 []*local
 	proxy            ProxyProtocol
+	trusted          []netip.Prefix
 	connect          uint32 // seconds
 	retries          int
 	maxConns         int64
