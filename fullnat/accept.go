@@ -84,14 +84,16 @@ func (l *loop) choose(c *conn) bool {
 	} else {
 		choice, ok = svc.sched.ChooseOther(l.now, from, to, c.tried[:c.tries])
 	}
-	if !ok {
-		return false
+	if ok {
+		svc.sched.Bind(l.now, &c.hold, choice, ipvs.TCP)
+		svc.sched.SetState(&c.hold, sched.SynRecv)
+		c.state = sched.SynRecv
+		c.dst = of(choice.Server)
 	}
-	svc.sched.Bind(l.now, &c.hold, choice, ipvs.TCP)
-	svc.sched.SetState(&c.hold, sched.SynRecv)
-	c.state = sched.SynRecv
-	c.dst = of(choice.Server)
-	return true
+	if c.tries == 0 {
+		l.exorcise(c)
+	}
+	return ok
 }
 
 // start connects to the chosen server.
@@ -259,10 +261,13 @@ func (l *loop) connected(c *conn) {
 	c.state = sched.Established // counts as before
 	k.set(up)
 	gen := c.gen
-	if p := c.svc.settings.Load().proxy; p == NoProxy {
+	switch set := c.svc.settings.Load(); {
+	case set.proxy == NoProxy:
 		l.pump(c, client)
-	} else {
-		l.introduce(c, p)
+	case set.trusts(&c.client):
+		l.awaitHeader(c, set)
+	default:
+		l.introduce(c, set.proxy)
 	}
 	if c.gen != gen || k.is(dying) {
 		return

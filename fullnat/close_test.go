@@ -185,3 +185,37 @@ func TestEarlyAnswer(t *testing.T) {
 	rs.Close() // with data unread: a RST follows
 	hear(t, c, "413 too large")
 }
+
+// A connection from the port of a closed one takes its place: a client behind
+// few ports does not fill its server up with connections that are over.
+func TestPortReuse(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), func(c *net.TCPConn) { c.Write([]byte("x")) }) // and ends first
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", rs)
+	s.Destinations[0].Upper = 3
+	apply(t, e, s)
+	from := &net.TCPAddr{IP: n.addr(2).AsSlice(), Port: int(freePort(t, "tcp", n.addr(2)).Port())}
+	for range 600 { // more than a chunk of ghosts
+		c, err := net.DialTCP("tcp", from, net.TCPAddrFromAddrPort(s.Addr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(patience))
+		hear(t, c, "x")
+		hearEnd(t, c, io.EOF)
+		c.Close()
+		eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+	}
+	if d := e.Services()[0].Destinations[0]; d.Active != 0 || d.Inactive != 1 || d.Stats.Conns != 600 {
+		t.Errorf("%d active, %d inactive, %d connections, want 0, 1, 600", d.Active, d.Inactive, d.Stats.Conns)
+	}
+	if got := states(e); got != "TIME_WAIT" {
+		t.Errorf("states %s, want TIME_WAIT once", got)
+	}
+	e.Skew(3 * time.Minute)
+	eventually(t, "it is forgotten", func() bool { return e.Ghosts() == 0 })
+	if d := e.Services()[0].Destinations[0]; d.Active != 0 || d.Inactive != 0 {
+		t.Errorf("%d active and %d inactive in the end", d.Active, d.Inactive)
+	}
+}

@@ -105,7 +105,9 @@ func (l *loop) listGhosts(to *[]Connection) {
 	for i := range l.ghosts {
 		q := &l.ghosts[i]
 		for n := range q.n {
-			*to = append(*to, l.describeGhost(q.at(q.first+n)))
+			if g := q.at(q.first + n); g.hold.Server() != nil {
+				*to = append(*to, l.describeGhost(g))
+			}
 		}
 	}
 }

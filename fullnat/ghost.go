@@ -18,16 +18,21 @@ type ghost struct {
 	client [16]byte
 	port   uint16
 	state  sched.State
+	next   uint32 // in the bucket
 	ends   time.Duration
 }
 
 // ghostQueue holds ghosts of one lifetime, so the first to come is the first to
-// go. Chunks are used again and again.
+// go. Chunks are used again and again. A table finds the ghost of a client's
+// address and port, as a new connection from there takes its place.
 type ghostQueue struct {
-	chunks []*[ghostChunk]ghost // those in use, oldest first
-	spare  []*[ghostChunk]ghost
+	all    []*[ghostChunk]ghost
+	chunks []int32 // those in use, oldest first
+	spare  []int32
 	first  int // of the oldest chunk
 	n      int
+
+	buckets []uint32 // place+1 of the newest ghost, which has that of the one before
 }
 
 const ghostChunk = 512
@@ -39,11 +44,27 @@ func (l *loop) haunt(c *conn, st sched.State) {
 		q = &l.ghosts[1]
 	}
 	from := c.client.unscoped()
-	*q.push() = ghost{
+	g := q.push()
+	*g = ghost{
 		hold: c.hold, svc: c.svc, lip: c.lip, client: from.Addr().As16(), port: from.Port(),
 		state: st, ends: l.now + sched.Lifetime(ipvs.TCP, st, ipvs.Timeouts{}),
 	}
+	q.link(g, q.first+q.n-1)
 	c.hold = sched.Conn{}
+}
+
+// exorcise ends the ghost of an earlier connection from the same port, now that
+// the new one was chosen a server for with it still counted, as the kernel does
+// (conn_reuse_mode 1). The service is locked.
+func (l *loop) exorcise(c *conn) {
+	from := c.client.unscoped()
+	client, port := from.Addr().As16(), from.Port()
+	for i := range l.ghosts {
+		if g := l.ghosts[i].find(c.svc, client, port); g != nil {
+			c.svc.sched.End(l.now, &g.hold)
+			return
+		}
+	}
 }
 
 func (q *ghostQueue) push() *ghost {
@@ -55,16 +76,76 @@ func (q *ghostQueue) push() *ghost {
 	return q.at(at)
 }
 
-func (q *ghostQueue) newChunk() *[ghostChunk]ghost {
+func (q *ghostQueue) newChunk() int32 {
 	if n := len(q.spare); n > 0 {
 		c := q.spare[n-1]
 		q.spare = q.spare[:n-1]
 		return c
 	}
-	return new([ghostChunk]ghost)
+	q.all = append(q.all, new([ghostChunk]ghost))
+	return int32(len(q.all) - 1)
 }
 
-func (q *ghostQueue) at(i int) *ghost { return &q.chunks[i/ghostChunk][i%ghostChunk] }
+func (q *ghostQueue) at(i int) *ghost { return &q.all[q.chunks[i/ghostChunk]][i%ghostChunk] }
+
+// place names a ghost for as long as it is in the queue.
+func (q *ghostQueue) place(i int) uint32 {
+	return uint32(q.chunks[i/ghostChunk])*ghostChunk + uint32(i%ghostChunk) + 1
+}
+
+func (q *ghostQueue) placed(p uint32) *ghost { return &q.all[(p-1)/ghostChunk][(p-1)%ghostChunk] }
+
+func (q *ghostQueue) bucket(client [16]byte, port uint16) *uint32 {
+	h := uint32(2166136261) ^ uint32(port)
+	for i := 0; i < len(client); i += 4 {
+		h = (h ^ word(client[i:])) * 16777619
+		h ^= h >> 15
+	}
+	return &q.buckets[h%uint32(len(q.buckets))]
+}
+
+// link files the ghost at i; the table doubles when it is full.
+func (q *ghostQueue) link(g *ghost, i int) {
+	if q.n > len(q.buckets) {
+		q.buckets = make([]uint32, max(2*len(q.buckets), ghostChunk))
+		for k := q.first; k < i; k++ {
+			if old := q.at(k); old.hold.Server() != nil {
+				q.insert(old, q.place(k))
+			}
+		}
+	}
+	q.insert(g, q.place(i))
+}
+
+func (q *ghostQueue) insert(g *ghost, place uint32) {
+	b := q.bucket(g.client, g.port)
+	g.next = *b
+	*b = place
+}
+
+func (q *ghostQueue) find(svc *service, client [16]byte, port uint16) *ghost {
+	if q.n == 0 {
+		return nil
+	}
+	for p := *q.bucket(client, port); p != 0; {
+		g := q.placed(p)
+		if g.svc == svc && g.port == port && g.client == client && g.hold.Server() != nil {
+			return g
+		}
+		p = g.next
+	}
+	return nil
+}
+
+// unlink takes the oldest ghost from the table.
+func (q *ghostQueue) unlink(g *ghost) {
+	for b := q.bucket(g.client, g.port); *b != 0; b = &q.placed(*b).next {
+		if q.placed(*b) == g {
+			*b = g.next
+			return
+		}
+	}
+}
 
 // expire ends the ghosts whose time has come. Neighbours are often of the same
 // service, whose lock is then taken once.
@@ -83,6 +164,7 @@ func (q *ghostQueue) expire(now time.Duration) {
 			locked.mu.Lock()
 		}
 		locked.sched.End(now, &g.hold)
+		q.unlink(g)
 		q.pop()
 	}
 	if locked != nil {

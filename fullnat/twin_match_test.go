@@ -1,6 +1,7 @@
 package fullnat_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +30,11 @@ type match struct {
 	conns   []*pair         // all that may still count
 	nets    map[netip.Addr]time.Time
 	servers []*topo.Server
+	name    string
 	log     []string
-	port    uint16 // of the last client
+	record  [][]any   // in the format of fullnat/sched's recordings
+	clock   time.Time // of the last recorded step
+	port    uint16    // of the last client
 	wake    time.Time
 	choices int
 	agree   int
@@ -48,6 +52,7 @@ type pair struct {
 	ours   *topo.Conn
 	server string
 	open   bool
+	again  bool          // its client's port may be used again
 	last   time.Time     // its last packet
 	life   time.Duration // after that
 }
@@ -63,8 +68,8 @@ func (p *pair) due() time.Time { return p.last.Add(p.life) }
 // the kernel keeps entries and servers for minutes.
 func (w *twins) newMatch(k kind, seed uint64) *match {
 	m := &match{
-		twins: w, kind: k, seed: seed, Rand: rand.New(rand.NewPCG(seed, uint64(k.number))),
-		nets: map[netip.Addr]time.Time{}, port: uint16(10000 + seed%200*250),
+		twins: w, kind: k, name: k.String(), seed: seed, Rand: rand.New(rand.NewPCG(seed, uint64(k.number))),
+		nets: map[netip.Addr]time.Time{}, clock: time.Now(), port: uint16(10000 + seed%200*250),
 	}
 	vip := w.vips[k.family][m.IntN(len(w.vips[k.family]))]
 	m.service = fullnat.Service{Service: ipvs.Service{
@@ -118,9 +123,10 @@ func (m *match) end() {
 }
 
 func (m *match) hangUp(p *pair) {
-	if p.kernel != nil {
-		_ = p.kernel.Reset()
-		_ = p.ours.Reset()
+	for _, c := range []*topo.Conn{p.kernel, p.ours} {
+		if c != nil {
+			_ = c.Reset()
+		}
 	}
 	p.kernel, p.ours, p.open = nil, nil, false
 }
@@ -130,33 +136,125 @@ func (m *match) note(format string, a ...any) {
 	m.log = append(m.log, fmt.Sprintf(format, a...))
 }
 
+// rec records a step, and the time since the one before.
+func (m *match) rec(step ...any) { m.recAt(time.Now(), step...) }
+
+func (m *match) recAt(at time.Time, step ...any) {
+	if d := at.Sub(m.clock); d > 100*time.Millisecond {
+		m.record = append(m.record, []any{"wait", d.Round(time.Millisecond).Seconds()})
+		m.clock = at
+	}
+	m.record = append(m.record, step)
+}
+
+// save appends the run to a file of recordings.
+func (m *match) save(name string) error {
+	c := map[string]any{
+		"name": fmt.Sprintf("%s %d", m.name, m.seed), "scheduler": m.kind.scheduler, "flags": m.flagWords(), "family": m.family.String(),
+		"protocol": m.protocol.String(), "service": m.service.Addr.String(), "tags": []string{}, "steps": m.record,
+	}
+	if m.persistent != 0 {
+		c["persistent"], c["netmask"] = int(m.timeout.Seconds()), m.persistent
+	}
+	if m.flags&ipvs.OnePacket != 0 {
+		c["one_packet"] = true
+	}
+	line, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(line, '\n'))
+	return errors.Join(err, f.Close())
+}
+
+func (m *match) flagWords() []string {
+	words := []string{}
+	for f, word := range map[ipvs.Flags]string{ipvs.Sched1: "fallback", ipvs.Sched2: "port"} {
+		if m.flags&f != 0 {
+			words = append(words, m.kind.scheduler+"-"+word)
+		}
+	}
+	return words
+}
+
+// choiceName is a choice as it is recorded.
+func choiceName(server string) any {
+	if server == nobody {
+		return nil
+	}
+	return server
+}
+
 // differ ends the run, and fails the test unless something that ends by itself
 // may have ended in one network and not yet in the other when a choice was made.
 func (m *match) differ(format string, a ...any) {
 	m.t.Helper()
 	what := fmt.Sprintf(format, a...)
 	if m.stalled {
-		m.t.Logf("%s: the machine was too slow to say: %s", m.kind, what)
+		m.t.Logf("%s: the machine was too slow to say: %s", m.name, what)
 	} else {
-		m.t.Errorf("%s, %s: %s\nagain: -twin-seed %d -twin-kind '%s'\nafter\n%s", m.kind, m.service.ServiceKey, what, m.seed, m.kind, strings.Join(m.log, "\n"))
+		m.t.Errorf("%s, %s: %s\nagain: -twin-seed %d -twin-kind '%s'\nafter\n%s", m.name, m.service.ServiceKey, what, m.seed, m.name, strings.Join(m.log, "\n"))
 	}
 	m.over = true
 }
 
-// settle waits until both tables are the same: packets may be under way, and
-// timers are not to the moment.
+// settle waits until both tables are the same and have counted what was done:
+// packets may be under way.
 func (m *match) settle() {
 	var diff string
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	since := time.Now()
+	for end := since.Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		kernel, ours := m.rows(m.service.ServiceKey)
 		if diff = cmp.Diff(kernel, ours); diff == "" {
-			return
+			if diff = cmp.Diff(m.counts(), m.counted()); diff == "" {
+				return
+			}
 		}
 		if time.Now().After(end) {
 			break
 		}
 	}
-	m.differ("the tables: -kernel +ours\n%s", diff)
+	m.watch(since)
+	m.differ("the tables: -kernel +ours, or -expected +both\n%s", diff)
+}
+
+// counts are the connections of the servers in the list, by what was done.
+func (m *match) counts() []string {
+	var list []string
+	for _, d := range slices.Backward(m.service.Destinations) {
+		active, inactive := 0, 0
+		for _, p := range m.conns {
+			switch {
+			case p.server != m.nameOf(d.Addr):
+			case p.open && m.protocol == ipvs.TCP:
+				active++
+			default:
+				inactive++
+			}
+		}
+		list = append(list, fmt.Sprint(m.nameOf(d.Addr), " ", active, inactive))
+	}
+	return list
+}
+
+// counted is the same in the kernel's table, which is recorded.
+func (m *match) counted() []string {
+	list, err := m.ipvs.Destinations(m.service.ServiceKey, nil)
+	m.must(err)
+	var counts []string
+	table := [][]any{}
+	for _, d := range list {
+		counts = append(counts, fmt.Sprint(m.nameOf(d.Addr), " ", d.Active, d.Inactive))
+		table = append(table, []any{m.nameOf(d.Addr), d.Weight, d.Active, d.Inactive, d.Persistent})
+	}
+	if slices.Equal(counts, m.counts()) {
+		m.rec("state", table)
+	}
+	return counts
 }
 
 // busy returns when the next choice can be made: not while an entry is about to
@@ -215,13 +313,27 @@ func (m *match) watch(since time.Time) {
 // bury forgets connections that do not count any more, and what is left of them.
 func (m *match) bury() {
 	now := time.Now()
-	m.conns = slices.DeleteFunc(m.conns, func(p *pair) bool {
-		gone := now.After(p.due().Add(p.life/8 + closing))
-		if gone {
+	dead := func(p *pair) bool { return now.After(p.due().Add(p.life/8 + closing)) }
+	slices.SortFunc(m.conns, func(a, b *pair) int { return a.due().Compare(b.due()) })
+	for _, p := range m.conns {
+		if dead(p) {
+			m.tie(p)
+			m.recAt(p.due(), "gone", []int{p.number})
 			m.hangUp(p)
 		}
-		return gone
-	})
+	}
+	m.conns = slices.DeleteFunc(m.conns, dead)
+}
+
+// tie is about the one thing that timers of both may do in another order: the
+// end of a template that its last connection leaves at the same time.
+func (m *match) tie(p *pair) {
+	last, ok := m.nets[m.network(p.from.Addr())]
+	for due := last.Add(m.timeout); ok && due.Before(p.due().Add(p.life/8+closing)); due = due.Add(time.Minute) {
+		if due.After(p.due().Add(-closing)) {
+			m.stalled = true
+		}
+	}
 }
 
 // client is one of 64 addresses of the run, with a port of its own.
@@ -241,8 +353,22 @@ func (m *match) client() netip.AddrPort {
 }
 
 // open makes a connection in both networks and compares who has it.
-func (m *match) open() {
-	p := &pair{number: m.choices, from: m.client()}
+func (m *match) open() { m.connect(&pair{from: m.client()}) }
+
+// reuse is open from the port of a connection that the server ended first, so
+// that the client may. That still counts until the choice is made. Where a
+// template leads, the kernel does not choose.
+func (m *match) reuse() {
+	for _, p := range m.conns {
+		if p.again && m.persistent == 0 {
+			m.connect(p)
+			return
+		}
+	}
+	m.open()
+}
+
+func (m *match) connect(p *pair) {
 	m.choose(p, func() (kernel, ours string, err error) {
 		if m.flags&ipvs.OnePacket != 0 {
 			return m.datagrams(p.from)
@@ -257,29 +383,38 @@ func (m *match) open() {
 		p.ours, ours, err = connect(m.t, m.twins.ours.Client, m.protocol.String(), p.from, m.service.Addr)
 		return kernel, ours, err
 	})
-	if p.server == nobody || m.flags&ipvs.OnePacket != 0 {
-		m.hangUp(p)
-		return
-	}
-	p.open, p.life = true, twinTimeouts.TCP
-	if m.protocol == ipvs.UDP {
-		p.life = twinTimeouts.UDP
-	}
-	m.conns = append(m.conns, p)
 }
 
 // choose has both choose and compares.
 func (m *match) choose(p *pair, do func() (kernel, ours string, err error)) {
+	number := m.choices
 	m.choices++
 	since := time.Now()
 	kernel, ours, err := do()
+	if p.open || p.again { // it was elsewhere
+		m.rec("reopen", p.from.String(), choiceName(kernel), p.number)
+	} else {
+		m.rec("open", p.from.String(), choiceName(kernel))
+	}
+	p.number = number
 	m.note("%d: %s > %s: %s", p.number, p.from, m.service.Addr, kernel)
 	p.server, p.last = kernel, time.Now()
-	if kernel == nobody {
+	m.conns = slices.DeleteFunc(m.conns, func(o *pair) bool { return o == p })
+	switch {
+	case kernel == nobody:
 		m.refused++
-	} else if m.persistent != 0 {
+	case m.persistent != 0:
 		m.watch(since)
 		m.nets[m.network(p.from.Addr())] = p.last
+	}
+	if kernel == nobody || m.flags&ipvs.OnePacket != 0 {
+		m.hangUp(p)
+	} else {
+		p.open, p.again, p.life = true, false, twinTimeouts.TCP
+		if m.protocol == ipvs.UDP {
+			p.life = twinTimeouts.UDP
+		}
+		m.conns = append(m.conns, p)
 	}
 	m.watch(since)
 	switch {
@@ -329,6 +464,9 @@ func (m *match) pick() *pair {
 // again asks on an open connection.
 func (m *match) again(p *pair) {
 	m.note("%d again", p.number)
+	if m.protocol == ipvs.UDP {
+		m.rec("again", p.number, p.server)
+	}
 	since := time.Now()
 	a, err1 := p.kernel.Ask(m.t.Context())
 	b, err2 := p.ours.Ask(m.t.Context())
@@ -378,6 +516,8 @@ func (m *match) finish(p *pair, how string) {
 	if how != "fin" {
 		p.kernel, p.ours = nil, nil
 	}
+	p.again = how == "server closes"
+	m.rec(map[string]string{"fin": "halfclose", "reset": "reset", "server resets": "reset", "close": "close", "server closes": "close"}[how], p.number)
 	m.watch(since)
 	if err := errors.Join(errs...); err != nil {
 		m.differ("connection %d: %v", p.number, err)
@@ -397,16 +537,19 @@ func awaitEnd(c *topo.Conn) error {
 // change has both do the same to a server, or to the service itself.
 func (m *match) change(op ipvs.Op, d ipvs.Destination) {
 	m.note("%s %s %d %d %d %s", op, m.nameOf(d.Addr), d.Weight, d.Upper, d.Lower, m.service.Scheduler)
-	list := &m.service.Destinations
+	name, list := m.nameOf(d.Addr), &m.service.Destinations
 	at := slices.IndexFunc(*list, func(have ipvs.Destination) bool { return have.Addr == d.Addr })
 	switch op {
 	case ipvs.AddDestination:
 		*list = append(slices.Clone(*list), d)
+		m.rec("add", name, d.Addr.String(), d.Weight, d.Upper, d.Lower)
 	case ipvs.UpdateDestination:
 		*list = slices.Clone(*list)
 		(*list)[at] = d
+		m.rec("edit", name, d.Weight, d.Upper, d.Lower)
 	case ipvs.DeleteDestination:
 		*list = slices.Delete(slices.Clone(*list), at, at+1)
+		m.rec("del", name)
 	}
 	for i := range m.want {
 		if m.want[i].ServiceKey == m.service.ServiceKey {
@@ -429,8 +572,7 @@ func (m *match) move(server string) {
 	const knob = "net.ipv4.vs.expire_nodest_conn"
 	m.must(m.twins.kernel.Director.Sysctl(knob, "1"))
 	defer func() { m.must(m.twins.kernel.Director.Sysctl(knob, "0")) }()
-	var gone []*pair
-	for _, p := range m.conns {
+	for _, p := range slices.Clone(m.conns) {
 		if !p.open || p.server != server || m.over {
 			continue
 		}
@@ -441,14 +583,7 @@ func (m *match) move(server string) {
 			ours, err = askAgain(m, p.ours, m.refusals())
 			return kernel, ours, err
 		})
-		if p.server == nobody {
-			gone = append(gone, p)
-		}
 	}
-	for _, p := range gone {
-		m.hangUp(p)
-	}
-	m.conns = slices.DeleteFunc(m.conns, func(p *pair) bool { return slices.Contains(gone, p) })
 }
 
 // askAgain sends a datagram that may be refused.
@@ -478,6 +613,7 @@ func (m *match) edit() {
 	s := m.service.Service
 	s.Scheduler, m.switches = m.switches, s.Scheduler
 	m.note("service: %s", s.Scheduler)
+	m.rec("sched", s.Scheduler, []string{})
 	m.service.Service = s
 	for i := range m.want {
 		if m.want[i].ServiceKey == s.ServiceKey {
@@ -552,10 +688,10 @@ func (m *match) step() {
 		m.add()
 	case n < 97:
 		m.remove()
-	case m.switches != "":
+	case m.switches != "" && n == 99:
 		m.edit()
 	default:
-		m.open()
+		m.reuse()
 	}
 }
 

@@ -54,7 +54,8 @@ func newTwins(t *testing.T, servers int) *twins {
 	w.addVIPs(8)
 	w.lips = w.locals()
 	w.prompt = w.promptThresholds()
-	w.startEngine()
+	w.engine = startOn(t, w.ours.Director, fullnat.Config{Loops: 2, Scheduling: &sched.Settings{PromptThresholds: w.prompt}})
+	w.engine.SetTimeouts(twinTimeouts)
 	return w
 }
 
@@ -78,11 +79,12 @@ func (w *twins) addVIPs(count int) {
 	}
 }
 
-// startEngine starts the engine on the director of its network: loops keep their
-// threads, so these can move there.
-func (w *twins) startEngine() {
-	e := start(w.t, fullnat.Config{Loops: 2, Scheduling: &sched.Settings{PromptThresholds: w.prompt}})
-	w.must(w.ours.Director.Do(func() error {
+// startOn starts an engine on a host: loops keep their threads, so these can move
+// there. Services are to be applied there, too.
+func startOn(t *testing.T, h *topo.Host, c fullnat.Config) *fullnat.Engine {
+	t.Helper()
+	e := start(t, c)
+	err := h.Do(func() error {
 		ns, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
 			return err
@@ -91,9 +93,11 @@ func (w *twins) startEngine() {
 		var failed error
 		e.InLoops(func() { failed = errors.Join(failed, unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)) })
 		return failed
-	}))
-	e.SetTimeouts(twinTimeouts)
-	w.engine = e
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // locals are LIPs of both families.

@@ -15,6 +15,7 @@ var (
 	twinTime  = flag.Duration("twin", 30*time.Second, "how long TestKernelTwin compares with the kernel")
 	twinSeed  = flag.Uint64("twin-seed", 1, "seed of TestKernelTwin's runs; 0 is a new one")
 	twinKind  = flag.String("twin-kind", "", "only runs of TestKernelTwin with this in their name")
+	twinFile  = flag.String("twin-record", "", "file, by its full path, to which runs are added as recordings for TestSchedulerReplay")
 	twinSteps = flag.Int("twin-steps", 120, "choices of each run")
 )
 
@@ -51,13 +52,15 @@ func (k kind) String() string {
 var schedulers = []string{"rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "fo", "ovf", "mh"}
 
 // kinds are all schedulers with both protocols and families, every other one
-// with thresholds, and what some services have besides.
+// with thresholds, and what some services have besides; in an order in which
+// every scheduler comes soon.
 func kinds() (list []kind) {
-	for i, name := range schedulers {
-		for j, p := range []ipvs.Protocol{ipvs.TCP, ipvs.UDP} {
-			for k, f := range []ipvs.Family{ipvs.IPv4, ipvs.IPv6} {
-				list = append(list, kind{scheduler: name, protocol: p, family: f, thresholds: (i+j+k)%2 == 0})
-			}
+	for pass := range 4 {
+		for i, name := range schedulers {
+			n := (pass + i) % 4
+			list = append(list, kind{
+				scheduler: name, protocol: []ipvs.Protocol{ipvs.TCP, ipvs.UDP}[n%2], family: []ipvs.Family{ipvs.IPv4, ipvs.IPv6}[n/2], thresholds: (i+n/2)%2 == 0,
+			})
 		}
 	}
 	for i, flags := range []ipvs.Flags{ipvs.Sched1, ipvs.Sched2, ipvs.Sched1 | ipvs.Sched2} {
@@ -106,20 +109,21 @@ func TestKernelTwin(t *testing.T) {
 	if len(list) == 0 {
 		t.Fatalf("no kind has %q in its name", *twinKind)
 	}
-	matches := make([]*match, len(list))
-	rounds := make([]uint64, len(list))
-	start := func(i int) { matches[i] = w.newMatch(list[i], seed+rounds[i]); rounds[i]++ }
-	for i := range list {
-		start(i)
+	began := time.Now()
+	var matches []*match
+	for _, k := range list {
+		if time.Since(began) > *twinTime/3 {
+			t.Logf("no time for more than %d of %d kinds of runs", len(matches), len(list))
+			break
+		}
+		matches = append(matches, w.newMatch(k, seed))
 	}
-	t.Logf("%d runs begin", len(list))
-	for end := time.Now().Add(*twinTime); time.Now().Before(end) && !t.Failed(); {
+	for time.Since(began) < *twinTime && !t.Failed() {
 		idle := true
-		for i := range matches {
-			m := matches[i]
+		for i, m := range matches {
 			if m.over || m.choices >= *twinSteps {
 				m.close(scores)
-				start(i)
+				matches[i] = w.newMatch(list[i], m.seed+1)
 				continue
 			}
 			for range 8 {
@@ -134,7 +138,6 @@ func TestKernelTwin(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	t.Log("they are over")
 	for _, m := range matches {
 		m.close(scores)
 	}
@@ -155,6 +158,9 @@ func (m *match) close(scores map[string]*score) {
 	s.agree += m.agree
 	if m.stalled {
 		s.stalled++
+	}
+	if *twinFile != "" && !m.stalled {
+		m.must(m.save(*twinFile))
 	}
 	m.end()
 }

@@ -136,10 +136,15 @@ type player struct {
 	addrs    map[string]netip.AddrPort
 	names    map[netip.AddrPort]string
 	conns    []*Conn
+	to       []target // of conns
 	choices  int
 	agree    int
 	faults   []string
 }
+
+// target is what a connection was opened to, where the scenario's service does
+// not say: the virtual address and the protocol.
+type target struct{ virtual, protocol string }
 
 func replay(c scenario) *player {
 	p, err := c.player()
@@ -329,14 +334,13 @@ func (p *player) edit(s step, _ string) error {
 
 // open is a new connection: the choice, and the packets that follow.
 func (p *player) open(s step, kind string) error {
-	var from, to, protocol string
+	var from string
 	var want *string
-	if err := s.decode(&from, &want, &to, &protocol); err != nil {
+	var to target
+	if err := s.decode(&from, &want, &to.virtual, &to.protocol); err != nil {
 		return err
 	}
-	conn := &Conn{}
-	p.conns = append(p.conns, conn)
-	return p.connect(conn, from, to, protocol, want, kind == "open")
+	return p.connect(from, to, want, kind == "open")
 }
 
 // reopen is a new connection in the place of another, whose entry the kernel
@@ -352,26 +356,26 @@ func (p *player) reopen(s step, _ string) error {
 	if err != nil {
 		return err
 	}
-	conn := &Conn{}
-	p.conns = append(p.conns, conn)
-	err = p.connect(conn, from, "", "", want, true)
+	err = p.connect(from, p.to[n], want, true) // the same client, and so the same target
 	p.End(p.now, old)
 	return err
 }
 
-func (p *player) connect(conn *Conn, from, to, protocol string, want *string, established bool) error {
+func (p *player) connect(from string, to target, want *string, established bool) error {
+	conn := &Conn{}
+	p.conns, p.to = append(p.conns, conn), append(p.to, to)
 	client, err := netip.ParseAddrPort(from)
 	if err != nil {
 		return err
 	}
 	virtual, proto := p.virtual, p.protocol
-	if to != "" {
-		if virtual, err = netip.ParseAddrPort(to); err != nil {
+	if to.virtual != "" {
+		if virtual, err = netip.ParseAddrPort(to.virtual); err != nil {
 			return err
 		}
 	}
-	if protocol != "" {
-		if err := proto.UnmarshalText([]byte(protocol)); err != nil {
+	if to.protocol != "" {
+		if err := proto.UnmarshalText([]byte(to.protocol)); err != nil {
 			return err
 		}
 	}
