@@ -44,8 +44,10 @@ type half struct {
 	bulk  uint8 // full reads in a row
 	off   int32
 	end   int32
-	kept  *buffer // holds kept[off:end] for the other side
-	pipe  *pipe   // or holds it, for bulk
+	// backlog is what the peer had not acknowledged when the timer was last due.
+	backlog int32
+	kept    *buffer // holds kept[off:end] for the other side
+	pipe    *pipe   // or holds it, for bulk
 }
 
 type flags uint32
@@ -66,6 +68,7 @@ const (
 	broken                       // a write to it failed: its end is no clean one
 	guarded                      // has keepalive
 	dying                        // its connection is about to be reset
+	heralded                     // its PROXY header is awaited
 )
 
 func (h *half) is(f flags) bool { return h.flags&f != 0 }
@@ -128,6 +131,7 @@ func (l *loop) ended(c *conn, side int) {
 		l.finish(c, sched.TimeWait)
 		return
 	}
+	c.last = l.sec // a FIN is a packet: the shorter timeout begins with it
 	sysShutdownWrite(d.fd)
 	if side == client {
 		l.enter(c, sched.CloseWait)

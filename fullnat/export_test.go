@@ -44,3 +44,22 @@ func (e *Engine) InLoops(f func()) {
 		<-done
 	}
 }
+
+// Backlog is what peers of open connections have not acknowledged.
+func (e *Engine) Backlog() (n int) {
+	e.InLoops(func() {})
+	for _, l := range e.loops {
+		done := make(chan int)
+		l.do(func(l *loop) {
+			sum := 0
+			for i := range l.conns.used {
+				if c := l.conns.at(i); c.gen%2 == 1 {
+					sum += sysUnacknowledged(c.half[client].fd) + sysUnacknowledged(c.half[origin].fd)
+				}
+			}
+			done <- sum
+		})
+		n += <-done
+	}
+	return n
+}

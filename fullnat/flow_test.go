@@ -157,6 +157,40 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
+// A client that takes a little of what waits for it every ten minutes has its
+// connection for as long as it likes, although nothing can be written to it
+// meanwhile; one that takes nothing has it for two timeouts at most.
+func TestSlowReader(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{})
+	if err := c.SetReadBuffer(32 << 10); err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for b := make([]byte, 64<<10); ; { // until nothing has moved for a while
+		rs.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+		n, err := rs.Write(b)
+		if sent += n; err != nil {
+			break
+		}
+	}
+	b := make([]byte, max(sent/100, 32<<10))
+	for range 30 { // five hours
+		waiting := e.Backlog()
+		if _, err := io.ReadFull(c, b); err != nil {
+			t.Fatalf("a slow reader lost its connection: %v", err)
+		}
+		eventually(t, "what was read is acknowledged", func() bool { return e.Backlog() != waiting })
+		e.Skew(10 * time.Minute)
+	}
+	for range 3 {
+		e.Skew(16 * time.Minute)
+	}
+	eventually(t, "a connection where nothing moves ends", func() bool { return e.Conns() == 0 })
+	if got := e.Errors().Idle; got != 1 {
+		t.Errorf("%d connections idled out, want 1", got)
+	}
+}
+
 func TestTimeoutAfterFIN(t *testing.T) {
 	e, c, rs := through(t, fullnat.Options{})
 	e.SetTimeouts(ipvs.Timeouts{TCPFin: 30 * time.Minute})
@@ -171,6 +205,25 @@ func TestTimeoutAfterFIN(t *testing.T) {
 		_, err := rs.Write([]byte("x"))
 		return errors.Is(err, syscall.EPIPE)
 	})
+}
+
+// The timeout after a FIN begins with the FIN, also where nothing had moved for
+// longer than that before.
+func TestHalfCloseAfterIdle(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{})
+	e.Skew(10 * time.Minute)
+	c.CloseWrite()
+	hearEnd(t, rs, io.EOF)
+	e.Skew(time.Minute)
+	say(t, rs, "answer")
+	hear(t, c, "answer")
+	e.Skew(time.Minute)
+	rs.Close()
+	hearEnd(t, c, io.EOF)
+	eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+	if got := states(e); got != "TIME_WAIT" {
+		t.Errorf("state %s, want TIME_WAIT", got)
+	}
 }
 
 // Timeouts count for connections that are there already.

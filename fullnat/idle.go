@@ -12,6 +12,11 @@ func (l *loop) expired(i int32) {
 	case ends > l.sec:
 		l.wheel.arm(&l.conns, i, ends)
 		l.guard(c)
+	case c.half[client].is(heralded):
+		l.heraldMissing(c)
+	case c.half[origin].is(up) && c.drained():
+		c.last = l.sec
+		l.wheel.arm(&l.conns, i, l.deadline(c))
 	case c.half[origin].is(up):
 		l.errs.idle.Add(1)
 		l.uncount(c)
@@ -20,6 +25,20 @@ func (l *loop) expired(i int32) {
 		l.hangUp(c)
 		l.retry(c)
 	}
+}
+
+// drained tells whether a peer has acknowledged something since it was last
+// asked: who reads slowly, out of buffers of megabytes, lets nothing be written
+// for longer than the timeout, and packets pass all the same.
+func (c *conn) drained() bool {
+	moved := false
+	for i := range c.half {
+		h := &c.half[i]
+		if n := int32(sysUnacknowledged(h.fd)); n != h.backlog {
+			h.backlog, moved = n, true
+		}
+	}
+	return moved
 }
 
 // uncount ends the scheduler's count of a connection that idled out: the kernel's
@@ -33,7 +52,7 @@ func (l *loop) uncount(c *conn) {
 // deadline is the second at which the connection ends if nothing happens.
 func (l *loop) deadline(c *conn) uint32 {
 	switch {
-	case !c.half[origin].is(up):
+	case !c.half[origin].is(up) || c.half[client].is(heralded):
 		return c.due
 	case c.state == sched.Established:
 		return c.last + l.engine.idle.tcp.Load()
@@ -60,12 +79,12 @@ func (l *loop) guard(c *conn) {
 }
 
 // keepAlive: a peer that is silent for two minutes is asked, and is dead after
-// three questions without an answer, or when data is not acknowledged for as
-// long.
+// three questions without an answer. Not so by TCP_USER_TIMEOUT: that also ends
+// the connection of a client who is there and has stopped reading for a while.
+// Data that a dead peer does not acknowledge ends with the idle timeout.
 func keepAlive(fd int32) {
 	sysSetInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 120)
 	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 20)
 	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3)
-	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 180_000)
 }

@@ -34,6 +34,9 @@ func openListener(k ipvs.ServiceKey) (int32, error) {
 		keepAlive(fd)
 	} else {
 		roomy(fd)
+		// Answers that are too long for the way to a client are sent in fragments
+		// by the routers on it, rather than lost until the kernel knows.
+		sysSetInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
 	}
 	if e = sysBind(fd, &a); e != noErr {
 		sysClose(fd)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/fullnat/sched"
 	"github.com/goipvs/goipvs/ipvs"
 	"golang.org/x/sys/unix"
 )
@@ -224,12 +225,13 @@ func TestApply(t *testing.T) {
 	old := dial(t, s.Addr)
 	say(t, old, "1")
 	hear(t, old, "1")
-	bad := []fullnat.Service{s, other, other, other, other, other, other}
+	bad := []fullnat.Service{s, other, other, other, other, other, other, other}
 	bad[2].ServiceKey = ipvs.MarkService(7, ipvs.IPv4)
 	bad[3].ServiceKey, bad[3].Scheduler = ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(n.addr(3), 80)), "wrrr"
 	bad[4].ServiceKey = ipvs.AddrService(ipvs.TCP, rs.addr) // taken
 	bad[5].ServiceKey = ipvs.AddrService(ipvs.SCTP, s.Addr)
 	bad[6].Options.Locals = []netip.Addr{{}}
+	bad[7].ServiceKey = ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(n.addr(3), 0))
 	err := e.Apply(bad)
 	if err == nil {
 		t.Fatal("no error")
@@ -240,6 +242,7 @@ func TestApply(t *testing.T) {
 		"fullnat: add service tcp " + rs.addr.String() + ": address already in use",
 		"fullnat: apply service sctp " + s.Addr.String() + ": not possible in user space: protocol sctp",
 		"fullnat: apply service tcp " + other.Addr.String() + ": local address invalid IP: invalid argument",
+		"fullnat: apply service tcp " + n.addr(3).String() + ":0: not possible in user space: port 0 stands for all ports; the kernel's plane serves it",
 	}
 	lines := strings.Split(err.Error(), "\n")
 	if len(lines) != len(want) || !slices.EqualFunc(lines, want, strings.HasPrefix) {
@@ -286,6 +289,27 @@ func TestPersistence(t *testing.T) {
 	e.Skew(2 * time.Minute)
 	if got := ask(t, s.Addr); got != "a" {
 		t.Errorf("after the template: %s, want a", got)
+	}
+}
+
+// A template leads to a server of weight 0, unless expire_quiescent_template is
+// set.
+func TestQuiescentTemplate(t *testing.T) {
+	for expire, want := range map[bool]string{false: "b", true: "a"} {
+		n := newNetwork()
+		a, b := serveTCP(t, n.addr(11), named("a")), serveTCP(t, n.addr(12), named("b"))
+		e := start(t, fullnat.Config{Loops: 2, Scheduling: &sched.Settings{ExpireQuiescentTemplate: expire}})
+		s := tcpService(t, n.addr(1), "rr", a, b)
+		s.Flags, s.Timeout = ipvs.Persistent, 5*time.Minute
+		apply(t, e, s)
+		if got := ask(t, s.Addr); got != "b" {
+			t.Fatalf("server %s, want b", got)
+		}
+		s.Destinations[1].Weight = 0
+		apply(t, e, s)
+		if got := ask(t, s.Addr); got != want {
+			t.Errorf("expire_quiescent_template %v: server %s, want %s", expire, got, want)
+		}
 	}
 }
 

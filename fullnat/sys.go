@@ -46,6 +46,12 @@ func sysRecv(fd int32, b []byte) (int, syscall.Errno) {
 	return int(n), e
 }
 
+// sysPeek is sysRecv that takes nothing.
+func sysPeek(fd int32, b []byte) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_PEEK, 0, 0)
+	return int(n), e
+}
+
 func sysSend(fd int32, b []byte, flags int) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(flags|unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT), 0, 0)
 	return int(n), e
@@ -86,8 +92,15 @@ func sysAbort(fd int32) {
 // sysUnsent is how many bytes of the send queue have not been on the wire yet.
 func sysUnsent(fd int32) int {
 	const siocOutqNsd = 0x894b
+	return sysQueued(fd, siocOutqNsd)
+}
+
+// sysUnacknowledged is how many bytes are in the send queue at all.
+func sysUnacknowledged(fd int32) int { return sysQueued(fd, unix.TIOCOUTQ) }
+
+func sysQueued(fd int32, what uintptr) int {
 	var n int32
-	if _, _, e := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(fd), siocOutqNsd, uintptr(unsafe.Pointer(&n))); e != noErr {
+	if _, _, e := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(fd), what, uintptr(unsafe.Pointer(&n))); e != noErr {
 		return 0
 	}
 	return int(n)

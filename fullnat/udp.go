@@ -55,6 +55,9 @@ func (l *loop) introduceFlow(f *flow, set *settings, i int) {
 		return
 	}
 	f.opened = true
+	if set.trusts(&f.client) && l.in.introduced(i) {
+		return
+	}
 	head := AppendProxyHeader(l.in.heads[i][:0], ProxyV2, ipvs.UDP, f.client.unscoped(), f.ln.svc.key.Addr)
 	l.in.prefix(i, len(head))
 }
@@ -63,7 +66,7 @@ func (l *loop) introduceFlow(f *flow, set *settings, i int) {
 // dropped, as a network would.
 func (l *loop) sendRun(f *flow, set *settings, i, run int) {
 	f.last = l.sec
-	moved := false
+	moved, told := false, false
 	for end := i + run; i < end; {
 		n, e := l.in.send(f.fd, i, end-i)
 		for k := i; k < i+n; k++ {
@@ -82,6 +85,8 @@ func (l *loop) sendRun(f *flow, set *settings, i, run int) {
 		case e == unix.ECONNREFUSED && !moved: // of an earlier one; this one was not sent
 			moved = true
 			f.dst.shares[l.id].failed.Add(1)
+		case e == unix.EMSGSIZE && !told: // likewise: the path has become narrower, and what follows is sent in fragments
+			told = true
 		default:
 			l.errs.dropped.Add(1)
 			i++
@@ -92,17 +97,23 @@ func (l *loop) sendRun(f *flow, set *settings, i, run int) {
 // answer takes what a server sent to a flow's client, to be sent with that of
 // other flows.
 func (l *loop) answer(f *flow) {
-	for {
+	for told := false; ; {
 		b := l.room(f.ln)
 		n, e := b.receive(f.fd, l.outN, replies, false)
-		if e != noErr {
-			if e == unix.ECONNREFUSED {
-				if f.hold.Server() != nil {
-					l.refusedFlow(f)
-				} else { // one-packet
-					f.dst.shares[l.id].failed.Add(1)
-				}
+		switch {
+		case e == noErr:
+		case e == unix.EAGAIN:
+			return
+		case e == unix.ECONNREFUSED && f.hold.Server() != nil:
+			l.refusedFlow(f)
+			return
+		case !told: // of a datagram that was sent, by ICMP; there may be answers behind it
+			told = true
+			if e == unix.ECONNREFUSED { // one-packet
+				f.dst.shares[l.id].failed.Add(1)
 			}
+			continue
+		default:
 			return
 		}
 		for i := l.outN; i < l.outN+n; i++ {

@@ -1,0 +1,277 @@
+package fullnat_test
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/internal/lab/topo"
+	"github.com/goipvs/goipvs/internal/lab/topo/topotest"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// paths is a director behind a router, with a client on each of two links.
+type paths struct {
+	*topo.Net
+	t *testing.T
+	e *fullnat.Engine
+}
+
+func newPaths(t *testing.T) *paths {
+	n := topotest.New(t, topo.Spec{Clients: 2, Servers: 2, IPv6: true, Router: true})
+	return &paths{n, t, startOn(t, n.Director, fullnat.Config{Loops: 1})}
+}
+
+func (p *paths) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// on runs a change of a host's network.
+func (p *paths) on(h *topo.Host, change func() error) {
+	p.t.Helper()
+	p.must(h.Do(change))
+}
+
+// serve makes a service, and has the hosts that are named answer for it.
+func (p *paths) serve(vip netip.Addr, protocol ipvs.Protocol, port uint16, servers []netip.Addr, answering ...*topo.Host) netip.AddrPort {
+	p.t.Helper()
+	s := fullnat.Service{Service: ipvs.Service{ServiceKey: ipvs.AddrService(protocol, netip.AddrPortFrom(vip, port)), Scheduler: "fo"}}
+	for i, a := range servers { // the last has the highest weight
+		s.Destinations = append(s.Destinations, ipvs.Destination{Addr: netip.AddrPortFrom(a, port), Method: ipvs.FullNAT, Weight: int32(1 + i)})
+	}
+	for _, h := range answering {
+		own := h.Addr4
+		if servers[0].Is6() {
+			own = h.Addr6
+		}
+		at, err := h.Serve(protocol.String(), port, own)
+		p.must(err)
+		p.t.Cleanup(func() { at.Close() })
+	}
+	p.on(p.Director, func() error { return p.e.Apply([]fullnat.Service{s}) })
+	return s.Addr
+}
+
+// narrow cuts what fits through the router's link to a client.
+func (p *paths) narrow(link string, mtu int) {
+	p.on(p.Router, func() error {
+		l, err := netlink.LinkByName(link)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMTU(l, mtu)
+	})
+}
+
+// A way that is too narrow for long datagrams loses none of the answers to IPv4
+// clients, and of other datagrams the first: the kernel hears of it by ICMP, and
+// what it says about the one before is no reason to lose the next.
+func TestKernelPathMTU(t *testing.T) {
+	p := newPaths(t)
+	far := p.Clients[1]
+	long := strings.Repeat("x", 1400)
+	for _, test := range []struct {
+		name   string
+		vip    netip.Addr
+		server netip.Addr
+		narrow string // link
+		lost   int    // datagrams that may be
+	}{
+		{"server", p.VIP4, far.Addr4, "client2", 1},
+		{"server ipv6", p.VIP6, far.Addr6, "client2", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			to := p.serve(test.vip, ipvs.UDP, 53, []netip.Addr{test.server}, far)
+			c, err := p.Client.Dial(t.Context(), "udp", netip.AddrPort{}, to)
+			p.must(err)
+			defer c.Close()
+			_, err = c.Say(t.Context(), long) // as long as the way is wide
+			p.must(err)
+			p.narrow(test.narrow, 1280)
+			defer p.narrow(test.narrow, 1500)
+			dropped := p.e.Errors().Dropped
+			for lost := 0; ; lost++ {
+				if _, err = c.Write([]byte(long)); err != nil {
+					t.Fatal(err)
+				}
+				_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+				if _, err = c.Read(make([]byte, 200)); err == nil {
+					break
+				}
+				if lost == test.lost {
+					t.Fatalf("more than %d datagrams lost: %v", test.lost, err)
+				}
+			}
+			if n := p.e.Errors().Dropped - dropped; n != 0 {
+				t.Errorf("%d datagrams dropped", n)
+			}
+			p.must(p.e.Apply(nil))
+		})
+	}
+}
+
+// Long answers to an IPv4 client arrive, in fragments, at once.
+func TestKernelAnswersInFragments(t *testing.T) {
+	p := newPaths(t)
+	const port = 53
+	c, err := p.Servers[0].ListenPacket("udp", netip.AddrPortFrom(p.Servers[0].Addr4, port))
+	p.must(err)
+	t.Cleanup(func() { c.Close() })
+	go func() {
+		b := make([]byte, 10)
+		for {
+			_, from, err := c.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo(make([]byte, 1400), from)
+		}
+	}()
+	to := p.serve(p.VIP4, ipvs.UDP, port, []netip.Addr{p.Servers[0].Addr4})
+	p.narrow("client1", 1000)
+	client, err := p.Client.Dial(t.Context(), "udp", netip.AddrPort{}, to)
+	p.must(err)
+	defer client.Close()
+	if _, err := client.Write([]byte("?")); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.SetReadDeadline(time.Now().Add(patience))
+	if n, err := client.Read(make([]byte, 2000)); n != 1400 || err != nil {
+		t.Errorf("%d bytes, %v, want 1400", n, err)
+	}
+}
+
+// A server that a router cannot reach is one that failed, at once, and not after
+// the time to connect.
+func TestKernelServerUnreachable(t *testing.T) {
+	p := newPaths(t)
+	for _, family := range []string{"203.0.113.7", "2001:db8:7::7"} {
+		gone := netip.MustParseAddr(family)
+		vip, own := p.VIP4, p.Servers[0].Addr4
+		if gone.Is6() {
+			vip, own = p.VIP6, p.Servers[0].Addr6
+		}
+		p.on(p.Router, func() error {
+			return netlink.RouteAdd(&netlink.Route{Dst: netlink.NewIPNet(gone.AsSlice()), Type: unix.RTN_UNREACHABLE})
+		})
+		to := p.serve(vip, ipvs.TCP, 80, []netip.Addr{own, gone}, p.Servers[0])
+		a, err := p.Client.Ask(t.Context(), "tcp", netip.AddrPort{}, to)
+		p.must(err)
+		info, _ := p.e.Service(ipvs.AddrService(ipvs.TCP, to))
+		if d := info.Destinations[0]; a.Server != p.Servers[0].Name || d.Failures != 1 || d.Addr.Addr() != gone {
+			t.Errorf("server %s, %d failures of %s, want rs1 after 1 of %s", a.Server, d.Failures, d.Addr, gone)
+		}
+		if p.e.Errors().Unreachable != 0 {
+			t.Error("the connection counts as lost")
+		}
+	}
+}
+
+// linkLocal is the address of the host's interface that needs a scope.
+func linkLocal(h *topo.Host) netip.Addr {
+	a := [16]byte{0: 0xfe, 1: 0x80}
+	copy(a[10:], h.MAC[:])
+	return netip.AddrFrom16(a)
+}
+
+// Link-local addresses in front and behind, which mean something together with
+// an interface only.
+func TestKernelLinkLocal(t *testing.T) {
+	p := newPaths(t)
+	server, client := p.Servers[0], p.Servers[1] // which is on the same link
+	at := func(h *topo.Host, port uint16, zone string) netip.AddrPort {
+		return netip.AddrPortFrom(linkLocal(h).WithZone(zone), port)
+	}
+	index := func(h *topo.Host) (zone string) {
+		p.on(h, func() error {
+			l, err := netlink.LinkByName("eth0")
+			if err == nil {
+				zone = fmt.Sprint(l.Attrs().Index)
+			}
+			return err
+		})
+		return zone
+	}
+	for _, protocol := range []ipvs.Protocol{ipvs.TCP, ipvs.UDP} {
+		t.Run(protocol.String(), func(t *testing.T) {
+			const port = 80
+			p.on(server, func() error { return answer(t, protocol.String()+"6", at(server, port, index(server)).String()) })
+			vip := at(p.Director, port, "eth0")
+			s := fullnat.Service{Service: ipvs.Service{ServiceKey: ipvs.AddrService(protocol, vip), Scheduler: "sh"},
+				Destinations: []ipvs.Destination{{Addr: at(server, port, "eth0"), Method: ipvs.FullNAT, Weight: 1}}}
+			p.on(p.Director, func() error { return p.e.Apply([]fullnat.Service{s}) })
+			var c net.Conn
+			p.on(client, func() (err error) {
+				c, err = net.Dial(protocol.String()+"6", at(p.Director, port, index(client)).String())
+				return err
+			})
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(patience))
+			say(t, c, "x")
+			b := make([]byte, 200)
+			n, err := c.Read(b)
+			if want := "x from " + linkLocal(p.Director).String(); err != nil || string(b[:n]) != want {
+				t.Errorf("answer %q, %v, want %q", b[:n], err, want)
+			}
+			list := p.e.Connections()
+			if len(list) != 1 || list[0].Client.Addr().WithZone("") != linkLocal(client) {
+				t.Errorf("listed: %+v, want one connection of %s", list, linkLocal(client))
+			}
+			p.must(p.e.Apply(nil))
+			c.Close()
+			eventually(t, "it ends", func() bool { return p.e.Conns() == 0 })
+			p.e.Skew(5 * time.Minute)
+			eventually(t, "it is forgotten", func() bool { return p.e.Ghosts() == 0 })
+		})
+	}
+}
+
+// answer serves what it hears and who said so, until the test ends.
+func answer(t *testing.T, network, at string) error {
+	if strings.HasPrefix(network, "udp") {
+		c, err := net.ListenPacket(network, at)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { c.Close() })
+		go func() {
+			b := make([]byte, 100)
+			for {
+				n, from, err := c.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				_, _ = c.WriteTo(fmt.Appendf(nil, "%s from %s", b[:n], from.(*net.UDPAddr).AddrPort().Addr().WithZone("")), from)
+			}
+		}()
+		return nil
+	}
+	ln, err := net.Listen(network, at)
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			b := make([]byte, 100)
+			n, _ := c.Read(b)
+			fmt.Fprintf(c, "%s from %s", b[:n], c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().WithZone(""))
+			c.Close()
+		}
+	}()
+	return nil
+}
