@@ -166,20 +166,22 @@ func TestSlowReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent := 0
-	for b := make([]byte, 64<<10); ; { // until nothing has moved for a while
+	eventually(t, "megabytes wait", func() bool { // until nothing moves for a while
 		rs.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
-		n, err := rs.Write(b)
-		if sent += n; err != nil {
-			break
-		}
-	}
-	b := make([]byte, max(sent/100, 32<<10))
+		n, err := rs.Write(make([]byte, 64<<10))
+		sent += n
+		return err != nil && sent > 1<<20
+	})
+	t.Logf("%d bytes wait", sent)
+	b := make([]byte, sent/40)
 	for range 30 { // five hours
-		waiting := e.Backlog()
+		waiting, moved := e.Backlog(), e.Services()[0].Stats.OutBytes
 		if _, err := io.ReadFull(c, b); err != nil {
 			t.Fatalf("a slow reader lost its connection: %v", err)
 		}
-		eventually(t, "what was read is acknowledged", func() bool { return e.Backlog() != waiting })
+		eventually(t, "what was read is acknowledged", func() bool {
+			return e.Backlog() != waiting || e.Services()[0].Stats.OutBytes != moved
+		})
 		e.Skew(10 * time.Minute)
 	}
 	for range 3 {

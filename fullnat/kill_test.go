@@ -91,6 +91,7 @@ func TestKills(t *testing.T) {
 	apply(t, e, s)
 	const clients, each = 48, 50
 	var served, cut, left atomic.Int64
+	over := func() int64 { return served.Load() + cut.Load() + left.Load() }
 	var wg sync.WaitGroup
 	for i := range clients {
 		wg.Go(func() {
@@ -112,11 +113,13 @@ func TestKills(t *testing.T) {
 	stop := make(chan struct{})
 	var killer sync.WaitGroup
 	killer.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
+		for i := 0; ; i++ { // a death for so many connections, however long these take
+			for next := over() + 1 + rand.Int64N(80); over() < next; time.Sleep(time.Millisecond) {
+				select {
+				case <-stop:
+					return
+				default:
+				}
 			}
 			m := servers[i%len(servers)]
 			m.die()
