@@ -29,7 +29,6 @@ type match struct {
 	service fullnat.Service // with its servers in the order in which they were added
 	conns   []*pair         // all that may still count
 	nets    map[netip.Addr]time.Time
-	servers []*topo.Server
 	name    string
 	log     []string
 	record  [][]any   // in the format of fullnat/sched's recordings
@@ -80,24 +79,32 @@ func (w *twins) newMatch(k kind, seed uint64) *match {
 		m.service.Timeout = k.timeout
 		m.service.Netmask, _ = ipvs.PrefixMask(k.family, k.persistent)
 	}
-	m.serve()
-	w.must(w.ipvs.Do(ipvs.Change{Op: ipvs.AddService, Service: m.service.Service}))
+	changes := []ipvs.Change{{Op: ipvs.AddService, Service: m.service.Service}}
+	for range 3 + m.IntN(3) {
+		d, _ := m.server(false)
+		d = m.properties(d)
+		m.noteChange(ipvs.AddDestination, d)
+		m.service.Destinations = append(m.service.Destinations, d)
+		changes = append(changes, ipvs.Change{Op: ipvs.AddDestination, Service: m.service.Service, Destination: d})
+	}
+	w.must(w.ipvs.Apply(slices.Values(changes)))
 	w.want = append(w.want, m.service)
 	w.must(w.apply())
-	for range 3 + m.IntN(3) {
-		m.add()
-	}
+	m.settle()
 	return m
 }
 
-// serve has the real servers of both networks answer at the port of the service.
-func (m *match) serve() {
-	for _, n := range []*topo.Net{m.twins.kernel, m.twins.ours} {
-		for _, h := range n.Servers {
-			s, err := h.Serve(m.protocol.String(), m.service.Addr.Port(), m.addr(h))
-			m.must(err)
-			m.servers = append(m.servers, s)
-		}
+// noteChange notes and records what becomes of a server.
+func (m *match) noteChange(op ipvs.Op, d ipvs.Destination) {
+	name := m.nameOf(d.Addr)
+	m.note("%s %s %d %d %d %s", op, name, d.Weight, d.Upper, d.Lower, m.service.Scheduler)
+	switch op {
+	case ipvs.AddDestination:
+		m.rec("add", name, d.Addr.String(), d.Weight, d.Upper, d.Lower)
+	case ipvs.UpdateDestination:
+		m.rec("edit", name, d.Weight, d.Upper, d.Lower)
+	case ipvs.DeleteDestination:
+		m.rec("del", name)
 	}
 }
 
@@ -117,9 +124,6 @@ func (m *match) end() {
 	m.must(m.ipvs.Do(ipvs.Change{Op: ipvs.DeleteService, Service: m.service.Service}))
 	m.want = slices.DeleteFunc(m.want, func(s fullnat.Service) bool { return s.ServiceKey == m.service.ServiceKey })
 	m.must(m.apply())
-	for _, s := range m.servers {
-		s.Close()
-	}
 }
 
 func (m *match) hangUp(p *pair) {
@@ -536,20 +540,17 @@ func awaitEnd(c *topo.Conn) error {
 
 // change has both do the same to a server, or to the service itself.
 func (m *match) change(op ipvs.Op, d ipvs.Destination) {
-	m.note("%s %s %d %d %d %s", op, m.nameOf(d.Addr), d.Weight, d.Upper, d.Lower, m.service.Scheduler)
-	name, list := m.nameOf(d.Addr), &m.service.Destinations
+	m.noteChange(op, d)
+	list := &m.service.Destinations
 	at := slices.IndexFunc(*list, func(have ipvs.Destination) bool { return have.Addr == d.Addr })
 	switch op {
 	case ipvs.AddDestination:
 		*list = append(slices.Clone(*list), d)
-		m.rec("add", name, d.Addr.String(), d.Weight, d.Upper, d.Lower)
 	case ipvs.UpdateDestination:
 		*list = slices.Clone(*list)
 		(*list)[at] = d
-		m.rec("edit", name, d.Weight, d.Upper, d.Lower)
 	case ipvs.DeleteDestination:
 		*list = slices.Delete(slices.Clone(*list), at, at+1)
-		m.rec("del", name)
 	}
 	for i := range m.want {
 		if m.want[i].ServiceKey == m.service.ServiceKey {
@@ -628,7 +629,7 @@ func (m *match) edit() {
 // server is a real server that is, or is not, in the list.
 func (m *match) server(listed bool) (d ipvs.Destination, ok bool) {
 	for _, i := range m.Perm(len(m.twins.kernel.Servers)) {
-		addr := netip.AddrPortFrom(m.addr(m.twins.kernel.Servers[i]), m.service.Addr.Port())
+		addr := netip.AddrPortFrom(m.addr(m.twins.kernel.Servers[i]), twinPort)
 		at := slices.IndexFunc(m.service.Destinations, func(d ipvs.Destination) bool { return d.Addr == addr })
 		switch {
 		case listed && at >= 0:

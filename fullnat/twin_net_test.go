@@ -52,6 +52,7 @@ func newTwins(t *testing.T, servers int) *twins {
 	t.Cleanup(func() { w.must(w.ipvs.Close()) })
 	w.must(w.ipvs.SetTimeouts(twinTimeouts))
 	w.addVIPs(8)
+	w.serve()
 	w.lips = w.locals()
 	w.prompt = w.promptThresholds()
 	w.engine = startOn(t, w.ours.Director, fullnat.Config{Loops: 2, Scheduling: &sched.Settings{PromptThresholds: w.prompt}})
@@ -63,6 +64,22 @@ func (w *twins) must(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// twinPort is where all real servers answer.
+const twinPort = 8000
+
+// serve has the real servers of both networks answer, all services by the same
+// port: what differs between runs is the virtual port, and the clients.
+func (w *twins) serve() {
+	for _, n := range []*topo.Net{w.kernel, w.ours} {
+		for _, h := range n.Servers {
+			for _, protocol := range []string{"tcp", "udp"} {
+				_, err := h.Serve(protocol, twinPort, h.Addr4, h.Addr6) // until the network is closed
+				w.must(err)
+			}
+		}
 	}
 }
 
@@ -123,11 +140,8 @@ func (w *twins) apply() error {
 func (w *twins) promptThresholds() bool {
 	const port = 999
 	h := w.kernel.Servers[0]
-	s, err := h.Serve("tcp", port, h.Addr4)
-	w.must(err)
-	defer s.Close()
 	svc := ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(w.kernel.VIP4, port)), Scheduler: "rr"}
-	d := ipvs.Destination{Addr: netip.AddrPortFrom(h.Addr4, port), Weight: 1}
+	d := ipvs.Destination{Addr: netip.AddrPortFrom(h.Addr4, twinPort), Weight: 1}
 	w.must(w.ipvs.Apply(slices.Values([]ipvs.Change{{Op: ipvs.AddService, Service: svc}, {Op: ipvs.AddDestination, Service: svc, Destination: d}})))
 	defer func() { w.must(w.ipvs.Do(ipvs.Change{Op: ipvs.DeleteService, Service: svc})) }()
 	from := netip.AddrPortFrom(w.kernel.Client.Addr4, port)
