@@ -57,19 +57,22 @@ func (s *session) makeSo(o ApplyOptions) (changed, status int) {
 		s.fail(&Command{}, err)
 		return 0, verbFailed
 	}
+	if s.reach(t) != exitOK {
+		return 0, verbFailed
+	}
 	want, plain, bad := t.table(s.source, s.resolver())
 	for _, line := range bad {
 		s.say(line)
 	}
 	switch {
 	case !plain:
-		s.say(s.source + ": only the commands -A and -a describe a table")
+		s.say(s.source + ": only the commands -A, -P and -a describe a table")
 		return 0, verbUsage
 	case len(bad) > 0:
 		s.say(s.source + ": nothing was changed")
 		return 0, verbUsage
 	}
-	result, err := ipvs.Reconcile(s.kernel, want, ipvs.ReconcileOptions{KeepOthers: !o.Prune, DryRun: o.DryRun})
+	result, err := s.reconcile(want, ipvs.ReconcileOptions{KeepOthers: !o.Prune, DryRun: o.DryRun})
 	if werr := s.printResult(result, o, err == nil); werr != nil {
 		s.fail(&Command{}, werr)
 		return len(result.Made), verbFailed

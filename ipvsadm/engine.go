@@ -90,6 +90,7 @@ func (r *refused) Unwrap() error {
 // engine is full NAT in goipvsd as one more kernel.
 type engine struct {
 	daemon Daemon
+	warn   func(string) // is told of what was done, but
 	listing
 }
 
@@ -201,11 +202,14 @@ func (e *engine) ask(rules []string) (no []Refusal, err error) {
 	}
 	j := jsonReader{b: b}
 	j.object(func(name string) {
-		if name != "refused" {
+		switch name {
+		case "refused":
+			j.array(func() { no = append(no, j.refusal()) })
+		case "warning":
+			e.warn(j.string())
+		default:
 			j.skip()
-			return
 		}
-		j.array(func() { no = append(no, j.refusal()) })
 	})
 	return no, j.end()
 }

@@ -36,9 +36,16 @@ func overtaken(want ipvs.Change, err error) bool {
 
 // ensureOnce makes one attempt; nil means that nothing was to be done.
 func (s *session) ensureOnce(want ipvs.Change) (made *ipvs.Change, err error) {
-	if want.Op == ipvs.DeleteService || want.Op == ipvs.DeleteDestination {
+	switch want.Op {
+	case ipvs.DeleteService, ipvs.DeleteDestination, ipvs.DeleteLocal:
 		err := s.kernel.Do(want)
 		if errors.Is(err, ipvs.ErrNoService) || errors.Is(err, ipvs.ErrNoDestination) {
+			return nil, nil
+		}
+		return &want, err
+	case ipvs.AddLocal:
+		err := s.kernel.Do(want)
+		if errors.Is(err, ipvs.ErrExists) {
 			return nil, nil
 		}
 		return &want, err
@@ -64,6 +71,10 @@ func (s *session) have(want ipvs.Change) (ipvs.Table, error) {
 		}
 		return ipvs.Table{{Service: service.Service}}, err
 	}
+	if want.Destination.Method == ipvs.FullNAT && errors.Is(err, ipvs.ErrNoService) {
+		// The kernel may have it without real servers, which goipvsd sees to.
+		return ipvs.Table{{Service: want.Service}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +91,11 @@ func (s *session) have(want ipvs.Change) (ipvs.Table, error) {
 // wanted is have as it shall be.
 func wanted(want ipvs.Change, have ipvs.Table) ipvs.Table {
 	if want.Op == ipvs.AddService || want.Op == ipvs.UpdateService {
-		return ipvs.Table{{Service: want.Service}}
+		s := want.Service
+		if len(have) > 0 && have[0].Service.FullNAT {
+			s.FullNAT = true // what it is need not be said
+		}
+		return ipvs.Table{{Service: s}}
 	}
 	return ipvs.Table{{Service: have[0].Service, Destinations: []ipvs.Destination{want.Destination}}}
 }

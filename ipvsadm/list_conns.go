@@ -19,7 +19,20 @@ const connBatch = 1024
 // the data of persistence engines in ViewPersistent. Connections that cannot be
 // read are left out and are the error in the end.
 func ListConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], o ListOptions) error {
-	v := connView{out: &output{w: w}, names: o.Names, persistent: o.View == ViewPersistent}
+	return listConnections(w, conns, nil, o)
+}
+
+// Connection is a connection of full NAT: what the kernel says of its own, and the
+// local address that the real server sees it come from.
+type Connection struct {
+	procfs.Connection
+	Local netip.AddrPort // the zero AddrPort where there is none, port 0 when it is closed
+}
+
+// listConnections prints the kernel's connections and full NAT's after them. Rows
+// of the kernel's are the same whether there are others or not.
+func listConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], full []Connection, o ListOptions) error {
+	v := connView{out: &output{w: w}, names: o.Names, persistent: o.View == ViewPersistent, locals: len(full) > 0}
 	v.json.first = true
 	if o.JSON {
 		v.names, v.row = nil, v.jsonRow
@@ -29,7 +42,7 @@ func ListConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], o L
 		v.row = v.textRow
 		v.out.b = v.title(v.out.b)
 	}
-	err := v.list(conns)
+	err := v.list(both(conns, full))
 	if o.JSON {
 		v.json.close(']')
 		v.json.close('}')
@@ -44,12 +57,28 @@ type connView struct {
 	out        *output
 	names      *Resolver
 	persistent bool
-	row        func(*procfs.Connection)
+	locals     bool
+	row        func(*Connection)
 	json       jsonText
-	batch      []procfs.Connection
+	batch      []Connection
 }
 
-func (v *connView) list(conns iter.Seq2[procfs.Connection, error]) error {
+func both(conns iter.Seq2[procfs.Connection, error], full []Connection) iter.Seq2[Connection, error] {
+	return func(yield func(Connection, error) bool) {
+		for c, err := range conns {
+			if !yield(Connection{Connection: c}, err) {
+				return
+			}
+		}
+		for _, c := range full {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (v *connView) list(conns iter.Seq2[Connection, error]) error {
 	var unread error
 	for c, err := range conns {
 		if err != nil {
@@ -79,6 +108,9 @@ func (v *connView) flush() error {
 			v.names.want(c.Client.Addr())
 			v.names.want(c.Virtual.Addr())
 			v.names.want(c.Destination.Addr())
+			if c.Local.IsValid() {
+				v.names.want(c.Local.Addr())
+			}
 		}
 		v.names.lookup()
 	}
@@ -91,19 +123,22 @@ func (v *connView) flush() error {
 
 func (v *connView) title(b []byte) []byte {
 	b = append(b, "IPVS connection entries\npro expire state       source             virtual            destination"...)
-	if v.persistent {
+	switch {
+	case v.persistent:
 		b = append(b, "        pe name          pe_data"...)
+	case v.locals:
+		b = append(b, "        local"...)
 	}
 	return append(b, '\n')
 }
 
 // textRow prints the columns where ipvsadm does; those of engine data are not
 // below their titles there either.
-func (v *connView) textRow(c *procfs.Connection) {
+func (v *connView) textRow(c *Connection) {
 	v.out.b = v.appendRow(v.out.b, c)
 }
 
-func (v *connView) appendRow(b []byte, c *procfs.Connection) []byte {
+func (v *connView) appendRow(b []byte, c *Connection) []byte {
 	start := len(b)
 	b = append(padTo(append(b, c.ProtocolName()...), start, 3), ' ')
 	start = len(b)
@@ -117,6 +152,10 @@ func (v *connView) appendRow(b []byte, c *procfs.Connection) []byte {
 	}
 	start = len(b)
 	b = text.endpoint(b, start, c.Destination, c.Protocol, maxEndpoint)
+	if c.Local.IsValid() && !v.persistent {
+		b = append(padTo(b, start, 18), ' ')
+		b = text.endpoint(b, len(b), c.Local, c.Protocol, maxEndpoint)
+	}
 	if v.persistent && c.PE != "" {
 		b = append(padTo(b, start, 16), ' ')
 		start = len(b)
@@ -153,9 +192,14 @@ func appendVisible(b []byte, s string) []byte {
 	return b
 }
 
-func (v *connView) jsonRow(c *procfs.Connection) {
+func (v *connView) jsonRow(c *Connection) {
 	j := &v.json
 	j.line()
+	j.connection(c)
+	v.out.b, j.b = append(v.out.b, j.b...), j.b[:0]
+}
+
+func (j *jsonText) connection(c *Connection) {
 	j.open('{')
 	if mark, ok := c.FWMark(); ok {
 		j.uint("fwmark", uint64(mark))
@@ -172,6 +216,79 @@ func (v *connView) jsonRow(c *procfs.Connection) {
 	j.int("expires", int64(c.Expires/time.Second))
 	j.str("pe", c.PE)
 	j.str("pe_data", c.PEData)
+	if c.Local.IsValid() {
+		j.addr("local", c.Local.Addr())
+		j.uint("local_port", uint64(c.Local.Port()))
+	}
 	j.close('}')
-	v.out.b, j.b = append(v.out.b, j.b...), j.b[:0]
+}
+
+// AppendConnections appends the document of -L -c --json: what goipvsd answers to
+// VerbConnections.
+func AppendConnections(b []byte, all []Connection) []byte {
+	j := jsonText{b: b, first: true}
+	j.open('{')
+	j.field("connections", '[')
+	for i := range all {
+		j.connection(&all[i])
+	}
+	j.close(']')
+	j.close('}')
+	return j.b
+}
+
+// readConnections reads that document, of address services.
+func readConnections(document []byte) (all []Connection, err error) {
+	j := jsonReader{b: document}
+	j.object(func(name string) {
+		if name == "connections" {
+			j.array(func() { all = append(all, j.connection()) })
+			return
+		}
+		j.skip()
+	})
+	return all, j.end()
+}
+
+func (j *jsonReader) connection() (c Connection) {
+	var client, virtual, destination, local struct {
+		addr netip.Addr
+		port uint16
+	}
+	var seconds uint32
+	j.object(func(name string) {
+		switch name {
+		case "protocol":
+			j.text(&c.Protocol)
+		case "client":
+			client.addr = j.addr()
+		case "client_port":
+			number64(j, &client.port)
+		case "virtual":
+			virtual.addr = j.addr()
+		case "virtual_port":
+			number64(j, &virtual.port)
+		case "destination":
+			destination.addr = j.addr()
+		case "destination_port":
+			number64(j, &destination.port)
+		case "local":
+			local.addr = j.addr()
+		case "local_port":
+			number64(j, &local.port)
+		case "state":
+			c.State = j.string()
+		case "expires":
+			number64(j, &seconds)
+		default:
+			j.skip()
+		}
+	})
+	c.Expires = time.Duration(seconds) * time.Second
+	c.Client, c.Virtual = netip.AddrPortFrom(client.addr, client.port), netip.AddrPortFrom(virtual.addr, virtual.port)
+	c.Destination = netip.AddrPortFrom(destination.addr, destination.port)
+	if local.addr.IsValid() {
+		c.Local = netip.AddrPortFrom(local.addr, local.port)
+	}
+	return c
 }

@@ -57,6 +57,19 @@ func (p *planes) look() (*engine, error) {
 	return e, nil
 }
 
+// connections are those of full NAT.
+func (p *planes) connections() ([]Connection, error) {
+	e, err := p.connect()
+	if err != nil || e == nil {
+		return nil, err
+	}
+	b, err := e.daemon.Ask(VerbConnections, []byte("{}"))
+	if err != nil {
+		return nil, err
+	}
+	return readConnections(b)
+}
+
 func (p *planes) Info() (ipvs.Info, error) {
 	if p.none {
 		return ipvs.Info{}, nil

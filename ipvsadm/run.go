@@ -127,7 +127,7 @@ func (s *session) connect() (*engine, error) {
 		return nil, nil
 	}
 	if err == nil {
-		s.engine = &engine{daemon: d}
+		s.engine = &engine{daemon: d, warn: func(text string) { s.say("warning: " + text) }}
 	}
 	return s.engine, err
 }

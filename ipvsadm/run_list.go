@@ -51,6 +51,13 @@ func (s *session) listConnections(o ListOptions) error {
 	if _, err := s.kernel.Info(); err != nil {
 		return err
 	}
+	full, err := s.kernel.connections()
+	if err != nil {
+		return err
+	}
+	if s.kernel.none {
+		return listConnections(s.Stdout, func(func(procfs.Connection, error) bool) {}, full, o)
+	}
 	open := s.OpenConnections
 	if open == nil {
 		open = func() (io.ReadCloser, error) { return procfs.Open("", procfs.ConnectionFile) }
@@ -60,7 +67,7 @@ func (s *session) listConnections(o ListOptions) error {
 		return err
 	}
 	defer f.Close()
-	return ListConnections(s.Stdout, procfs.Connections(f), o)
+	return listConnections(s.Stdout, procfs.Connections(f), full, o)
 }
 
 func (s *session) listNames(c *Command) *Resolver {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -60,7 +61,7 @@ func (s *session) restoreScript() int {
 		s.say(line)
 		status = exitKernel
 	}
-	result, err := ipvs.Reconcile(s.kernel, want, ipvs.ReconcileOptions{})
+	result, err := s.reconcile(want, ipvs.ReconcileOptions{})
 	return max(status, s.failReconcile(t, result, err))
 }
 
@@ -128,13 +129,16 @@ func (s *session) apply(t *text) int {
 }
 
 // table reads the rules as a table. plain is false when there are others than
-// -A and -a, which only the kernel can carry out. bad are lines that it would
-// refuse whatever it holds.
+// -A, -P and -a, which only the kernel can carry out. bad are lines that it would
+// refuse whatever it holds. A service is full NAT's if anything of it is.
 func (t *text) table(source string, names Names) (want ipvs.Table, plain bool, bad []string) {
 	r := rules{parser: parser{names: names}, text: t}
 	services := make(map[ipvs.ServiceKey]int)
 	servers := make(map[netip.AddrPort]bool)
 	last := -1 // the service whose real servers are in servers
+	no := func(c *ipvs.Change, reason string) {
+		bad = append(bad, at(source, r.at.line)+c.String()+": "+reason)
+	}
 	for {
 		ok, err := r.advance()
 		if !ok {
@@ -143,18 +147,25 @@ func (t *text) table(source string, names Names) (want ipvs.Table, plain bool, b
 		c := &r.cmd.Change
 		i, known := services[c.Service.ServiceKey]
 		switch {
-		case err != nil || !r.cmd.Rule() || c.Op != ipvs.AddService && c.Op != ipvs.AddDestination:
+		case err != nil || !r.cmd.Rule() || c.Op != ipvs.AddService && c.Op != ipvs.AddDestination && c.Op != ipvs.AddLocal:
 			return nil, false, nil
-		case known == (c.Op == ipvs.AddService):
-			reason := ipvs.ErrExists
-			if !known {
-				reason = ipvs.ErrNoService
-			}
-			bad = append(bad, at(source, r.at.line)+c.String()+": "+reason.Error())
+		case known && c.Op == ipvs.AddService:
+			no(c, ipvs.ErrExists.Error())
+		case !known && c.Op != ipvs.AddService:
+			no(c, ipvs.ErrNoService.Error())
 		case c.Op == ipvs.AddService:
 			services[c.Service.ServiceKey] = len(want)
 			want = append(want, ipvs.Entry{Service: c.Service})
+		case forFullNAT(c) != want[i].Service.FullNAT && len(want[i].Destinations) > 0, !forFullNAT(c) && want[i].Service.FullNAT:
+			no(c, "the real servers of a service are all full NAT's (-b) or none")
+		case c.Op == ipvs.AddLocal:
+			if want[i].Service.FullNAT = true; slices.Contains(want[i].Locals, c.Local) {
+				no(c, ipvs.ErrExists.Error())
+				continue
+			}
+			want[i].Locals = append(want[i].Locals, c.Local)
 		default:
+			want[i].Service.FullNAT = forFullNAT(c)
 			if i != last {
 				clear(servers)
 				for _, d := range want[i].Destinations {
@@ -163,12 +174,51 @@ func (t *text) table(source string, names Names) (want ipvs.Table, plain bool, b
 				last = i
 			}
 			if servers[c.Destination.Addr] {
-				bad = append(bad, at(source, r.at.line)+c.String()+": "+ipvs.ErrExists.Error())
+				no(c, ipvs.ErrExists.Error())
 				continue
 			}
 			servers[c.Destination.Addr] = true
 			want[i].Destinations = append(want[i].Destinations, c.Destination)
 		}
+	}
+}
+
+// reconcile makes both tables what is wanted. What goipvsd's file names in full NAT
+// stays as it is, which is told where it is something else.
+func (s *session) reconcile(want ipvs.Table, o ipvs.ReconcileOptions) (ipvs.Result, error) {
+	e, err := s.kernel.look()
+	if err != nil {
+		return ipvs.Result{}, err
+	}
+	if e != nil {
+		for i := range want {
+			if w := &want[i]; len(w.Destinations) == 0 && e.has(w.Service.ServiceKey) {
+				w.Service.FullNAT = true // nothing says that it is to be the kernel's
+			}
+		}
+		want = slices.DeleteFunc(want, func(w ipvs.Entry) bool {
+			have, ok := e.service(w.Service.ServiceKey)
+			if !ok || !have.Managed {
+				return false
+			}
+			s.keepManaged(e, &have, &w)
+			return true
+		})
+	}
+	s.kernel.mine = true
+	return ipvs.Reconcile(s.kernel, want, o)
+}
+
+func (s *session) keepManaged(e *engine, have *ipvs.ServiceInfo, want *ipvs.Entry) {
+	is := ipvs.Entry{Service: have.Service}
+	for _, l := range have.Locals {
+		is.Locals = append(is.Locals, l.Addr)
+	}
+	for _, d := range e.dests[have.ServiceKey] {
+		is.Destinations = append(is.Destinations, d.Destination)
+	}
+	if len(ipvs.Plan(ipvs.Table{is}, ipvs.Table{*want})) > 0 {
+		s.say("notice: " + have.ServiceKey.String() + " stays as it is: goipvsd's file names it")
 	}
 }
 

@@ -24,7 +24,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		Prog: prog, Version: version,
 		Stdin: in, Stdout: out, Stderr: errw,
 		Dial:   dial,
-		Daemon: func() (ipvsadm.Daemon, error) { return socket.Dial(socket.Path()) },
+		Daemon: socket.Connect,
 		Names:  &ipvsadm.Resolver{System: hostNames()},
 	}
 	return r.Run(words)

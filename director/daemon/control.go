@@ -80,8 +80,9 @@ func (d *Daemon) verbs() map[string]control.Verb {
 		"enable":   {Write: true, Do: d.overrideVerb("")},
 		"reload":   {Write: true, Do: d.reloadVerb},
 
-		ipvsadm.VerbRules: {Write: true, Do: d.fullNATRules},
-		ipvsadm.VerbList:  {Do: d.fullNATList},
+		ipvsadm.VerbRules:       {Write: true, Do: d.fullNATRules},
+		ipvsadm.VerbList:        {Do: d.fullNATList},
+		ipvsadm.VerbConnections: {Do: d.fullNATConnections},
 	}
 }
 

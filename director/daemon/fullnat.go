@@ -80,6 +80,18 @@ func (d *Daemon) fullNATList(_ context.Context, _ control.Peer, args []byte) (an
 	return json.RawMessage(ipvsadm.AppendServices(nil, services, dests)), nil
 }
 
+func (d *Daemon) fullNATConnections(_ context.Context, _ control.Peer, args []byte) (any, error) {
+	if err := arguments(args, &struct{}{}); err != nil {
+		return nil, err
+	}
+	conns := d.proxy.Connections()
+	all := make([]ipvsadm.Connection, len(conns))
+	for i, c := range conns {
+		all[i] = ipvsadm.Connection{Connection: c.Connection, Local: c.Local}
+	}
+	return json.RawMessage(ipvsadm.AppendConnections(nil, all)), nil
+}
+
 func (d *Daemon) fullNATRules(_ context.Context, _ control.Peer, args []byte) (any, error) {
 	var a ipvsadm.RulesArgs
 	if err := arguments(args, &a); err != nil {

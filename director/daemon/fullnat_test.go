@@ -15,6 +15,9 @@ import (
 	"github.com/goipvs/goipvs/ipvsadm/socket"
 )
 
+const kernelConnections = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n" +
+	"TCP 0A000001 9C40 C0000201 0050 0A000002 1F90 ESTABLISHED     899\n"
+
 // cli is goipvs beside the fixture's daemon, on the same kernel.
 type cli struct {
 	*fixture
@@ -39,8 +42,9 @@ func newCLI(t *testing.T, more string) *cli {
 func (c *cli) run(in, line string) (status int, out string) {
 	var b strings.Builder
 	r := ipvsadm.Runner{Prog: "goipvs", Stdin: strings.NewReader(in), Stdout: &b, Stderr: &b,
-		Dial:   func() (ipvsadm.Kernel, error) { return kept{c.kernel}, nil },
-		Daemon: func() (ipvsadm.Daemon, error) { return socket.Dial(c.path("sock")) },
+		Dial:            func() (ipvsadm.Kernel, error) { return kept{c.kernel}, nil },
+		Daemon:          func() (ipvsadm.Daemon, error) { return socket.Dial(c.path("sock")) },
+		OpenConnections: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(kernelConnections)), nil },
 	}
 	prog, words, _ := strings.Cut(strings.ReplaceAll(line, "VIP", c.vip), " ")
 	if prog != "goipvs" {
@@ -257,4 +261,223 @@ func TestFullNATWithoutDaemon(t *testing.T) {
 		t.Error(err)
 	}
 	var _ ipvs.Kernel = c.kernel
+}
+
+// apply is goipvs apply, or diff.
+func (c *cli) apply(rules string, o ipvsadm.ApplyOptions) (status int, out string) {
+	var b strings.Builder
+	r := ipvsadm.Runner{Prog: "goipvs", Stdin: strings.NewReader(strings.ReplaceAll(rules, "VIP", c.vip)), Stdout: &b, Stderr: &b,
+		Dial:   func() (ipvsadm.Kernel, error) { return kept{c.kernel}, nil },
+		Daemon: func() (ipvsadm.Daemon, error) { return socket.Dial(c.path("sock")) },
+	}
+	status = r.Apply(o)
+	return status, strings.ReplaceAll(b.String(), c.vip, "VIP")
+}
+
+// TestFullNATTables: a rules file is put into effect in the kernel and in full NAT
+// as one table, by the fewest changes.
+func TestFullNATTables(t *testing.T) {
+	c := newCLI(t, "")
+	const both = `-A -t VIP:80 -s rr
+-a -t VIP:80 -r 127.0.0.1:1 -m -w 1
+-A -t VIP:8080 -s wlc
+-P -t VIP:8080 -z 127.0.0.9
+-P -t VIP:8080 -z 127.0.0.8
+-a -t VIP:8080 -r 127.0.0.1:1 -b -w 1
+-A -u VIP:8080 -s rr -p 60 --fullnat --proxy-protocol v2
+`
+	for _, tt := range []struct {
+		name, rules string
+		o           ipvsadm.ApplyOptions
+		status      int
+		out         string
+	}{
+		{"new", both, ipvsadm.ApplyOptions{}, 0, `-A -t VIP:80 -s rr
+-a -t VIP:80 -r 127.0.0.1:1 -m -w 1
+-A -t VIP:8080 -s wlc --fullnat
+-P -t VIP:8080 -z 127.0.0.9
+-P -t VIP:8080 -z 127.0.0.8
+-a -t VIP:8080 -r 127.0.0.1:1 -b -w 1
+-A -u VIP:8080 -s rr -p 60 --fullnat --proxy-protocol v2
+# 7 changes
+`},
+		{"again", both, ipvsadm.ApplyOptions{}, 0, "# nothing to change\n"},
+		{"what would change", strings.NewReplacer("-w 1", "-w 7", "-P -t VIP:8080 -z 127.0.0.9\n", "", " -p 60", "").Replace(both), ipvsadm.ApplyOptions{DryRun: true}, 0, `-e -t VIP:80 -r 127.0.0.1:1 -m -w 7
+-e -t VIP:8080 -r 127.0.0.1:1 -b -w 7
+-E -u VIP:8080 -s rr --fullnat --proxy-protocol v2
+-Q -t VIP:8080 -z 127.0.0.9
+# 4 changes to make
+`},
+		{"one service", "-A -t VIP:8080 -s wlc --fullnat\n-P -t VIP:8080 -z 127.0.0.9\n", ipvsadm.ApplyOptions{}, 0, `-Q -t VIP:8080 -z 127.0.0.8
+-d -t VIP:8080 -r 127.0.0.1:1 --fullnat
+# 2 changes
+`},
+		{"mixed methods", "-A -t VIP:81\n-a -t VIP:81 -r 127.0.0.1 -b\n-a -t VIP:81 -r 127.0.0.2 -m\n", ipvsadm.ApplyOptions{}, 2,
+			"goipvs: stdin:3: add destination 127.0.0.2:81 of tcp VIP:81: the real servers of a service are all full NAT's (-b) or none\ngoipvs: stdin: nothing was changed\n"},
+		{"from the kernel to full NAT", "-A -t VIP:80 -s rr\n-a -t VIP:80 -r 127.0.0.1:1 -b\n", ipvsadm.ApplyOptions{}, 1, ""},
+	} {
+		if status, out := c.apply(tt.rules, tt.o); status != tt.status || tt.out != "" && out != tt.out {
+			t.Errorf("%s: status %d, want %d\n got %s\nwant %s", tt.name, status, tt.status, out, tt.out)
+		}
+	}
+	// Pruning takes what others made, but not what is goipvsd's by its file.
+	if status, out := c.apply(strings.ReplaceAll("-A -t WEB:80 -s wlc\n-A -t VIP:80 -s rr\n-a -t VIP:80 -r 127.0.0.1:1 -m -w 1\n", "WEB", "192.0.2.1"), ipvsadm.ApplyOptions{Prune: true, DryRun: true}); status != 0 ||
+		!strings.Contains(out, "-D -t VIP:8080 --fullnat\n-D -u VIP:8080 --fullnat\n") {
+		t.Errorf("prune: %d\n%s", status, out)
+	}
+	if status, out := c.run(strings.ReplaceAll("-A -t VIP:8083 -s rr\n-P -t VIP:8083 -z 127.0.0.9\n-a -t VIP:8083 -r 127.0.0.1:1 -b\n-D -t VIP:80\n", "VIP", c.vip), "goipvs -R"); status != 0 || out != "" {
+		t.Errorf("-R of what alibaba's ipvsadm saved: %d, %s", status, out)
+	}
+}
+
+// TestFullNATRestore: the lines of -R are commands, each for itself, in the order
+// of the file; wrong ones are named.
+func TestFullNATRestore(t *testing.T) {
+	c := newCLI(t, "")
+	status, out := c.run(strings.ReplaceAll(`-A -t VIP:8080 --fullnat
+-a -t VIP:8080 -r 127.0.0.1:1 -b
+-A -t VIP:80
+-a -t VIP:8080 -r 127.0.0.1:1 -b
+-a -t VIP:80 -r 127.0.0.1:1 -m
+-e -t VIP:8080 -r 127.0.0.1:2 -b
+-d -t VIP:8080 -r 127.0.0.1:1
+-A -t VIP:8081 --fullnat
+-D -t VIP:8081
+`, "VIP", c.vip), "goipvs -R")
+	const want = `goipvs: stdin:4: add destination 127.0.0.1:1 of tcp VIP:8080: already exists
+goipvs: hint: -e changes a real server; --ensure makes it so either way
+goipvs: stdin:6: update destination 127.0.0.1:2 of tcp VIP:8080: no such destination
+goipvs: hint: -a adds a real server; --ensure makes it so either way
+`
+	if status != 255 || out != want {
+		t.Errorf("status %d\n got %s\nwant %s", status, out, want)
+	}
+	_, saved := c.run("", "goipvs -S -n")
+	if want := "-A -t VIP:80 -s wlc\n-a -t VIP:80 -r 127.0.0.1:1 -m -w 1\n-A -t VIP:8080 -s wlc --fullnat\n"; !strings.HasPrefix(saved, want) {
+		t.Errorf("afterwards\n%s", saved)
+	}
+	status, out = c.run("-A -t 127.0.0.1:80\n-a -t 127.0.0.1:8080 -r 127.0.0.1:1 -b -w x\n", "goipvs -R")
+	if status == 0 || !strings.Contains(out, "stdin:2: ") || strings.Contains(c.kernel.String(), "127.0.0.1:80 ") {
+		t.Errorf("a bad line: %d, %s", status, out)
+	}
+}
+
+// TestFullNATWholeTable: -Z, --set and -C are for both tables, and goipvsd's file
+// keeps what is its own.
+func TestFullNATWholeTable(t *testing.T) {
+	c := newCLI(t, "")
+	one := c.greeter("one")
+	for _, line := range []string{"-A -t VIP:8080 -s rr --fullnat", "-a -t VIP:8080 -r " + one + " -b", "-A -t VIP:80"} {
+		c.does("goipvs "+line, "")
+	}
+	conns := func() string {
+		t.Helper()
+		_, out := c.run("", "goipvs -Ln --stats -t VIP:8080")
+		for line := range strings.Lines(out) {
+			if strings.HasPrefix(line, "TCP  VIP:8080 ") {
+				return strings.Fields(line)[2]
+			}
+		}
+		return out
+	}
+	if c.ask("VIP:8080"); conns() != "1" {
+		t.Errorf("%s connections counted", conns())
+	}
+	c.does("goipvs -Z -t VIP:8080", "")
+	if conns() != "0" {
+		t.Errorf("after -Z -t: %s", conns())
+	}
+	c.ask("VIP:8080")
+	c.does("goipvs -Z", "")
+	if conns() != "0" {
+		t.Errorf("after -Z: %s", conns())
+	}
+	c.does("goipvs --set 100 20 30", "")
+	c.does("goipvs -L --timeout", "Timeout (tcp tcpfin udp): 100 20 30\n")
+	conn, err := net.DialTimeout("tcp", c.vip+":8080", 30*time.Second)
+	c.must(err)
+	defer conn.Close()
+	c.await("the connection idles by --set", func() bool {
+		_, out := c.run("", "goipvs -Lcn")
+		for line := range strings.Lines(out) {
+			if f := strings.Fields(line); len(f) == 7 && f[4] == "VIP:8080" && f[1] <= "00:20" {
+				return true
+			}
+		}
+		return false
+	})
+	c.does("goipvs -C", "")
+	if _, out := c.run("", "goipvs -Ln"); strings.Contains(out, "VIP") {
+		t.Errorf("after -C\n%s", out)
+	}
+}
+
+// TestFullNATConnections: -Lc shows full NAT's connections with their local
+// addresses behind the kernel's columns.
+func TestFullNATConnections(t *testing.T) {
+	c := newCLI(t, "")
+	one := c.greeter("one")
+	for _, line := range []string{"-A -t VIP:8080 -s rr --fullnat", "-P -t VIP:8080 -z 127.0.0.9", "-a -t VIP:8080 -r " + one + " -b"} {
+		c.does("goipvs "+line, "")
+	}
+	none, _ := c.run("", "goipvs -Lcn")
+	if _, out := c.run("", "goipvs -Lcn"); none != 0 || strings.Contains(out, "local") {
+		t.Errorf("without connections: %d %s", none, out)
+	}
+	conn, err := net.DialTimeout("tcp", c.vip+":8080", 30*time.Second)
+	c.must(err)
+	defer conn.Close()
+	heard, err := bufio.NewReader(conn).ReadString('\n')
+	c.must(err)
+	_, out := c.run("", "goipvs -Lcn")
+	lines := strings.SplitAfter(out, "\n")
+	if lines[2] != "TCP 14:59  ESTABLISHED 10.0.0.1:40000     192.0.2.1:80       10.0.0.2:8080\n" {
+		t.Errorf("the kernel's connection is\n%s", lines[2])
+	}
+	row := strings.Fields(lines[3])
+	if lines[1] != "pro expire state       source             virtual            destination        local\n" ||
+		len(row) != 7 || row[0] != "TCP" || row[3] != conn.LocalAddr().String() || row[4] != "VIP:8080" || row[5] != one || "one "+row[6]+"\n" != heard {
+		t.Errorf("the server heard %q, -Lcn says\n%s", heard, out)
+	}
+	_, out = c.run("", "goipvs -L -c --json")
+	host, port, _ := net.SplitHostPort(strings.TrimSpace(strings.TrimPrefix(heard, "one ")))
+	if want := fmt.Sprintf(`"pe":"","pe_data":"","local":"%s","local_port":%s}`, host, port); !strings.Contains(out, want) {
+		t.Errorf("no %s in\n%s", want, out)
+	}
+	_, out = c.run("", "goipvs -G")
+	if want := "VIP:VPORT            TOTAL    SNAT_IP              CONFLICTS  CONNS     \n" +
+		"VIP:8080       1       \n" + "                              127.0.0.9            0          1         \n"; strings.ReplaceAll(out, " ", "") != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("-G prints\n%s", out)
+	}
+	_, out = c.run("", "goipvs -L --json -t VIP:8080")
+	if want := `"fullnat":{"managed":false,"proxy_protocol":"","locals":[{"address":"127.0.0.9","conns":1,"conflicts":0}]}`; !strings.Contains(out, want) {
+		t.Errorf("no %s in\n%s", want, out)
+	}
+}
+
+// TestFullNATEnsure: made so, and silent when it is.
+func TestFullNATEnsure(t *testing.T) {
+	c := newCLI(t, "")
+	for _, tt := range []struct{ line, out string }{
+		{"-A -t VIP:8080 -s rr --fullnat", "-A -t VIP:8080 -s rr --fullnat\n"},
+		{"-A -t VIP:8080 -s rr --fullnat", ""},
+		{"-A -t VIP:8080 -s rr", ""},
+		{"-E -t VIP:8080 -s wlc", "-E -t VIP:8080 -s wlc --fullnat\n"},
+		{"-A -t VIP:8080 --proxy-protocol v2", "-E -t VIP:8080 -s wlc --fullnat --proxy-protocol v2\n"},
+		{"-a -t VIP:8080 -r 127.0.0.1:1 -b", "-a -t VIP:8080 -r 127.0.0.1:1 -b -w 1\n"},
+		{"-a -t VIP:8080 -r 127.0.0.1:1 -b", ""},
+		{"-e -t VIP:8080 -r 127.0.0.1:1 -b -w 0", "-e -t VIP:8080 -r 127.0.0.1:1 -b -w 0\n"},
+		{"-P -t VIP:8080 -z 127.0.0.9", "-P -t VIP:8080 -z 127.0.0.9\n"},
+		{"-P -t VIP:8080 -z 127.0.0.9", ""},
+		{"-Q -t VIP:8080 -z 127.0.0.9", "-Q -t VIP:8080 -z 127.0.0.9\n"},
+		{"-Q -t VIP:8080 -z 127.0.0.9", ""},
+		{"-d -t VIP:8080 -r 127.0.0.1:1", "-d -t VIP:8080 -r 127.0.0.1:1\n"},
+		{"-d -t VIP:8080 -r 127.0.0.1:1", ""},
+		{"-D -t VIP:8080", "-D -t VIP:8080\n"},
+		{"-D -t VIP:8080", ""},
+		{"-A -t VIP:8081", "-A -t VIP:8081 -s wlc\n"},
+		{"-a -t VIP:8081 -r 127.0.0.1:1 -b", "-a -t VIP:8081 -r 127.0.0.1:1 -b -w 1\n"},
+	} {
+		c.does("goipvs "+tt.line+" --ensure", tt.out)
+	}
 }

@@ -19,7 +19,7 @@ const module = "github.com/goipvs/goipvs"
 var allowed = map[string][]string{
 	"cmd/goipvs":                          {"cmd/goipvs/verbs", "ipvs", "ipvsadm", "ipvsadm/dns", "ipvsadm/socket"},
 	"cmd/goipvs-verbs":                    {"cmd/goipvs/verbs", "ipvsadm/dns"},
-	"cmd/goipvs/verbs":                    {"config", "config/importer", "director/control", "doctor", "ipvs", "ipvsadm", "ipvsadm/dns", "sysctl", "sysctl/realserver", "sysctl/tune", "sysctl/vip"},
+	"cmd/goipvs/verbs":                    {"config", "config/importer", "director/control", "doctor", "ipvs", "ipvsadm", "ipvsadm/dns", "ipvsadm/socket", "sysctl", "sysctl/realserver", "sysctl/tune", "sysctl/vip"},
 	"cmd/goipvsd":                         {"config", "director", "director/control", "director/daemon"},
 	"config":                              {"ipvs"},
 	"config/importer":                     {"config", "ipvs"},

@@ -17,12 +17,13 @@ import (
 // Default is where goipvsd listens when its file says nothing else.
 const Default = "/run/goipvs/goipvs.sock"
 
-// Path is the socket that GOIPVS_SOCKET names, as for the verbs, or Default.
-func Path() string {
+// Connect connects to the socket that GOIPVS_SOCKET names, as for the verbs, or to
+// the default one.
+func Connect() (ipvsadm.Daemon, error) {
 	if p := os.Getenv("GOIPVS_SOCKET"); p != "" {
-		return p
+		return Dial(p)
 	}
-	return Default
+	return Dial(Default)
 }
 
 // Patience is how long goipvsd may take to answer.

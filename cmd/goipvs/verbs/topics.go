@@ -118,7 +118,7 @@ var restore = Topic{
 			{"", "goipvs apply FILE", "ipvsadm-restore < FILE", "goipvs -R < FILE"},
 			{"the table", "services of the file become what it says; others stay, without --prune", "becomes what the file says", "gets the rules added"},
 			{"what is there", "stays if it is equal, is changed if not", "stays if it is equal, is changed if not", "is an error for -A and -a"},
-			{"lines may be", "-A and -a", "any command; with others than -A and -a the table is emptied first", "any command but -R, -h and -v"},
+			{"lines may be", "-A, -P and -a", "any command; with others than these the table is emptied first", "any command but -R, -h and -v"},
 			{"comments", "# at the start of a line or after a blank", "lines that begin with #", "# at the start of a line or after a blank"},
 			{"prints", "the changes", "nothing", "nothing"},
 			{"kernel refuses", "exit status 1", "exit status 255", "exit status 255"},

@@ -16,6 +16,7 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
 	"github.com/goipvs/goipvs/ipvsadm/dns"
+	"github.com/goipvs/goipvs/ipvsadm/socket"
 )
 
 // Statuses: 0 done, 1 failed, 2 bad command line.
@@ -137,7 +138,7 @@ func (v *verbs) reconcile(dry bool) cli.ActionFunc {
 			defer f.Close()
 			in, o.Source = f, name
 		}
-		r := ipvsadm.Runner{Prog: "goipvs", Stdin: in, Stdout: v.out, Stderr: v.errw, Dial: dial, Names: &ipvsadm.Resolver{System: dns.System{}}}
+		r := ipvsadm.Runner{Prog: "goipvs", Stdin: in, Stdout: v.out, Stderr: v.errw, Dial: dial, Daemon: socket.Connect, Names: &ipvsadm.Resolver{System: dns.System{}}}
 		v.status = r.Apply(o)
 		return nil
 	}
