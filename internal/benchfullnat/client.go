@@ -14,24 +14,24 @@ import (
 type load struct {
 	name   string
 	kind   string // short alive bulk echo
-	conns  int
-	window int // datagrams on the way
+	count  int
+	window int // requests of a connection that may be on the way
 	port   int
 	unit   string
 }
 
 var allLoads = []load{
-	{"idle", "alive", 4000, 0, portAlive, "idle connection"}, // first: memory once used is not given back
+	{"idle", "alive", 4000, 1, portAlive, "idle connection"}, // first: memory once used is not given back
 	{"short", "short", 64, 0, portShort, "connection"},
-	{"alive64", "alive", 64, 0, portAlive, "request"},
-	{"alive1000", "alive", 1000, 0, portAlive, "request"},
+	{"alive64", "alive", 64, 1, portAlive, "request"},
+	{"alive1000", "alive", 1000, 1, portAlive, "request"},
 	{"bulk1", "bulk", 1, 0, portBulk, "MB"},
 	{"bulk16", "bulk", 16, 0, portBulk, "MB"},
 	{"udp64", "echo", 64, 4, portEcho, "round trip"},
 	{"udp1000", "echo", 1000, 1, portEcho, "round trip"},
 }
 
-// result is what a client did.
+// result is what a client did in one slice.
 type result struct {
 	Units, Errors float64
 	P50, P99      time.Duration
@@ -41,52 +41,103 @@ type client struct {
 	*poller
 	load
 	to      netip.AddrPort
+	conns   []peer // by descriptor
+	waiting int    // answers
+	asking  bool   // an answer leads to a new request
 	units   float64
 	errors  float64
-	started []time.Time // by descriptor
-	pending []int8      // by descriptor: sent and not answered
 	times   []time.Duration
 	chunk   []byte
-	ready   bool // traffic counts
 }
 
-// beClient makes a load and prints its result. It opens its connections and
-// warms up before it prints that it is ready and waits for a byte.
+// peer is one of the client's connections.
+type peer struct {
+	state   int8
+	pending int8 // requests without an answer
+	asked   time.Time
+}
+
+const (
+	gone = iota
+	connecting
+	connected
+)
+
+// drain is how long answers are waited for at the end of a slice.
+const drain = 250 * time.Millisecond
+
+// beClient makes a load for the length of a slice each time that it reads a
+// byte, and prints what came of it as a line. Its connections stay open between
+// slices, but for short ones. The first line is of a slice to warm up.
 func beClient(l load, to netip.AddrPort, length time.Duration) error {
 	p, err := newPoller()
 	if err != nil {
 		return err
 	}
-	c := &client{poller: p, load: l, to: to, started: make([]time.Time, 1<<16), pending: make([]int8, 1<<16), chunk: make([]byte, 1<<20)}
-	for range l.conns {
-		c.connect()
+	c := &client{poller: p, load: l, to: to, conns: make([]peer, 1<<16), chunk: make([]byte, 1<<20), asking: true}
+	if l.kind != "short" {
+		for range l.count {
+			c.connect()
+		}
 	}
-	c.loop(max(min(length/4, 300*time.Millisecond), time.Duration(l.conns)*time.Millisecond/2))
-	if _, err := os.Stdout.WriteString("\n"); err != nil {
-		return err
+	c.slice(max(min(length, 300*time.Millisecond), time.Duration(l.count)*time.Millisecond/2))
+	for {
+		if err := json.NewEncoder(os.Stdout).Encode(c.result()); err != nil {
+			return err
+		}
+		if n, _ := os.Stdin.Read(make([]byte, 1)); n == 0 {
+			return nil
+		}
+		c.slice(length)
 	}
-	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
-		return err
+}
+
+// slice makes the load for a time, then waits for the answers that are due, so
+// that what a proxy does for a slice is over with it.
+func (c *client) slice(length time.Duration) {
+	c.asking, c.units, c.errors, c.times = true, 0, 0, c.times[:0]
+	c.begin()
+	c.loop(length, func() bool { return true })
+	c.asking = false
+	c.loop(drain, func() bool { return c.waiting > 0 })
+	if c.kind == "echo" { // datagrams get lost
+		c.errors += float64(c.waiting)
+		for fd := range c.conns {
+			c.conns[fd].pending = 0
+		}
+		c.waiting = 0
 	}
-	c.ready, c.units, c.errors = true, 0, 0
-	c.loop(length)
+}
+
+func (c *client) begin() {
+	if c.kind == "short" {
+		for n := c.waiting; n < c.count; n++ {
+			c.connect()
+		}
+		return
+	}
+	for fd := range c.conns {
+		if p := &c.conns[fd]; p.state == connected && p.pending == 0 && c.kind != "bulk" {
+			c.ask(fd)
+		}
+	}
+}
+
+func (c *client) loop(length time.Duration, on func() bool) {
+	for end := time.Now().Add(length); on() && time.Now().Before(end); {
+		for _, ev := range c.wait() {
+			c.event(int(ev.Fd), ev.Events)
+		}
+	}
+}
+
+func (c *client) result() (r result) {
 	slices.Sort(c.times)
-	r := result{Units: c.units, Errors: c.errors}
+	r = result{Units: c.units, Errors: c.errors}
 	if n := len(c.times); n > 0 {
 		r.P50, r.P99 = c.times[n/2], c.times[n*99/100]
 	}
-	return json.NewEncoder(os.Stdout).Encode(r)
-}
-
-func (c *client) loop(length time.Duration) {
-	for end := time.Now().Add(length); time.Now().Before(end); {
-		for _, ev := range c.wait(50) {
-			c.event(int(ev.Fd), ev.Events)
-		}
-		if c.kind == "echo" {
-			c.resend()
-		}
-	}
+	return r
 }
 
 func (c *client) connect() {
@@ -99,51 +150,49 @@ func (c *client) connect() {
 		c.errors++
 		return
 	}
-	c.started[fd], c.pending[fd] = time.Now(), 0
 	if err := unix.Connect(fd, address(c.to)); err != nil && err != unix.EINPROGRESS {
 		c.errors++
 		unix.Close(fd)
 		return
 	}
+	c.conns[fd] = peer{state: connecting, asked: time.Now()}
 	if kind == unix.SOCK_DGRAM {
+		c.conns[fd].state = connected
 		_ = c.add(fd, unix.EPOLLIN)
-		for range c.window {
-			c.ask(fd)
-		}
 		return
+	}
+	if c.kind == "short" {
+		c.waiting++ // for the connection, and its time is from here
 	}
 	_ = c.add(fd, unix.EPOLLOUT)
 }
 
+// ask sends as many requests as may be on the way.
 func (c *client) ask(fd int) {
-	c.started[fd] = time.Now()
-	if _, err := unix.Write(fd, c.chunk[:requestSize]); err == nil {
-		c.pending[fd]++
-	}
-}
-
-// resend: datagrams get lost.
-func (c *client) resend() {
-	now := time.Now()
-	for fd := range c.pending {
-		if c.pending[fd] > 0 && now.Sub(c.started[fd]) > time.Second {
-			c.errors++
-			c.pending[fd] = 0
-			c.ask(fd)
+	p := &c.conns[fd]
+	p.asked = time.Now()
+	for int(p.pending) < c.window {
+		if _, e := send(fd, c.chunk[:requestSize]); e != 0 {
+			return
 		}
+		p.pending++
+		c.waiting++
 	}
 }
 
 func (c *client) event(fd int, ev uint32) {
-	if ev&unix.EPOLLOUT != 0 { // connected
+	switch p := &c.conns[fd]; {
+	case p.state == connecting:
+		p.state = connected
 		_ = c.change(fd, unix.EPOLLIN)
-		c.ask(fd)
-		return
-	}
-	switch c.kind {
-	case "bulk":
+		if c.kind == "short" || c.kind == "bulk" {
+			_, _ = send(fd, c.chunk[:requestSize])
+		} else if c.asking {
+			c.ask(fd)
+		}
+	case c.kind == "bulk":
 		c.drink(fd)
-	case "short":
+	case c.kind == "short":
 		c.short(fd)
 	default:
 		c.answered(fd)
@@ -152,9 +201,9 @@ func (c *client) event(fd int, ev uint32) {
 
 func (c *client) drink(fd int) {
 	for range 8 {
-		n, _, err := unix.Recvfrom(fd, c.chunk, unix.MSG_TRUNC|unix.MSG_DONTWAIT)
-		if err != nil || n == 0 {
-			if err != unix.EAGAIN {
+		n, e := receive(fd, c.chunk, unix.MSG_TRUNC)
+		if e != 0 || n == 0 {
+			if e != unix.EAGAIN {
 				c.again(fd)
 			}
 			return
@@ -163,46 +212,61 @@ func (c *client) drink(fd int) {
 	}
 }
 
+// again replaces a connection that broke.
 func (c *client) again(fd int) {
 	c.errors++
-	unix.Close(fd)
+	if c.kind != "short" {
+		c.waiting -= int(c.conns[fd].pending)
+	}
+	c.close(fd)
 	c.connect()
 }
 
+func (c *client) close(fd int) {
+	if c.kind == "short" {
+		c.waiting--
+	}
+	c.conns[fd] = peer{}
+	shut(fd)
+}
+
+// short is of connections that the server closes after its answer.
 func (c *client) short(fd int) {
-	n, err := unix.Read(fd, c.chunk[:4096])
-	switch {
-	case err == unix.EAGAIN || err == nil && n > 0 && n != answerSize:
-	case err != nil:
+	n, e := receive(fd, c.chunk[:4096], 0)
+	switch p := &c.conns[fd]; {
+	case e == unix.EAGAIN:
+	case e != 0 || n == 0 && p.pending == 0:
 		c.again(fd)
-	case n == answerSize: // the end follows
-		c.pending[fd] = 0
-	case c.pending[fd] != 0:
-		c.again(fd)
+	case n > 0:
+		p.pending = 1 // answered: the end follows
 	default:
-		c.done(fd)
-		unix.Close(fd)
-		c.connect()
+		c.units++
+		c.times = append(c.times, time.Since(p.asked))
+		p.pending = 0
+		c.close(fd)
+		if c.asking {
+			c.connect()
+		}
 	}
 }
 
 func (c *client) answered(fd int) {
-	n, err := unix.Read(fd, c.chunk[:4096])
-	if err == unix.EAGAIN {
+	n, e := receive(fd, c.chunk[:4096], 0)
+	p := &c.conns[fd]
+	switch {
+	case e == unix.EAGAIN:
 		return
-	}
-	if err != nil || n == 0 {
+	case e != 0 || n == 0:
 		c.again(fd)
 		return
+	case p.pending == 0: // a datagram that was given up
+		return
 	}
-	c.done(fd)
-	c.pending[fd]--
-	c.ask(fd)
-}
-
-func (c *client) done(fd int) {
 	c.units++
-	if c.ready {
-		c.times = append(c.times, time.Since(c.started[fd]))
+	c.times = append(c.times, time.Since(p.asked))
+	p.pending--
+	c.waiting--
+	if c.asking {
+		c.ask(fd)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -34,6 +35,7 @@ type bench struct {
 	rounds  int
 	length  time.Duration
 	kernel  bool // the kernel's plane takes part
+	against []string
 	loads   []load
 	proxies []*proxy
 	net     *topo.Net
@@ -49,11 +51,13 @@ func main() {
 		return
 	}
 	b := &bench{}
-	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each gives every load to every proxy")
-	flag.DurationVar(&b.length, "length", 2*time.Second, "how long a load lasts")
+	flag.IntVar(&b.rounds, "rounds", 15, "slices of each load for each proxy")
+	flag.DurationVar(&b.length, "length", 500*time.Millisecond, "how long a slice lasts")
 	flag.BoolVar(&b.kernel, "kernel", false, "IPVS and nftables take part, and the CPU of the whole machine is compared; for the lab")
+	against := flag.String("against", "", "other builds of this program whose proxies take part, by file with commas")
 	only := flag.String("loads", "", "loads to run, by name with commas; all of them if empty")
 	flag.Parse()
+	b.against = strings.FieldsFunc(*against, func(r rune) bool { return r == ',' })
 	for _, l := range allLoads {
 		if *only == "" || slices.Contains(strings.Split(*only, ","), l.name) {
 			b.loads = append(b.loads, l)
@@ -68,6 +72,9 @@ func main() {
 }
 
 func (b *bench) run() error {
+	if os.Getuid() != 0 {
+		return errors.New("needs root: for network namespaces, and to install haproxy, nginx-light and libnginx-mod-stream where they are missing")
+	}
 	if err := testserver.Install("haproxy", "nginx-light", "libnginx-mod-stream"); err != nil {
 		return err
 	}

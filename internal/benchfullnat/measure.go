@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,39 +23,62 @@ type sample struct {
 	errors float64
 }
 
+// measure takes load by load. A load has a client for each proxy, and the
+// proxies take turns in slices that are short beside the changes of what else
+// the machine does.
 func (b *bench) measure() error {
 	samples := map[string][]sample{} // by load and proxy
-	for round := range b.rounds {
-		for _, l := range b.loads {
-			for i := range b.proxies {
-				p := b.proxies[(i+round)%len(b.proxies)] // nobody is always first
-				if l.kind == "echo" && !p.udp || l.name == "idle" && (round > 0 || b.kernel) {
-					continue
-				}
-				s, err := b.sample(l, p)
-				if err != nil {
-					return fmt.Errorf("%s through %s: %w", l.name, p.name, err)
-				}
-				samples[l.name+" "+p.name] = append(samples[l.name+" "+p.name], s)
-				fmt.Fprintf(os.Stderr, "round %d %-10s %-18s %9.1f µs  %9.0f /s  p99 %7.1f ms  errors %.0f\n", round, l.name, p.name, s.cpu/1e3, s.rate, s.p99/1e6, s.errors)
-			}
+	for _, l := range b.loads {
+		if err := b.measureLoad(l, samples); err != nil {
+			return err
 		}
 	}
 	b.report(samples)
 	return nil
 }
 
-func (b *bench) sample(l load, p *proxy) (sample, error) {
+func (b *bench) measureLoad(l load, samples map[string][]sample) error {
+	clients := map[*proxy]*dialogue{}
+	defer func() {
+		for _, d := range clients {
+			d.end()
+		}
+	}()
+	rounds := b.rounds
 	if l.name == "idle" {
-		return b.idle(l, p)
+		rounds = 1
 	}
-	before := 0.0
-	r, err := b.loadAround(l, netip.AddrPortFrom(b.net.VIP4, p.base), b.length, func() { before = b.cpu(p) })
+	for round := range rounds {
+		for i := range b.proxies {
+			p := b.proxies[(i+round)%len(b.proxies)] // nobody is always first
+			if l.kind == "echo" && !p.udp || l.name == "idle" && b.kernel {
+				continue
+			}
+			var err error
+			if clients[p] == nil {
+				if clients[p], err = b.talk(l, netip.AddrPortFrom(b.net.VIP4, p.base+uint16(l.port)), b.length); err != nil {
+					return fmt.Errorf("%s through %s: %w", l.name, p.name, err)
+				}
+			}
+			s, err := b.sample(l, p, clients[p])
+			if err != nil {
+				return fmt.Errorf("%s through %s: %w", l.name, p.name, err)
+			}
+			samples[l.name+" "+p.name] = append(samples[l.name+" "+p.name], s)
+			fmt.Fprintf(os.Stderr, "round %d %-10s %-18s %9.1f µs  %9.0f /s  p99 %7.1f ms  errors %.0f\n", round, l.name, p.name, s.cpu/1e3, s.rate, s.p99/1e6, s.errors)
+		}
+	}
+	return nil
+}
+
+func (b *bench) sample(l load, p *proxy, d *dialogue) (sample, error) {
+	if l.name == "idle" { // bytes of the proxy for a connection that has had a request and waits
+		return sample{cpu: max(pssOf(p.cmd.Process.Pid)-p.size, 0) / float64(l.count), errors: d.warm.Errors}, nil
+	}
+	before := b.cpu(p)
+	r, err := d.slice()
 	used := b.cpu(p) - before
-	if err != nil {
-		return sample{}, err
-	}
-	return sample{used / max(r.Units, 1), r.Units / b.length.Seconds(), float64(r.P99), r.Errors}, nil
+	return sample{used / max(r.Units, 1), r.Units / b.length.Seconds(), float64(r.P99), r.Errors}, err
 }
 
 func (b *bench) cpu(p *proxy) float64 {
@@ -60,14 +86,6 @@ func (b *bench) cpu(p *proxy) float64 {
 		return machineCPU()
 	}
 	return cpuOf(p.cmd.Process.Pid)
-}
-
-// idle measures memory instead of CPU: bytes of the proxy for a connection that
-// has had a request and waits.
-func (b *bench) idle(l load, p *proxy) (sample, error) {
-	during := 0.0
-	r, err := b.loadAround(l, netip.AddrPortFrom(b.net.VIP4, p.base), time.Millisecond, func() { during = pssOf(p.cmd.Process.Pid) })
-	return sample{cpu: max(during-p.size, 0) / float64(l.conns), errors: r.Errors}, err
 }
 
 // pssOf is the memory of a process and its children, in bytes.
@@ -87,31 +105,44 @@ func pssOf(pid int) (sum float64) {
 	return sum
 }
 
-func (b *bench) load(l load, base netip.AddrPort, length time.Duration) (result, error) {
-	return b.loadAround(l, base, length, func() {})
+// dialogue is with a client, which makes one slice of its load when it is told
+// to.
+type dialogue struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *json.Decoder
+	warm result
 }
 
-// loadAround runs a client and calls begin when it is warm.
-func (b *bench) loadAround(l load, base netip.AddrPort, length time.Duration, begin func()) (r result, err error) {
-	to := netip.AddrPortFrom(base.Addr(), base.Port()+uint16(l.port))
-	cmd := selfCommand("client", l.kind, strconv.Itoa(l.conns), strconv.Itoa(l.window), to.String(), length.String())
+// talk starts a client, which is warm then.
+func (b *bench) talk(l load, to netip.AddrPort, length time.Duration) (*dialogue, error) {
+	cmd := selfCommand("client", l.kind, strconv.Itoa(l.count), strconv.Itoa(l.window), to.String(), length.String())
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
-	if err1 != nil || err2 != nil {
-		return r, fmt.Errorf("%w %w", err1, err2)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
 	}
 	if err := b.net.Client.Do(cmd.Start); err != nil {
-		return r, err
+		return nil, err
 	}
-	defer func() { in.Close(); _ = cmd.Wait() }()
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		return r, err
+	d := &dialogue{cmd: cmd, in: in, out: json.NewDecoder(out)}
+	if err := d.out.Decode(&d.warm); err != nil {
+		d.end()
+		return nil, err
 	}
-	begin()
-	if _, err := in.Write([]byte{'\n'}); err != nil {
-		return r, err
+	return d, nil
+}
+
+func (d *dialogue) slice() (r result, err error) {
+	if _, err = d.in.Write([]byte{'\n'}); err == nil {
+		err = d.out.Decode(&r)
 	}
-	return r, json.NewDecoder(out).Decode(&r)
+	return r, err
+}
+
+func (d *dialogue) end() {
+	d.in.Close()
+	_ = d.cmd.Wait()
 }
 
 // cpuOf is what all threads of a process and its children have run, in
@@ -154,7 +185,7 @@ func (b *bench) report(samples map[string][]sample) {
 				cpu, p99 = append(cpu, ours[i].cpu/s[i].cpu), append(p99, ours[i].p99/max(s[i].p99, 1))
 			}
 			if l.name == "idle" {
-				fmt.Printf("| idle (%d connections) | %s | %.0f bytes of memory | | | %.3f | |\n", l.conns, p.name, s[0].cpu, ours[0].cpu/s[0].cpu)
+				fmt.Printf("| idle (%d connections) | %s | %.0f bytes of memory | | | %.3f | |\n", l.count, p.name, s[0].cpu, ours[0].cpu/s[0].cpu)
 				continue
 			}
 			fmt.Printf("| %s (%s) | %s | %.1f µs | %.0f | %.1f | %.2f [%.2f to %.2f] | %.2f |\n", l.name, l.unit, p.name,

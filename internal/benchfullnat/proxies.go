@@ -42,16 +42,20 @@ func (b *bench) startProxies() error {
 		{name: "haproxy no splice", base: 8300, cmd: exec.Command("haproxy", "-db", "-f", write("copy.cfg", haproxyConfig(vip, 8300, b.servers(), false)))},
 		{name: "nginx", base: 8400, udp: true, cmd: exec.Command("nginx", "-p", dir, "-c", write("nginx.conf", nginxConfig(vip, 8400, b.servers())))},
 	}
+	b.proxies[0].cmd = b.ours("/proc/self/exe", b.proxies[0])
 	if b.kernel {
 		b.proxies = append(b.proxies, &proxy{name: "kernel plane", base: 8500, udp: true, kernel: true})
+	}
+	for i, file := range b.against {
+		p := &proxy{name: filepath.Base(file), base: uint16(8600 + 100*i), udp: true}
+		p.cmd = b.ours(file, p)
+		b.proxies = append(b.proxies, p)
 	}
 	for _, p := range b.proxies {
 		switch {
 		case err != nil:
 		case p.kernel:
 			err = b.kernelPlane(p.base)
-		case p.cmd == nil:
-			p.cmd, err = b.self(b.net.Director, append([]string{"proxy", netip.AddrPortFrom(vip, p.base).String()}, b.servers()...)...)
 		default:
 			err = b.start(b.net.Director, p.cmd)
 		}
@@ -68,6 +72,12 @@ func (b *bench) startProxies() error {
 	return nil
 }
 
+// ours is this program, or another build of it, as a proxy.
+func (b *bench) ours(file string, p *proxy) *exec.Cmd {
+	cmd := exec.Command(file)
+	return as(cmd, append([]string{"proxy", netip.AddrPortFrom(b.net.VIP4, p.base).String()}, b.servers()...)...)
+}
+
 func (b *bench) servers() (names []string) {
 	for _, h := range b.net.Servers {
 		names = append(names, h.Addr4.String())
@@ -78,9 +88,12 @@ func (b *bench) servers() (names []string) {
 // awaitProxy waits until requests get through.
 func (b *bench) awaitProxy(at netip.AddrPort) (err error) {
 	for range 200 {
-		var r result
-		if r, err = b.load(load{kind: "short", conns: 1}, at, 50*time.Millisecond); err == nil && r.Units > 0 {
-			return nil
+		var d *dialogue
+		if d, err = b.talk(load{kind: "short", count: 1}, at, 50*time.Millisecond); err == nil {
+			d.end()
+			if d.warm.Units > 0 {
+				return nil
+			}
 		}
 	}
 	return fmt.Errorf("no answer through %s: %w", at, err)

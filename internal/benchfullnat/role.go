@@ -12,13 +12,17 @@ import (
 
 // selfCommand is this program in a role.
 func selfCommand(role ...string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe")
+	return as(exec.Command("/proc/self/exe"), role...)
+}
+
+// as gives a program, which is this one or another build of it, a role.
+func as(cmd *exec.Cmd, role ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), roleVariable+"="+strings.Join(role, " "))
 	cmd.Stderr = os.Stderr
 	return cmd
 }
 
-// play is a role: proxy AT SERVER..., server AT, client KIND CONNS WINDOW TO
+// play is a role: proxy AT SERVER..., server AT, client KIND COUNT WINDOW TO
 // LENGTH.
 func play(words []string) error {
 	switch words[0] {
@@ -29,7 +33,7 @@ func play(words []string) error {
 	case "client":
 		l := load{kind: words[1]}
 		var err1, err2 error
-		l.conns, err1 = strconv.Atoi(words[2])
+		l.count, err1 = strconv.Atoi(words[2])
 		l.window, err2 = strconv.Atoi(words[3])
 		length, err3 := time.ParseDuration(words[5])
 		if err1 != nil || err2 != nil || err3 != nil {

@@ -48,7 +48,7 @@ func beServer(at netip.Addr) error {
 		return err
 	}
 	for {
-		for _, ev := range p.wait(-1) {
+		for _, ev := range p.wait() {
 			o.event(int(ev.Fd), ev.Events)
 		}
 	}
@@ -67,19 +67,20 @@ func (o *origin) event(fd int, ev uint32) {
 }
 
 func (o *origin) reply() {
+	var from unix.RawSockaddrInet4
 	for range 64 {
-		n, from, err := unix.Recvfrom(o.echo, o.chunk, unix.MSG_DONTWAIT)
-		if err != nil {
+		n, e := receiveFrom(o.echo, o.chunk, &from)
+		if e != 0 {
 			return
 		}
-		_ = unix.Sendto(o.echo, o.chunk[:n], unix.MSG_DONTWAIT, from)
+		_ = sendTo(o.echo, o.chunk[:n], &from)
 	}
 }
 
 func (o *origin) accept(fd, kind int) {
 	for range 64 {
-		c, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		if err != nil {
+		c := accept(fd)
+		if c < 0 {
 			return
 		}
 		_ = unix.SetsockoptInt(c, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
@@ -90,28 +91,28 @@ func (o *origin) accept(fd, kind int) {
 
 func (o *origin) serve(fd int, ev uint32) {
 	if ev&unix.EPOLLIN != 0 {
-		n, err := unix.Read(fd, o.chunk[:4096])
-		if err == nil && n == 0 || err != nil && err != unix.EAGAIN {
-			unix.Close(fd)
+		n, e := receive(fd, o.chunk[:4096], 0)
+		if e == 0 && n == 0 || e != 0 && e != unix.EAGAIN {
+			shut(fd)
 			return
 		}
 		switch o.kinds[fd] {
 		case portShort:
-			_, _ = unix.Write(fd, o.chunk[:answerSize])
-			unix.Close(fd)
+			_, _ = send(fd, o.chunk[:answerSize])
+			shut(fd)
 			return
 		case portAlive:
-			_, _ = unix.Write(fd, o.chunk[:answerSize])
+			_, _ = send(fd, o.chunk[:answerSize])
 			return
 		}
 		_ = o.change(fd, unix.EPOLLOUT|unix.EPOLLRDHUP)
 	}
 	if ev&(unix.EPOLLERR|unix.EPOLLHUP|unix.EPOLLRDHUP) != 0 {
-		unix.Close(fd)
+		shut(fd)
 		return
 	}
 	for range 8 {
-		if n, err := unix.Write(fd, o.chunk); err != nil || n < len(o.chunk) {
+		if n, e := send(fd, o.chunk); e != 0 || n < len(o.chunk) {
 			return
 		}
 	}
