@@ -22,9 +22,9 @@ global
 	nbthread 1
 defaults
 	mode http
-	timeout connect 5s
-	timeout client 10s
-	timeout server 10s
+	timeout connect 30s
+	timeout client 30s
+	timeout server 30s
 	retries 0
 frontend plain
 	bind 127.0.0.1:%d proto h2
@@ -36,7 +36,7 @@ frontend secure
 frontend raw
 	mode tcp
 	bind 127.0.0.1:%d
-	tcp-request inspect-delay 1s
+	tcp-request inspect-delay 30s
 	tcp-request content reject if { req.payload(0,4) -m str "QUIT" }
 	default_backend raw
 backend raw
