@@ -17,6 +17,7 @@ type Config struct {
 	LogFormat    string // text, json
 	Autoreload   bool   // reload when one of Files changes
 	OnStop       OnStop
+	UpgradeDrain time.Duration // how long the process before an upgrade keeps its connections
 	Reconcile    time.Duration // how soon drift is repaired; 0: never
 	OnDrift      OnDrift
 	// MaxRemoval is the share of the services, 0 to 1, that a reload may remove

@@ -28,6 +28,8 @@ var daemonKeys = []key[Config]{
 		func(c *Config) *bool { return &c.Autoreload }),
 	choiceKey("on_stop", `"keep"`, "What becomes of the services when the daemon stops: `keep` leaves them, `flush` removes them (ldirectord's `cleanstop=yes`), `drain` removes them once they are idle.",
 		func(c *Config) *OnStop { return &c.OnStop }, StopKeep, StopFlush, StopDrain),
+	spanKey("upgrade_drain", `"1h"`, "How long, after an upgrade by `goipvsd upgrade`, the old process keeps the connections of full NAT that it has. Then they are cut.",
+		func(c *Config) *time.Duration { return &c.UpgradeDrain }, 0, 30*day),
 	spanKey("reconcile", `"1s"`, "How soon the kernel's table is put right when somebody else changed it. \"0s\": never.",
 		func(c *Config) *time.Duration { return &c.Reconcile }, 0, time.Hour),
 	choiceKey("on_drift", `"repair"`, "What is done about such changes: `repair` undoes them, `report` only tells of them.",

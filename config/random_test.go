@@ -53,6 +53,7 @@ func (g random) config() *config.Config {
 		c.HTTP, c.LogLevel, c.Autoreload = "[::1]:9182", "debug", true
 		c.OnStop, c.OnDrift, c.WithoutIPVS = config.StopDrain, config.DriftReport, config.WithoutFullNAT
 		c.MaxRemoval, c.HoldOnMassFailure, c.Reconcile = g.Float64(), 1, g.seconds(60)
+		c.UpgradeDrain = g.seconds(99)
 		c.MaintenanceDir = "/x/" + strings.Map(plain, g.word())
 		c.Alert = config.Alert{On: []string{"up"}, Command: []string{"/bin/a", g.word()}, Webhook: "http://a/${b", MailTo: []string{"a@b"}, SMTP: "h:25", Repeat: g.seconds(9)}
 		c.Timeouts.UDP = g.seconds(99)

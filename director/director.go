@@ -39,6 +39,9 @@ type Options struct {
 	Saved func(Persistent)
 	// Restored is what survived the last one.
 	Restored Persistent
+	// Known is what the process knew that this one takes the place of; nil:
+	// there is none, and what the kernel has is all that is known.
+	Known *Knowledge
 }
 
 // A Director keeps the services of a Setup alive in a kernel. Run is its one
@@ -108,7 +111,12 @@ func (d *Director) Run(ctx context.Context, setup *Setup) error {
 			return s.stop()
 		case f := <-d.inbox:
 			f(s)
-			s.drainInbox()
+			if !s.yielded {
+				s.drainInbox()
+			}
+			if s.yielded {
+				return ErrYielded
+			}
 			s.settle()
 		case <-tick.C:
 			s.tick()
@@ -124,7 +132,9 @@ func (s *state) drainInbox() {
 	for range cap(s.d.inbox) {
 		select {
 		case f := <-s.d.inbox:
-			f(s)
+			if f(s); s.yielded {
+				return
+			}
 		default:
 			return
 		}

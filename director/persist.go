@@ -17,10 +17,12 @@ type Persistent struct {
 }
 
 // save hands out what is to survive.
-func (s *state) save() {
+func (s *state) save() { s.d.o.Saved(s.persistent()) }
+
+func (s *state) persistent() Persistent {
 	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services))}
 	for key := range s.services {
 		p.Owned[key] = true
 	}
-	s.d.o.Saved(p)
+	return p
 }

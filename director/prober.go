@@ -183,7 +183,7 @@ func (p *Prober) Checks(id ServerID) (out []CheckStatus) {
 func (p *Prober) Stats() healthcheck.Stats { return p.runner.Stats() }
 
 // subjects are what is to be checked. Checks of servers that were found serving start from up, so
-// that fall counts for them.
+// that fall counts for them, and those that another process made before us from what they said.
 func (s *state) subjects() []Subject {
 	out := make([]Subject, len(s.setup.Subjects))
 	copy(out, s.setup.Subjects)
@@ -198,6 +198,9 @@ func (s *state) subjects() []Subject {
 	for i := range out {
 		if found[out[i].Server] {
 			out[i].Start = healthcheck.Up
+		}
+		if v := s.services[out[i].Server.Service]; v != nil {
+			out[i].Known = v.verdict(out[i].Server.Addr, out[i].Index)
 		}
 	}
 	return out

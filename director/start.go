@@ -17,9 +17,14 @@ func newState(d *Director, setup *Setup) *state {
 	if s.overrides == nil {
 		s.overrides = make(map[ServerID]*Override)
 	}
+	counts := setup.checkCounts()
 	for i := range setup.Services {
 		v := newService(&setup.Services[i])
+		v.checks = counts[v.Key()]
 		s.services[v.Key()] = v
+	}
+	if d.o.Known != nil {
+		s.know(d.o.Known)
 	}
 	s.configure()
 	return s
@@ -40,6 +45,7 @@ func (s *state) start() error {
 	s.recheck = true
 	s.touchAll()
 	s.settle()
+	s.evict()
 	return nil
 }
 
@@ -95,6 +101,9 @@ func (v *service) adoptFallback() {
 func (s *state) leaving(key ipvs.ServiceKey) *service {
 	v := newService(&VirtualService{Name: key.String(), Service: ipvs.Service{ServiceKey: key}, Drain: s.setup.Settings.Drain})
 	v.gone = true
+	if s.proxied(key) {
+		v.Proxy = &fullnat.Options{}
+	}
 	return v
 }
 

@@ -26,6 +26,7 @@ type state struct {
 	files     map[string]bool        // in the maintenance folder
 	vips      map[netip.Addr]string  // as last handed out
 	own       timeline               // events of the daemon as a whole
+	yielded   bool                   // another process has taken over
 }
 
 // service is one service and what is known of it.

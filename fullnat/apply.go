@@ -7,7 +7,6 @@ import (
 
 	"github.com/goipvs/goipvs/fullnat/sched"
 	"github.com/goipvs/goipvs/ipvs"
-	"golang.org/x/sys/unix"
 )
 
 // ErrClosed is what a closed engine answers.
@@ -44,7 +43,6 @@ func (e *Engine) Apply(want []Service) error {
 			e.remove(svc)
 		}
 	}
-	e.dropInherited()
 	return errors.Join(errs...)
 }
 
@@ -66,39 +64,50 @@ func (e *Engine) add(w *Service) error {
 		return err
 	}
 	e.services[w.ServiceKey] = svc
-	svc.fds = fds
-	for i, fd := range fds {
-		e.loops[i%len(e.loops)].do(func(l *loop) { l.serve(svc, fd) })
-	}
+	e.serve(svc, fds)
 	return nil
+}
+
+// serve spreads sockets over the loops.
+func (e *Engine) serve(svc *service, fds []int32) {
+	for _, fd := range fds {
+		e.loops[len(svc.fds)%len(e.loops)].do(func(l *loop) { l.serve(svc, fd) })
+		svc.fds = append(svc.fds, fd)
+	}
 }
 
 // listenAll opens a socket for each loop, all or none. Inherited ones are all
 // used, also more than there are loops: closing one would reset the connections
-// in its queue.
+// in its queue. For the same reason a paused engine adds none to them: it may
+// never come to accept.
 func (e *Engine) listenAll(k ipvs.ServiceKey) ([]int32, error) {
 	fds := e.inherited[k]
-	for len(fds) < len(e.loops) {
+	if e.paused && len(fds) > 0 {
+		delete(e.inherited, k)
+		return fds, nil
+	}
+	more, err := e.openListeners(k, len(e.loops)-len(fds))
+	if err != nil {
+		return nil, err
+	}
+	fds = append(fds, more...)
+	delete(e.inherited, k)
+	return fds, nil
+}
+
+// openListeners opens n sockets, all or none.
+func (e *Engine) openListeners(k ipvs.ServiceKey, n int) (fds []int32, err error) {
+	for len(fds) < n {
 		fd, err := openListener(k)
 		if err != nil {
-			for _, fd := range fds[len(e.inherited[k]):] {
+			for _, fd := range fds {
 				sysClose(fd)
 			}
 			return nil, err
 		}
 		fds = append(fds, fd)
 	}
-	delete(e.inherited, k)
 	return fds, nil
-}
-
-func (e *Engine) dropInherited() {
-	for k, fds := range e.inherited {
-		for _, fd := range fds {
-			unix.Close(int(fd))
-		}
-		delete(e.inherited, k)
-	}
 }
 
 // update brings a service's options, scheduler and servers to what is wanted.

@@ -60,12 +60,16 @@ func (l *loop) list(from int32, to *[]Connection) bool {
 			*to = append(*to, l.describe(c))
 		}
 	}
+	return l.listFlows(from, to) || from+listStep < l.conns.used
+}
+
+func (l *loop) listFlows(from int32, to *[]Connection) bool {
 	for i := from; i < min(from+listStep, l.flows.used); i++ {
 		if f := l.flows.at(i); f.gen%2 == 1 && f.dst != nil {
 			*to = append(*to, l.describeFlow(f))
 		}
 	}
-	return from+listStep < max(l.conns.used, l.flows.used)
+	return from+listStep < l.flows.used
 }
 
 func (l *loop) describe(c *conn) Connection {

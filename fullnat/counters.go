@@ -51,6 +51,14 @@ func (c *counters) addTo(s *ipvs.Stats) {
 	s.OutBytes += c.outBytes.Load()
 }
 
+func (c *counters) add(s ipvs.Stats) {
+	c.conns.Add(s.Conns)
+	c.inPkts.Add(s.InPkts)
+	c.outPkts.Add(s.OutPkts)
+	c.inBytes.Add(s.InBytes)
+	c.outBytes.Add(s.OutBytes)
+}
+
 // total sums the shares of all loops.
 func total(shares []counters) (s ipvs.Stats) {
 	for i := range shares {

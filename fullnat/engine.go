@@ -27,10 +27,12 @@ type Config struct {
 	// variables; nil is the kernel's defaults.
 	Scheduling *sched.Settings
 	// Inherited are listening sockets from Engine.Listeners of a process before
-	// this one, by exec or from systemd's store. The first Apply uses those of
-	// the services that it is asked for and closes the others. The engine owns
-	// the files.
+	// this one, by exec or from systemd's store. Apply uses those of the services
+	// that it is asked for, Disinherit closes the others. The engine owns the
+	// files.
 	Inherited []*os.File
+	// Paused engines take nothing new before Resume, see Pause.
+	Paused bool
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -54,6 +56,7 @@ type Engine struct {
 	services  map[ipvs.ServiceKey]*service
 	inherited map[ipvs.ServiceKey][]int32
 	timeouts  ipvs.Timeouts
+	paused    bool
 	closed    bool
 	quit      chan struct{}
 }
@@ -74,7 +77,7 @@ func New(c Config) (*Engine, error) {
 	}
 	e.setTimeouts(ipvs.Timeouts{})
 	e.limit = descriptors(c.Reserve)
-	e.inherited = inherit(c.Inherited)
+	e.inherited, e.paused = inherit(c.Inherited), c.Paused
 	n := c.Loops
 	if n <= 0 {
 		n = cpus()
@@ -94,7 +97,7 @@ func New(c Config) (*Engine, error) {
 
 func (e *Engine) openLoops(n int) error {
 	for i := range n {
-		l := &loop{engine: e, id: i}
+		l := &loop{engine: e, id: i, held: e.paused}
 		if err := l.open(); err != nil {
 			for _, l := range e.loops {
 				l.shut()

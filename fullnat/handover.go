@@ -43,6 +43,69 @@ func (e *Engine) keys() []ipvs.ServiceKey {
 	return keys
 }
 
+// Pause takes no new connections and datagrams until Resume. What comes in
+// meanwhile waits in the kernel, for whichever process has the sockets and goes
+// on. Connections that are open, and answers to datagrams, are not disturbed.
+func (e *Engine) Pause() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.paused = true
+	e.all(func(l *loop) {
+		l.held = true
+		for _, ln := range l.listeners {
+			if ln != nil {
+				l.listen(ln, false)
+			}
+		}
+	})
+}
+
+// Resume undoes Pause.
+func (e *Engine) Resume() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.paused = false
+	e.all(func(l *loop) {
+		l.held = false
+		l.resume()
+	})
+	for _, k := range e.keys() {
+		if svc := e.services[k]; len(svc.fds) < len(e.loops) && !e.closed {
+			if fds, err := e.openListeners(k, len(e.loops)-len(svc.fds)); err != nil {
+				e.log.Warn("not every loop listens", "service", k, "err", err)
+			} else {
+				e.serve(svc, fds)
+			}
+		}
+	}
+}
+
+// Disinherit closes the inherited sockets that no service has asked for, and
+// tells whose they were. Clients that wait there are reset.
+func (e *Engine) Disinherit() (of []ipvs.ServiceKey) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for k, fds := range e.inherited {
+		of = append(of, k)
+		for _, fd := range fds {
+			unix.Close(int(fd))
+		}
+		delete(e.inherited, k)
+	}
+	return of
+}
+
+// ListensTo tells which service a listening socket is for; ok is false when it
+// is none that a service could have.
+func ListensTo(f *os.File) (k ipvs.ServiceKey, ok bool) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return k, false
+	}
+	_ = c.Control(func(fd uintptr) { k, ok = listensTo(int32(fd)) })
+	return k, ok
+}
+
 // Drain stops listening and waits until all connections have ended. When ctx
 // ends first its error is returned, and those that are left go on until Close.
 // The kernel resets what waits to be accepted, unless another process has the

@@ -157,6 +157,9 @@ func TestInherited(t *testing.T) {
 	}
 	other := start(t, fullnat.Config{Loops: 1, Inherited: append(files, null)})
 	apply(t, other)
+	if keys := other.Disinherit(); len(keys) != 1 || keys[0] != s.ServiceKey {
+		t.Errorf("sockets of %v were left over, want those of %v", keys, s.ServiceKey)
+	}
 	e.Close()
 	if _, err := net.Dial("tcp", s.Addr.String()); err == nil {
 		t.Error("a socket that nobody wants is still open")

@@ -81,7 +81,7 @@ func (l *loop) serve(svc *service, fd int32) {
 	if e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, newToken(kindListen, ln.index, ln.gen)); e != noErr {
 		l.engine.log.Error("cannot wait for connections", "service", svc.key, "err", e) // fs.epoll.max_user_watches
 	}
-	if l.paused && !ln.datagrams {
+	if l.held || l.paused && !ln.datagrams {
 		l.listen(ln, false)
 	}
 }

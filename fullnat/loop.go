@@ -56,7 +56,8 @@ type loop struct {
 	parkedAt  time.Duration
 	paused    bool // no listener is listened to, for want of descriptors
 	pausedAt  time.Duration
-	quiet     int // listeners that are not listened to
+	quiet     int  // listeners that are not listened to
+	held      bool // no listener is listened to, for another process does
 	listenGen uint32
 	released  bool // a connection has ended in this round
 	errs      localErrors
@@ -185,6 +186,9 @@ func (l *loop) dispatch(ev *unix.EpollEvent) {
 }
 
 func (l *loop) ready(ln *listener) {
+	if ln.quiet { // since the event was reported
+		return
+	}
 	if ln.datagrams {
 		l.receive(ln)
 	} else {

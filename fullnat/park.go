@@ -42,7 +42,7 @@ func (l *loop) settle() {
 	if l.paused && !l.engine.atLimit() && (l.released || l.waited(l.pausedAt)) {
 		l.paused = false
 	}
-	if !l.paused && l.quiet > 0 {
+	if !l.paused && !l.held && l.quiet > 0 {
 		l.resume()
 	}
 	l.released = false
@@ -87,7 +87,7 @@ func (l *loop) pause() {
 
 func (l *loop) resume() {
 	for _, ln := range l.listeners {
-		if ln != nil && ln.quiet && !ln.crowded() && !l.waiting(ln.svc) {
+		if ln != nil && ln.quiet && (ln.datagrams || !l.paused && !ln.crowded() && !l.waiting(ln.svc)) {
 			l.listen(ln, true)
 		}
 	}

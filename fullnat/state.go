@@ -7,12 +7,26 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 )
 
-// State is what clients would notice if the next process did not know it: which
-// server each one goes to. It is for a file or the next process, as JSON.
+// State is what would be missed if the next process did not know it: which
+// server each client goes to, and what was counted. It is for a file or the next
+// process, as JSON.
 type State struct {
-	At        time.Time     `json:"at"`
-	Templates []ClientState `json:"templates,omitempty"`
-	Sessions  []ClientState `json:"sessions,omitempty"`
+	At        time.Time      `json:"at"`
+	Templates []ClientState  `json:"templates,omitempty"`
+	Sessions  []ClientState  `json:"sessions,omitempty"`
+	Counters  []CounterState `json:"counters,omitempty"`
+}
+
+// CounterState are the counters of a server, or, without one, of a service.
+type CounterState struct {
+	Protocol ipvs.Protocol  `json:"protocol"`
+	Virtual  netip.AddrPort `json:"virtual"`
+	Server   netip.AddrPort `json:"server,omitzero"` // as configured
+	Conns    uint64         `json:"conns,omitempty"`
+	InPkts   uint64         `json:"in_pkts,omitempty"`
+	OutPkts  uint64         `json:"out_pkts,omitempty"`
+	InBytes  uint64         `json:"in_bytes,omitempty"`
+	OutBytes uint64         `json:"out_bytes,omitempty"`
 }
 
 // ClientState is a persistence template, whose client has port 0, or a UDP
@@ -28,20 +42,69 @@ type ClientState struct {
 // State is the present one.
 func (e *Engine) State() State {
 	s := State{At: time.Now()}
-	for _, c := range e.Connections() {
-		k := ClientState{Protocol: c.Protocol, Virtual: c.Virtual, Client: c.Client, Server: c.Destination, Expires: c.Expires}
-		switch {
-		case c.Client.Port() == 0:
-			s.Templates = append(s.Templates, k)
-		case c.Protocol == ipvs.UDP:
-			s.Sessions = append(s.Sessions, k)
+	client := func(c Connection) ClientState {
+		return ClientState{Protocol: c.Protocol, Virtual: c.Virtual, Client: c.Client, Server: c.Destination, Expires: c.Expires}
+	}
+	for _, c := range e.flows() {
+		s.Sessions = append(s.Sessions, client(c))
+	}
+	for _, c := range e.listTemplates(nil) {
+		s.Templates = append(s.Templates, client(c))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, k := range e.keys() {
+		svc := e.services[k]
+		s.Counters = append(s.Counters, svc.counters()...)
+		svc.mu.Lock()
+		for from, old := range svc.sessions { // not heard of since our own start
+			if d := svc.servers[old.server]; d != nil && old.until.After(s.At) {
+				s.Sessions = append(s.Sessions, ClientState{Protocol: k.Protocol, Virtual: k.Addr, Client: from,
+					Server: d.connect.addrPort(), Expires: old.until.Sub(s.At)})
+			}
 		}
+		svc.mu.Unlock()
 	}
 	return s
 }
 
+// flows lists UDP sessions.
+func (e *Engine) flows() (all []Connection) {
+	for _, l := range e.loops {
+		for from, more := int32(0), true; more; from += listStep {
+			done := make(chan bool, 1)
+			if !e.tell(l, func(l *loop) { done <- l.listFlows(from, &all) }) {
+				return all
+			}
+			more = <-done
+		}
+	}
+	return all
+}
+
+// counters are what Services shows, without what is too new to have any.
+func (svc *service) counters() (all []CounterState) {
+	add := func(server netip.AddrPort, s ipvs.Stats) {
+		c := CounterState{svc.key.Protocol, svc.key.Addr, server, s.Conns, s.InPkts, s.OutPkts, s.InBytes, s.OutBytes}
+		if s = c.stats(); s != (ipvs.Stats{}) {
+			all = append(all, c)
+		}
+	}
+	info := svc.info()
+	add(netip.AddrPort{}, info.Stats)
+	for i := range info.Destinations {
+		add(info.Destinations[i].Addr, info.Destinations[i].Stats)
+	}
+	return all
+}
+
+func (c *CounterState) stats() ipvs.Stats {
+	return ipvs.Stats{Conns: c.Conns, InPkts: c.InPkts, OutPkts: c.OutPkts, InBytes: c.InBytes, OutBytes: c.OutBytes}
+}
+
 // Restore takes a state over after the first Apply. What does not fit any more
-// (the service or server is gone, the time is over) is left out.
+// (the service or server is gone, the time is over) is left out. Counters are
+// added to those that there are.
 func (e *Engine) Restore(s State) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -57,6 +120,25 @@ func (e *Engine) Restore(s State) {
 		if svc := e.services[ipvs.AddrService(u.Protocol, u.Virtual)]; svc != nil {
 			svc.remember(u.Client, session{svc.serverAt(u.Server), s.At.Add(u.Expires)})
 		}
+	}
+	for i := range s.Counters {
+		c := &s.Counters[i]
+		if svc := e.services[ipvs.AddrService(c.Protocol, c.Virtual)]; svc != nil {
+			svc.count(c.Server, c.stats())
+		}
+	}
+}
+
+// count adds to the counters of a server, or of the service itself, which has
+// more than its servers when some have gone. Rates are not moved by it.
+func (svc *service) count(server netip.AddrPort, s ipvs.Stats) {
+	if !server.IsValid() {
+		svc.gone = plus(svc.gone, s)
+		svc.meter.last = plus(svc.meter.last, s)
+	} else if d := svc.servers[server]; d != nil {
+		d.shares[0].add(s)
+		d.meter.last = plus(d.meter.last, s)
+		svc.gone = minus(svc.gone, s) // the service's own line has it, too
 	}
 }
 

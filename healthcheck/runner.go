@@ -208,6 +208,8 @@ func (r *Runner) attach(s Subject, fresh *job, now time.Time, spread time.Durati
 		j.health.since = now
 		if old != nil {
 			j.health.inherit(old.job.health)
+		} else if s.Known != Unknown {
+			j.health.inherit(health{verdict: s.Known, known: s.Known, since: now, settled: true})
 		}
 		r.begin(j, now, spread)
 	}

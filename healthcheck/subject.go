@@ -11,6 +11,7 @@ type Subject struct {
 	Schedule Schedule
 	Probe    Probe   // not nil: the caller's own, instead of Check
 	Start    Verdict // what to take for known until the first verdict: Up for a server that was found serving
+	Known    Verdict // the last verdict of another Runner, which this one goes on from; Rise and Fall count from there
 }
 
 // A Status is what a [Runner] knows of one subject.

@@ -16,7 +16,7 @@ func main() { os.Exit(newProgram().run()) }
 // newProgram is this process as a program.
 func newProgram() *program {
 	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, unix.SIGHUP, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1)
+	signal.Notify(signals, unix.SIGHUP, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2)
 	signal.Ignore(unix.SIGPIPE)
 	return &program{args: os.Args, out: os.Stdout, errw: os.Stderr, signals: signals}
 }

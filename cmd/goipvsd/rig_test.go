@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		if n := os.Getenv(killAfter); n != "" {
 			p.kernel = newMortal(n)
 		}
+		p.step, p.patience = dieAt(os.Getenv(dieAtStep)), testPatience(os.Getenv(stepPatience))
 		os.Exit(p.run())
 	}
 	os.Exit(m.Run())

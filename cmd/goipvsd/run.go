@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
@@ -26,7 +27,7 @@ const (
 
 const defaultConfig = "/etc/goipvs/goipvs.toml"
 
-const help = `usage: goipvsd [-c FILE] [-t] [--foreground] [start|stop|restart|try-restart|reload|force-reload|status]
+const help = `usage: goipvsd [-c FILE] [-t] [--foreground] [start|stop|restart|try-restart|upgrade|reload|force-reload|status]
 
 Without a verb goipvsd runs in the foreground.
 
@@ -42,10 +43,14 @@ start       run in the background; returns when the services are in the kernel
 stop        stop the running daemon and wait for its end
 restart     stop, then start; the kernel keeps forwarding meanwhile
 try-restart restart, if it is running
+upgrade     have a new process take the running daemon's place, with the program
+            and configuration that are installed now; no connection is lost.
+            When it does not work the old one goes on
 reload      have the running daemon read its configuration anew
 status      tell whether it is running
 
-Signals: HUP reloads, TERM stops (twice: at once), USR1 logs a status.
+Signals: HUP reloads, TERM stops (twice: at once), USR1 logs a status, USR2
+upgrades.
 Exit status: 0 done, 1 failed, 2 bad command line or configuration,
 3 status: not running, 75 another goipvsd has the control socket.
 `
@@ -56,6 +61,8 @@ type program struct {
 	out, errw io.Writer
 	signals   <-chan os.Signal
 	kernel    director.Kernel // nil: that of this network namespace
+	patience  time.Duration   // with a new process, in tests
+	step      func(string)    // hears of an upgrade's steps, in tests
 
 	config, log      string
 	test, foreground bool
@@ -71,7 +78,7 @@ func (p *program) run() int {
 	}
 	run, known := map[string]func() int{
 		"": p.daemon, "start": p.start, "stop": p.stop, "restart": p.restart, "try-restart": p.tryRestart,
-		"reload": p.reload, "force-reload": p.reload, "status": p.status,
+		"upgrade": p.upgrade, "reload": p.reload, "force-reload": p.reload, "status": p.status,
 	}[verb]
 	if !known {
 		return p.usage(fmt.Sprintf("unknown verb %q (try \"goipvsd --help\")", verb))
@@ -151,6 +158,7 @@ func (p *program) daemon() int {
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
 		LogTo: w, Config: p.config, Version: version, Signals: p.signals, Ready: started, Kernel: p.kernel,
+		Program: p.again(), Patience: p.patience, Step: p.step,
 	})
 	return p.outcome(err)
 }

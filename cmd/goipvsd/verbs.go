@@ -9,6 +9,8 @@ import (
 	"log/syslog"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/goipvs/goipvs/config"
@@ -77,13 +79,36 @@ func (p *program) background() int {
 	return failed
 }
 
-// inBackground reports whether this process was started by start.
-func inBackground() bool { return os.Getenv(readyEnv) == "3" }
+// again is how this daemon is started anew for an upgrade: by the path that it
+// was started by, where a new version may be by then.
+func (p *program) again() daemon.Program {
+	path := p.args[0]
+	if !strings.Contains(path, "/") {
+		self, err := os.Executable() // says the path also when the file has been replaced
+		if err != nil {
+			return daemon.Program{}
+		}
+		path = self
+	}
+	again := daemon.Program{Path: path, Args: []string{p.args[0], "-c", p.config}}
+	if p.log != "" {
+		again.Args = append(again.Args, "--log", p.log)
+	}
+	again.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, readyEnv+"=") })
+	if inBackground() {
+		again.Env = append(again.Env, readyEnv+"=none") // it is, and nobody waits
+	}
+	return again
+}
+
+// inBackground reports whether this process was started by start, or is an
+// upgrade of one that was.
+func inBackground() bool { return os.Getenv(readyEnv) != "" }
 
 // started tells the process that started us in the background, and lets go of
 // its output: who reads that would wait for us.
 func started() {
-	if !inBackground() {
+	if os.Getenv(readyEnv) != "3" {
 		return
 	}
 	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
@@ -128,9 +153,37 @@ func (p *program) stop() int {
 	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
 		return p.outcome(fmt.Errorf("stop process %d: %w", pid, err))
 	}
-	if !daemon.AwaitEnd(socket, stopPatience) {
-		return p.outcome(fmt.Errorf("process %d does not stop", pid))
+	for end := time.Now().Add(stopPatience); !daemon.AwaitEnd(socket, time.Second); {
+		if now, _ := daemon.Holder(socket); now != pid && now != 0 { // an upgrade has just ended
+			pid = now
+			_ = unix.Kill(pid, unix.SIGTERM)
+		}
+		if time.Now().After(end) {
+			return p.outcome(fmt.Errorf("process %d does not stop", pid))
+		}
 	}
+	return ok
+}
+
+// upgrade has the daemon start its successor, and tells what came of it.
+func (p *program) upgrade() int {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	socket := daemon.SocketOf(p.config)
+	if _, running := daemon.Holder(socket); !running {
+		p.say("goipvsd does not run with " + socket)
+		return notRunning
+	}
+	c, err := control.Dial(ctx, socket)
+	if err != nil {
+		return p.outcome(err)
+	}
+	defer c.Close()
+	var u control.Upgraded
+	if err := c.Do(ctx, "upgrade", nil, &u); err != nil {
+		return p.outcome(err)
+	}
+	fmt.Fprintf(p.out, "goipvsd: process %d has taken the place of process %d\n", u.PID, u.Was)
 	return ok
 }
 

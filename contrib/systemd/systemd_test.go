@@ -16,7 +16,7 @@ func TestUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"Type=notify", "WatchdogSec=30s", "Restart=always", "User=goipvs", "NoNewPrivileges=yes", "RuntimeDirectoryPreserve=yes",
+		"Type=notify", "NotifyAccess=main", "KillMode=mixed", "FileDescriptorStoreMax=16384", "WatchdogSec=30s", "Restart=always", "User=goipvs", "NoNewPrivileges=yes", "RuntimeDirectoryPreserve=yes",
 		"AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE", "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE",
 		"ProtectKernelTunables=no", "ProcSubset=all", "ExecStart=/usr/sbin/goipvsd -c /etc/goipvs/goipvs.toml",
 	} {

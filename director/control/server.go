@@ -33,14 +33,35 @@ type Server struct {
 	UID int
 	Log *slog.Logger // nil: nothing is logged
 
-	mu    sync.Mutex
-	conns map[*session]struct{}
+	mu      sync.Mutex
+	conns   map[*session]struct{}
+	leaving bool
+	l       *net.UnixListener
+}
+
+// Leave has Serve end: another process has the listener, too, and answers from
+// now on. Requests that are at work get their answers.
+func (s *Server) Leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = true
+	if s.l != nil {
+		s.l.SetUnlinkOnClose(false)
+		s.l.Close()
+	}
+	s.closeLocked()
 }
 
 // Serve answers clients of l until ctx ends, which closes l and all connections.
 // It returns when the last of them is closed.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	s.init()
+	s.mu.Lock()
+	s.l = l
+	if s.leaving {
+		l.Close()
+	}
+	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -56,7 +77,8 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			s.closeAll()
 			return nil
 		case errors.Is(err, net.ErrClosed):
-			return err
+			all.Wait() // those that are at work when we leave
+			return s.unless(err)
 		case err != nil: // no file descriptors, say: others end some day
 			s.Log.Warn("control socket: accept", "err", err)
 			pause(ctx, 100*time.Millisecond)
@@ -66,6 +88,16 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			all.Go(func() { x.run(ctx) })
 		}
 	}
+}
+
+// unless is an error that leaving explains.
+func (s *Server) unless(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving {
+		return nil
+	}
+	return err
 }
 
 func (s *Server) init() {
@@ -116,11 +148,12 @@ func (s *Server) idlest() (oldest *session) {
 }
 
 // waiting sets since when a session waits for a request; the zero time: it is
-// at work.
-func (s *Server) waiting(x *session, since time.Time) {
+// at work. It reports false when no more is answered.
+func (s *Server) waiting(x *session, since time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x.idle = since
+	return !s.leaving
 }
 
 func (s *Server) leave(x *session) {
@@ -133,8 +166,16 @@ func (s *Server) leave(x *session) {
 func (s *Server) closeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closeLocked()
+}
+
+// closeLocked closes connections; a server that leaves does not close those that
+// are at work, which end by themselves.
+func (s *Server) closeLocked() {
 	for x := range s.conns {
-		x.conn.Close()
+		if !s.leaving || !x.idle.IsZero() {
+			x.conn.Close()
+		}
 	}
 }
 

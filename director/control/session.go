@@ -39,10 +39,9 @@ func (x *session) run(ctx context.Context) {
 			return // gone, silent, or too slow
 		}
 		x.server.waiting(x, time.Time{})
-		if !x.answer(x.handle(ctx, line)) {
+		if !x.answer(x.handle(ctx, line)) || !x.server.waiting(x, time.Now()) {
 			return
 		}
-		x.server.waiting(x, time.Now())
 	}
 }
 

@@ -127,6 +127,13 @@ type Reloaded struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// Upgraded is the result of the verb upgrade: the process that has taken over,
+// and the one before.
+type Upgraded struct {
+	PID int `json:"pid"`
+	Was int `json:"was"`
+}
+
 // ExplainArgs are those of the verb explain.
 type ExplainArgs struct {
 	Subject string `json:"subject"` // a service or a server

@@ -26,6 +26,7 @@ const (
 type commands struct {
 	log   *slog.Logger
 	queue chan director.Command
+	open  sync.WaitGroup // those that were put and have not ended
 }
 
 func newCommands(log *slog.Logger) *commands {
@@ -34,9 +35,11 @@ func newCommands(log *slog.Logger) *commands {
 
 // put takes a command to be run; it does not wait.
 func (c *commands) put(cmd director.Command) {
+	c.open.Add(1)
 	select {
 	case c.queue <- cmd:
 	default:
+		c.open.Done()
 		c.log.Error("too many commands are waiting, one is not run", "event", director.CommandFailed.Name, "vs", cmd.Virtual, "command", cmd.Argv[0])
 	}
 }
@@ -52,9 +55,13 @@ func (c *commands) run(ctx context.Context) {
 				c.log.Warn(director.CommandFailed.Brief, "event", director.CommandFailed.Name, "vs", cmd.Virtual,
 					"command", cmd.Argv, "err", err, "output", director.Clean(out))
 			}
+			c.open.Done()
 		}
 	}
 }
+
+// finish waits until all commands have ended; each has its time.
+func (c *commands) finish() { c.open.Wait() }
 
 // runCommand runs a program in a process group of its own, with a small
 // environment, and kills the group when its time is over. It returns the

@@ -23,6 +23,9 @@ import (
 // listen makes the control socket: mode 0660, of the group that may read. The
 // lock is ours, so a socket that is there is a dead one's.
 func (d *Daemon) listen() (*net.UnixListener, error) {
+	if d.heir != nil {
+		return d.heir.socket, nil
+	}
 	path := d.config.Control
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -62,16 +65,15 @@ func (d *Daemon) share(path string) {
 	}
 }
 
-func (d *Daemon) serve(ctx context.Context, l *net.UnixListener) {
-	s := &control.Server{Verbs: d.verbs(), UID: os.Getuid(), Log: d.log}
-	if err := s.Serve(ctx, l); err != nil {
+func (d *Daemon) serve(ctx context.Context) {
+	if err := d.server.Serve(ctx, d.socket); err != nil {
 		d.log.Error("the control socket failed", "event", "control_failed", "err", err)
 	}
 }
 
 // verbs are what clients may ask for.
 func (d *Daemon) verbs() map[string]control.Verb {
-	return map[string]control.Verb{
+	all := map[string]control.Verb{
 		"status":   {Do: d.status},
 		"explain":  {Do: d.explain},
 		"drain":    {Write: true, Do: d.overrideVerb(director.Drain)},
@@ -79,11 +81,24 @@ func (d *Daemon) verbs() map[string]control.Verb {
 		"weight":   {Write: true, Do: d.overrideVerb(director.SetWeight)},
 		"enable":   {Write: true, Do: d.overrideVerb("")},
 		"reload":   {Write: true, Do: d.reloadVerb},
+		"upgrade":  {Write: true, Do: d.upgradeVerb},
 
 		ipvsadm.VerbRules:       {Write: true, Do: d.fullNATRules},
 		ipvsadm.VerbList:        {Do: d.fullNATList},
 		ipvsadm.VerbConnections: {Do: d.fullNATConnections},
 	}
+	for name, v := range all {
+		do := v.Do
+		v.Do = func(ctx context.Context, p control.Peer, args []byte) (any, error) {
+			out, err := do(ctx, p, args)
+			if errors.Is(err, director.ErrStopped) && d.saver.left() {
+				err = control.Errorf(control.Busy, "goipvsd has just been upgraded, ask again")
+			}
+			return out, err
+		}
+		all[name] = v
+	}
+	return all
 }
 
 // arguments reads a verb's arguments strictly.

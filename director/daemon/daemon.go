@@ -6,18 +6,22 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/alert"
+	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/director/proxy"
 	"github.com/goipvs/goipvs/director/store"
 	"github.com/goipvs/goipvs/director/web"
+	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/healthcheck"
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -35,6 +39,12 @@ type Options struct {
 	Signals <-chan os.Signal
 	// Ready is called once, when the services are in the kernel. nil: nobody waits.
 	Ready func()
+	// Program is what an upgrade starts; without a path there is none.
+	Program Program
+	// Patience with each step of an upgrade; 0: as long as is reasonable.
+	Patience time.Duration
+	// Step hears of the steps of an upgrade, for tests. nil: nobody does.
+	Step func(string)
 }
 
 // Daemon is one running goipvsd.
@@ -61,6 +71,14 @@ type Daemon struct {
 	grown   chan struct{} // a reload is over, see trim
 	abort   chan struct{} // closed: stop at once
 	proxy   *proxy.Plane
+	clients *clients
+	socket  *net.UnixListener
+	server  *control.Server
+	life    context.Context // until it is told to stop
+	heir    *heir           // nil: this process takes nobody's place
+	turn    chan struct{}   // closed: this process is the one
+
+	upgrading atomic.Bool
 	// userspace: the machine has no IPVS, full NAT stands in for it.
 	userspace bool
 }
@@ -70,14 +88,39 @@ var ErrConfig = errors.New("configuration")
 
 // Run runs a daemon until ctx ends or a signal stops it.
 func Run(ctx context.Context, o Options) error {
-	d := &Daemon{o: o, started: time.Now(), reloads: make(chan reload, 16), grown: make(chan struct{}, 1), abort: make(chan struct{})}
-	c, err := config.Load(o.Config, config.Options{})
+	d := &Daemon{o: o, started: time.Now(), reloads: make(chan reload, 16), grown: make(chan struct{}, 1), abort: make(chan struct{}), turn: make(chan struct{})}
+	h, err := inherit()
+	if err != nil {
+		return err
+	}
+	if d.heir = h; h == nil {
+		return d.main(ctx)
+	}
+	if err := d.main(ctx); err != nil {
+		h.failed(err)
+		return err
+	}
+	return nil
+}
+
+func (d *Daemon) main(ctx context.Context) error {
+	if d.heir != nil {
+		if err := d.greeted(); err != nil {
+			return err
+		}
+	}
+	c, err := config.Load(d.o.Config, config.Options{})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	d.config = c
 	d.logger()
-	if d.lock, err = Acquire(c.Control); err != nil {
+	if d.heir != nil {
+		d.lock, err = d.heir.adopt(c, d.o.Config)
+	} else {
+		d.lock, err = Acquire(c.Control)
+	}
+	if err != nil {
 		return err
 	}
 	defer d.lock.Release()
@@ -122,7 +165,15 @@ func (d *Daemon) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	d.notify = newNotifier(d.log)
+	var known *director.Knowledge
+	if d.heir != nil {
+		if err := d.prepared(&saved); err != nil {
+			return err
+		}
+		known = d.heir.known
+		d.saver.change(func(st *state) { *st = saved })
+	}
+	d.notify = newNotifier(d.log, d.heir != nil)
 	d.cmds, d.watcher = newCommands(d.log), newWatcher(d.log)
 	d.folder = newFolder(d.config.MaintenanceDir, d.log)
 	d.vips = newVIPs(saved.VIPs, func(m map[string]string) { d.saver.change(func(st *state) { st.VIPs = m }) }, d.log)
@@ -133,48 +184,90 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.http.Set(d.config.HTTP)
 	d.prober = director.NewProber(healthcheck.Options{Apart: apart, Done: d.monitor.Check}, d.log)
 	d.monitor.Runner(d.prober.Stats)
-	d.proxy = proxy.New(saved.FullNAT, d.log)
+	d.clients = newClients(d.config.StateDir, func() fullnat.State { return d.proxy.State() }, d.log)
+	d.openProxy(saved.Services)
 	d.bring(saved.Rules)
 	defer d.endProxy()
 	d.dir = director.New(director.Options{
-		Kernel: d.o.Kernel, Proxy: d.proxy, Log: d.log, Restored: saved.Persistent,
+		Kernel: d.o.Kernel, Proxy: d.proxy, Log: d.log, Restored: saved.Persistent, Known: known,
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
 		Command: d.cmds.put, VIPs: d.vips.set, Claim: d.claim,
 	})
-	socket, err := d.listen()
-	if err != nil {
+	if d.socket, err = d.listen(); err != nil {
 		return err
 	}
+	d.server = &control.Server{Verbs: d.verbs(), UID: os.Getuid(), Log: d.log}
 	// Everything but the director ends when the director has.
 	rest, end := context.WithCancel(context.WithoutCancel(ctx))
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer end()
+	late, last := context.WithCancel(context.WithoutCancel(ctx)) // ends last, when an upgrade has begun what is queued
+	defer last()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	d.life = ctx
 	all.Go(func() { d.saver.run(rest) })
 	all.Go(func() { d.prober.Run(rest, d.dir) })
 	all.Go(func() { d.names.run(rest, d.rebind) })
 	all.Go(func() { d.reloader(rest) })
-	all.Go(func() { d.cmds.run(rest) })
+	all.Go(func() { d.cmds.run(late) })
 	all.Go(func() { d.folder.run(rest, d.dir.Maintain) })
 	all.Go(func() { d.watcher.run(rest, d.requestReload) })
-	all.Go(func() { d.vips.run(rest) })
 	all.Go(func() { d.alerts.Run(rest) })
-	all.Go(func() { d.http.Run(rest) })
 	all.Go(func() { d.signals(rest, stop) })
-	all.Go(func() { d.serve(rest, socket) })
 	all.Go(func() { d.announce(rest) })
 	all.Go(func() { d.retrier(rest) })
 	all.Go(func() { d.trim(rest) })
-	return d.dir.Run(ctx, setup)
+	for _, f := range []func(){
+		func() { d.vips.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.serve(rest) },
+	} {
+		all.Go(func() {
+			if d.awaitTurn(rest) {
+				f()
+			}
+		})
+	}
+	err = d.dir.Run(ctx, setup)
+	if errors.Is(err, director.ErrYielded) {
+		return d.yielded(end)
+	}
+	return err
+}
+
+// yielded is what remains to be done when the director has left everything to
+// another process: this one has upgraded, or it never came to its turn.
+func (d *Daemon) yielded(end func()) error {
+	if !d.isTurn() {
+		return errNoTurn
+	}
+	end()
+	d.bowOut()
+	d.cmds.finish()
+	return nil
+}
+
+var errNoTurn = errors.New("the process before did not let this one take over")
+
+// openProxy makes full NAT, with what systemd or the process before kept of it.
+func (d *Daemon) openProxy(services []fullnat.Service) {
+	o := proxy.Options{Log: d.log, Services: services, Listening: d.notify.keep,
+		Changed: func(now []fullnat.Service) { d.saver.change(func(st *state) { st.Services = now }) }}
+	if d.heir != nil {
+		o.Inherited, o.Paused = d.heir.files, true
+	} else {
+		o.Inherited = d.notify.kept()
+		o.State = d.clients.load()
+	}
+	d.proxy = proxy.New(o)
 }
 
 // endProxy ends full NAT, and keeps which client was sent where.
 func (d *Daemon) endProxy() {
-	st := d.proxy.State()
-	d.saver.change(func(s *state) { s.FullNAT = st })
-	d.saver.write()
+	if !d.saver.left() {
+		d.clients.save()
+		d.saver.write()
+	}
 	d.proxy.Close()
 }
 
@@ -198,12 +291,22 @@ func (d *Daemon) trim(ctx context.Context) {
 	}
 }
 
-// announce says that the daemon is ready once the director answers.
+// announce says that the daemon is ready once the director answers. One that
+// takes another's place takes it then.
 func (d *Daemon) announce(ctx context.Context) {
 	if _, err := d.dir.Status(nil); err != nil || ctx.Err() != nil {
 		return
 	}
 	d.retry()
+	if d.heir != nil {
+		if err := d.takeOver(); err != nil {
+			d.log.Error("this process does not take over", "event", director.UpgradeFailed.Name, "err", err)
+			d.giveUp()
+			return
+		}
+	}
+	close(d.turn)
+	d.proxy.Settled()
 	d.notify.ready(d.statusText())
 	if d.o.Ready != nil {
 		d.o.Ready()

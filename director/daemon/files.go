@@ -34,13 +34,14 @@ func (f *folder) set(path string) { f.path.Store(&path) }
 func (f *folder) run(ctx context.Context, changed func(map[string]bool) error) {
 	tick := time.NewTicker(filesEvery)
 	defer tick.Stop()
-	last, failing := map[string]bool{}, false
+	var last map[string]bool
+	failing := false
 	for {
 		now, err := entries(*f.path.Load())
 		switch {
 		case err != nil && !failing:
 			f.log.Warn("the maintenance folder cannot be read, servers stay as they are", "event", "maintenance_unreadable", "err", err)
-		case err == nil && !maps.Equal(now, last):
+		case err == nil && (last == nil || !maps.Equal(now, last)):
 			if changed(now) != nil {
 				return
 			}

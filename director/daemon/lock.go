@@ -50,10 +50,16 @@ func Acquire(socket string) (*Lock, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	if err := f.Truncate(0); err == nil { // the process is for people only
-		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	l := &Lock{f}
+	l.mark()
+	return l, nil
+}
+
+// mark writes down whose lock it is, for people and for goipvsd stop.
+func (l *Lock) mark() {
+	if err := l.f.Truncate(0); err == nil {
+		_, _ = l.f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
-	return &Lock{f}, nil
 }
 
 // Release gives the lock back.

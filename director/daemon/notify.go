@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -17,13 +18,15 @@ import (
 type notifier struct {
 	log   *slog.Logger
 	every time.Duration // between signs of life; 0: none are wanted
+	quiet atomic.Bool   // systemd listens to another process
 
 	mu   sync.Mutex
 	last time.Time // sign of life
 }
 
-func newNotifier(log *slog.Logger) *notifier {
+func newNotifier(log *slog.Logger, quiet bool) *notifier {
 	n := &notifier{log: log}
+	n.quiet.Store(quiet)
 	if d, err := daemon.SdWatchdogEnabled(false); err == nil {
 		n.every = d / 3
 	}
@@ -31,6 +34,9 @@ func newNotifier(log *slog.Logger) *notifier {
 }
 
 func (n *notifier) send(text string) {
+	if n.quiet.Load() {
+		return
+	}
 	if _, err := daemon.SdNotify(false, text); err != nil {
 		n.log.Warn("systemd cannot be told", "event", "notify_failed", "err", err)
 	}
@@ -44,6 +50,16 @@ func (n *notifier) reloading() {
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	n.send(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000))
 }
+
+// handOver tells systemd which process is the one from now on. It does not
+// listen to this one any more.
+func (n *notifier) handOver(pid int) {
+	n.send(fmt.Sprintf("MAINPID=%d", pid))
+	n.quiet.Store(true)
+}
+
+// begin: systemd listens to this process from now on.
+func (n *notifier) begin() { n.quiet.Store(false) }
 
 func (n *notifier) stopping() { n.send("STOPPING=1") }
 

@@ -15,9 +15,9 @@ import (
 type state struct {
 	director.Persistent
 	Addresses map[string]netip.Addr // of host names, the last that were good
-	FullNAT   fullnat.State
-	VIPs      map[string]string // that we added, and their interfaces
-	Rules     []string          // that make the services of commands
+	Services  []fullnat.Service     // that full NAT in user space serves
+	VIPs      map[string]string     // that we added, and their interfaces
+	Rules     []string              // that make the services of commands
 }
 
 // saver writes the state file on a goroutine of its own, so that a slow disk
@@ -34,6 +34,9 @@ type saver struct {
 	written int // up to which of them the file has, or has failed to take
 	err     error
 	failing bool
+	retired bool // the file is another process's
+
+	file sync.Mutex // held while it is written
 }
 
 func newSaver(s store.Store, now state, log *slog.Logger) *saver {
@@ -81,11 +84,43 @@ func (s *saver) run(ctx context.Context) {
 	}
 }
 
-func (s *saver) write() {
+// retire leaves the file to another process, and returns what it should have.
+func (s *saver) retire(p director.Persistent) state {
+	s.file.Lock() // what is being written is older
+	defer s.file.Unlock()
 	s.mu.Lock()
-	n, st := s.wanted, s.state
+	defer s.mu.Unlock()
+	s.retired = true
+	st := s.state
+	st.Persistent = p
+	return st
+}
+
+// left reports whether the file is another process's.
+func (s *saver) left() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retired
+}
+
+// goOn undoes retire.
+func (s *saver) goOn() {
+	s.mu.Lock()
+	s.retired = false
 	s.mu.Unlock()
-	err := s.store.Save(stateFile(st))
+	s.change(func(*state) {})
+}
+
+func (s *saver) write() {
+	s.file.Lock()
+	defer s.file.Unlock()
+	s.mu.Lock()
+	n, st, retired := s.wanted, s.state, s.retired
+	s.mu.Unlock()
+	var err error
+	if !retired {
+		err = s.store.Save(stateFile(st))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.written, s.err = n, err

@@ -4,15 +4,18 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/goipvs/goipvs/director"
 	"golang.org/x/sys/unix"
 )
 
 // signals does what the process is told: HUP reloads, TERM and INT stop, a
-// second one at once, USR1 logs a status.
+// second one at once, USR1 logs a status, USR2 upgrades.
 func (d *Daemon) signals(ctx context.Context, stop func()) {
 	stopping := false
+	var work sync.WaitGroup
+	defer work.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -23,6 +26,10 @@ func (d *Daemon) signals(ctx context.Context, stop func()) {
 				d.requestReload()
 			case unix.SIGUSR1:
 				d.logStatus()
+			case unix.SIGUSR2:
+				if d.isTurn() {
+					work.Go(func() { _, _ = d.upgrade() }) // the log tells
+				}
 			case unix.SIGTERM, unix.SIGINT:
 				if stopping {
 					close(d.abort)

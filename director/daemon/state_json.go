@@ -14,12 +14,16 @@ type stateJSON struct {
 	Director  director.Persistent   `json:"director"`
 	Addresses map[string]netip.Addr `json:"addresses,omitempty"`
 	VIPs      map[string]string     `json:"vips,omitempty"`
-	FullNAT   fullnat.State         `json:"fullnat,omitzero"`
+	Services  []fullnat.Service     `json:"proxied,omitempty"`
 	Rules     []string              `json:"rules,omitempty"`
 }
 
 func stateFile(s state) stateJSON {
-	return stateJSON{s.Persistent, s.Addresses, s.VIPs, s.FullNAT, s.Rules}
+	return stateJSON{s.Persistent, s.Addresses, s.VIPs, s.Services, s.Rules}
+}
+
+func (j *stateJSON) state() state {
+	return state{Persistent: j.Director, Addresses: j.Addresses, VIPs: j.VIPs, Services: j.Services, Rules: j.Rules}
 }
 
 // UnmarshalJSON reads the file's form.
@@ -28,6 +32,6 @@ func (s *state) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*s = state{Persistent: j.Director, Addresses: j.Addresses, VIPs: j.VIPs, FullNAT: j.FullNAT, Rules: j.Rules}
+	*s = j.state()
 	return nil
 }

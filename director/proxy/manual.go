@@ -60,6 +60,7 @@ func (p *Plane) Retry() map[ipvs.ServiceKey]string {
 			news[k] = reason
 		}
 	}
+	p.changed()
 	return news
 }
 
@@ -103,6 +104,7 @@ func (p *Plane) Claim(named func(ipvs.ServiceKey) bool) (taken []ipvs.ServiceKey
 	}
 	if gone && p.engine != nil {
 		_, _ = p.serve(p.services) // nothing new that could be refused
+		p.changed()
 	}
 	slices.SortFunc(taken, ipvs.ServiceKey.Compare)
 	return taken
@@ -145,6 +147,7 @@ func (p *Plane) Edit(list []ipvs.Change, commit func() error) (failed []*ipvs.Op
 			delete(p.manual, k)
 		}
 	}
+	p.changed()
 	return nil, nil
 }
 

@@ -3,37 +3,236 @@
 package proxy
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
 // Plane is an engine with the methods of a kernel. It starts the engine with the
-// first service, so that a daemon without full NAT has none.
+// first service, so that a daemon without full NAT has none. Make one with New.
 type Plane struct {
+	o   Options
 	log *slog.Logger
 
 	mu       sync.Mutex
 	engine   *fullnat.Engine
-	state    fullnat.State // of the last run, until the engine has it
+	paused   bool
+	state    fullnat.State // of the last run, what the engine has no server for yet
 	timeouts ipvs.Timeouts
 	services map[ipvs.ServiceKey]*fullnat.Service // never changed, only replaced
 	options  map[ipvs.ServiceKey]fullnat.Options  // of the director's
 	manual   map[ipvs.ServiceKey]string           // see manual.go
+	settled  bool
+	told     map[ipvs.ServiceKey]bool // to Options.Listening
 }
 
-// New returns a Plane without services. The state is that of the last run; the
-// zero value is none.
-func New(state fullnat.State, log *slog.Logger) *Plane {
-	return &Plane{log: log, state: state, services: make(map[ipvs.ServiceKey]*fullnat.Service), manual: make(map[ipvs.ServiceKey]string)}
+// Options are those of a Plane. The zero value begins with nothing.
+type Options struct {
+	Log *slog.Logger // nil: nothing is logged
+	// State is that of the last run.
+	State fullnat.State
+	// Inherited are the listening sockets of the run before, see
+	// fullnat.Config. They are what of full NAT outlives a process, so those of
+	// Services that have them are there from the beginning, as the kernel's are.
+	Inherited []*os.File
+	Services  []fullnat.Service
+	// Paused: nothing new is taken before Resume.
+	Paused bool
+	// Listening hears which sockets there are from now on, which it closes, and
+	// whose sockets are closed; nil: nobody does.
+	Listening func(opened []*os.File, closed []ipvs.ServiceKey)
+	// Changed is called when the services or their servers have changed; nil:
+	// nobody is. It must not call the Plane.
+	Changed func([]fullnat.Service)
+}
+
+// New returns a Plane.
+func New(o Options) *Plane {
+	p := &Plane{o: o, log: o.Log, state: o.State, paused: o.Paused,
+		services: make(map[ipvs.ServiceKey]*fullnat.Service), manual: make(map[ipvs.ServiceKey]string), told: make(map[ipvs.ServiceKey]bool)}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.o.Changed == nil {
+		p.o.Changed = func([]fullnat.Service) {}
+	}
+	p.begin()
+	return p
+}
+
+// begin goes on with the services whose sockets there are.
+func (p *Plane) begin() {
+	have := make(map[ipvs.ServiceKey]bool)
+	for _, f := range p.o.Inherited {
+		if k, ok := fullnat.ListensTo(f); ok {
+			have[k] = true
+		}
+	}
+	if len(p.o.Inherited) == 0 {
+		return
+	}
+	p.told = maps.Clone(have) // whoever kept the sockets for us has them
+	next := make(map[ipvs.ServiceKey]*fullnat.Service)
+	for i := range p.o.Services {
+		if s := p.o.Services[i]; have[s.ServiceKey] {
+			next[s.ServiceKey] = &s
+		}
+	}
+	refused, err := p.serve(next)
+	for k, why := range refused {
+		err = errors.Join(err, fmt.Errorf("%s: %w", k, why))
+		delete(next, k)
+	}
+	if err != nil {
+		p.log.Warn("not every service of full NAT goes on", "err", err)
+	}
+	p.services = next
+	p.restore()
+}
+
+// Settled says that all services are there that there will be for now. The
+// inherited sockets of others are closed, and Options.Listening hears from now
+// on.
+func (p *Plane) Settled() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settled = true
+	if p.engine != nil {
+		p.engine.Disinherit()
+	}
+	p.tell()
+}
+
+// changed tells that the services have changed, and what has become of their
+// listening sockets.
+func (p *Plane) changed() {
+	p.restore()
+	p.o.Changed(p.wanted(p.services))
+	p.tell()
+}
+
+func (p *Plane) tell() {
+	if p.o.Listening == nil || !p.settled {
+		return
+	}
+	var closed []ipvs.ServiceKey
+	for k := range p.told {
+		if p.services[k] == nil {
+			closed = append(closed, k)
+			delete(p.told, k)
+		}
+	}
+	opened := p.listeners(func(k ipvs.ServiceKey) bool { return !p.told[k] })
+	for _, f := range opened {
+		if k, ok := fullnat.ListensTo(f); ok {
+			p.told[k] = true
+		}
+	}
+	if len(opened)+len(closed) > 0 {
+		p.o.Listening(opened, closed)
+	}
+}
+
+func (p *Plane) listeners(of func(ipvs.ServiceKey) bool) (out []*os.File) {
+	if p.engine == nil {
+		return nil
+	}
+	all, err := p.engine.Listeners()
+	if err != nil {
+		p.log.Warn("listening sockets cannot be kept", "err", err)
+	}
+	for _, f := range all {
+		if k, ok := fullnat.ListensTo(f); ok && of(k) {
+			out = append(out, f)
+		} else {
+			f.Close()
+		}
+	}
+	return out
+}
+
+// Listeners are copies of all listening sockets, for the next process.
+func (p *Plane) Listeners() []*os.File {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listeners(func(ipvs.ServiceKey) bool { return true })
+}
+
+// Table is what there is now, for the next process.
+func (p *Plane) Table() []fullnat.Service {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wanted(p.services)
+}
+
+// Pause takes nothing new before Resume: another process may go on instead.
+func (p *Plane) Pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused = true
+	if p.engine != nil {
+		p.engine.Pause()
+	}
+}
+
+// Resume undoes Pause.
+func (p *Plane) Resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused = false
+	if p.engine != nil {
+		p.engine.Resume()
+	}
+}
+
+// Restore takes over what the process before knew at the end.
+func (p *Plane) Restore(s fullnat.State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = s
+	if p.engine != nil {
+		p.restore()
+	}
+}
+
+// lastUDP is how long, at most, a UDP session may be idle in a process that is
+// on its way out: its client's datagrams go to the next one already.
+const lastUDP = 30 * time.Second
+
+// Drain stops listening and waits for the connections to end, until ctx does.
+func (p *Plane) Drain(ctx context.Context) error {
+	p.mu.Lock()
+	e := p.engine
+	p.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	if t := e.Timeouts(); t.UDP > lastUDP {
+		e.SetTimeouts(ipvs.Timeouts{UDP: lastUDP})
+	}
+	return e.Drain(ctx)
+}
+
+// Conns is how many connections there are.
+func (p *Plane) Conns() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.engine == nil {
+		return 0
+	}
+	return p.engine.Conns()
 }
 
 // SetOptions says how services are served, for those that Apply adds and those
@@ -45,6 +244,7 @@ func (p *Plane) SetOptions(o map[ipvs.ServiceKey]fullnat.Options) error {
 	if p.engine == nil {
 		return nil
 	}
+	defer func() { p.o.Changed(p.wanted(p.services)) }()
 	return p.engine.Apply(p.wanted(p.services))
 }
 
@@ -58,14 +258,67 @@ func (p *Plane) SetTimeouts(t ipvs.Timeouts) {
 	}
 }
 
-// State is what clients would notice if the next process did not know it.
+// State is what would be missed if the next process did not know it.
 func (p *Plane) State() fullnat.State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.engine == nil {
 		return p.state
 	}
-	return p.engine.State()
+	st := p.engine.State()
+	older := st.At.Sub(p.state.At)
+	still := func(list []fullnat.ClientState) (out []fullnat.ClientState) {
+		for _, c := range list {
+			if c.Expires -= older; c.Expires > 0 {
+				out = append(out, c)
+			}
+		}
+		return out
+	}
+	st.Sessions = append(st.Sessions, still(p.state.Sessions)...)
+	st.Templates = append(st.Templates, still(p.state.Templates)...)
+	st.Counters = append(st.Counters, p.state.Counters...)
+	return st
+}
+
+// restore gives the engine what there are servers for by now. They come when
+// they have been checked.
+func (p *Plane) restore() {
+	if p.engine == nil || len(p.state.Sessions)+len(p.state.Templates)+len(p.state.Counters) == 0 {
+		return
+	}
+	now, later := fullnat.State{At: p.state.At}, fullnat.State{At: p.state.At}
+	split := func(list []fullnat.ClientState, now, later *[]fullnat.ClientState) {
+		for _, c := range list {
+			if p.has(ipvs.AddrService(c.Protocol, c.Virtual), c.Server) {
+				*now = append(*now, c)
+			} else {
+				*later = append(*later, c)
+			}
+		}
+	}
+	split(p.state.Sessions, &now.Sessions, &later.Sessions)
+	split(p.state.Templates, &now.Templates, &later.Templates)
+	for _, c := range p.state.Counters {
+		if p.has(ipvs.AddrService(c.Protocol, c.Virtual), c.Server) {
+			now.Counters = append(now.Counters, c)
+		} else {
+			later.Counters = append(later.Counters, c)
+		}
+	}
+	p.state = later
+	p.engine.Restore(now)
+}
+
+// has reports whether a service has a server, or, without one, is there.
+func (p *Plane) has(k ipvs.ServiceKey, server netip.AddrPort) bool {
+	s := p.services[k]
+	if s == nil || !server.IsValid() {
+		return s != nil
+	}
+	return slices.ContainsFunc(s.Destinations, func(d ipvs.Destination) bool {
+		return d.Addr == server || d.Addr.Port() == 0 && d.Addr.Addr() == server.Addr()
+	})
 }
 
 // Close ends the engine and its connections.
@@ -157,6 +410,7 @@ func (p *Plane) Apply(changes iter.Seq[ipvs.Change]) error {
 		}
 	}
 	p.services = next
+	p.changed()
 	if len(failed) > 0 {
 		return &ipvs.BatchError{Failed: failed}
 	}
@@ -165,15 +419,10 @@ func (p *Plane) Apply(changes iter.Seq[ipvs.Change]) error {
 
 // serve has the engine serve these services, and tells which of them it refuses.
 func (p *Plane) serve(services map[ipvs.ServiceKey]*fullnat.Service) (refused map[ipvs.ServiceKey]error, err error) {
-	fresh := p.engine == nil
 	if err := p.start(); err != nil {
 		return nil, err
 	}
-	refused = refusedBy(p.engine.Apply(p.wanted(services)))
-	if fresh {
-		p.engine.Restore(p.state)
-	}
-	return refused, nil
+	return refusedBy(p.engine.Apply(p.wanted(services))), nil
 }
 
 // blamed are the changes that a service's refusal concerns.
@@ -191,11 +440,11 @@ func (p *Plane) start() error {
 	if p.engine != nil {
 		return nil
 	}
-	e, err := fullnat.New(fullnat.Config{Log: p.log, Unpinned: true})
+	e, err := fullnat.New(fullnat.Config{Log: p.log, Unpinned: true, Inherited: p.o.Inherited, Paused: p.paused})
 	if err != nil {
 		return err
 	}
-	p.engine = e
+	p.engine, p.o.Inherited = e, nil
 	if p.timeouts != (ipvs.Timeouts{}) {
 		e.SetTimeouts(p.timeouts)
 	}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"errors"
-	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -19,7 +18,7 @@ import (
 // TestPlane: the engine is read, planned for and changed as a kernel is, and
 // serves what it is made to hold.
 func TestPlane(t *testing.T) {
-	p := New(fullnat.State{}, slog.New(slog.DiscardHandler))
+	p := New(Options{})
 	defer p.Close()
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -71,7 +70,7 @@ func TestPlane(t *testing.T) {
 // TestErrors are those of the kernel, and what the engine refuses is a refusal
 // of that service alone.
 func TestErrors(t *testing.T) {
-	p := New(fullnat.State{}, slog.New(slog.DiscardHandler))
+	p := New(Options{})
 	defer p.Close()
 	s := ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("127.0.0.1:0")), Scheduler: "wlc"} // port 0: no
 	d := ipvs.Destination{Addr: netip.MustParseAddrPort("127.0.0.1:9"), Method: ipvs.FullNAT, Weight: 1}

@@ -8,7 +8,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -68,7 +71,7 @@ func (s *Server) Run(ctx context.Context) {
 // serve listens on one address until ctx ends.
 func (s *Server) serve(ctx context.Context, address string) {
 	for said := false; ; said = true {
-		var c net.ListenConfig
+		c := net.ListenConfig{Control: reusePort}
 		l, err := c.Listen(ctx, "tcp", address)
 		if err == nil {
 			h := &http.Server{
@@ -94,6 +97,14 @@ func (s *Server) serve(ctx context.Context, address string) {
 		case <-time.After(retry):
 		}
 	}
+}
+
+// reusePort lets the process that takes this one's place listen before we end.
+func reusePort(_, _ string, c syscall.RawConn) (err error) {
+	if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }); e != nil {
+		return e
+	}
+	return err
 }
 
 // Handler answers requests.

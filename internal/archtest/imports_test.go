@@ -103,6 +103,7 @@ var outside = []struct{ tree, module string }{
 	{"cmd/goipvs", "golang.org/x/sys"},
 	{"cmd/goipvsd", "golang.org/x/sys"},
 	{"director", "golang.org/x/sys"},
+	{"director/daemon", "github.com/coreos/go-systemd/v22/activation"},
 	{"director/daemon", "github.com/coreos/go-systemd/v22/daemon"},
 	{"director/daemon", "github.com/fsnotify/fsnotify"},
 	{"director/web", "github.com/prometheus/client_golang/prometheus"},
