@@ -26,7 +26,8 @@ type Options struct {
 	// chooses one by its routes.
 	Locals []netip.Addr
 	// ProxyProtocol tells real servers the client's address in a header before
-	// the client's data.
+	// the client's data: over UDP in a session's first datagram, with one-packet
+	// scheduling in each.
 	ProxyProtocol ProxyProtocol
 	// TrustedPeers are the proxies in front of the service whose PROXY header,
 	// of either version, is believed: real servers get it, in the version of

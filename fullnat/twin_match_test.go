@@ -381,7 +381,7 @@ func (m *match) connect(p *pair) {
 			return "", "", err
 		}
 		if kernel == nobody && m.protocol == ipvs.UDP { // ours says nothing
-			ours, err = datagram(m.t, m.twins.ours.Client, p.from, m.service.Addr, m.refusals())
+			ours, err = datagram(m.twins.ours.Client, p.from, m.service.Addr, m.refusals())
 			return kernel, ours, err
 		}
 		p.ours, ours, err = connect(m.t, m.twins.ours.Client, m.protocol.String(), p.from, m.service.Addr)
@@ -440,10 +440,10 @@ func (m *match) refusals() func() bool {
 
 // datagrams sends one datagram each.
 func (m *match) datagrams(from netip.AddrPort) (kernel, ours string, err error) {
-	if kernel, err = datagram(m.t, m.twins.kernel.Client, from, m.service.Addr, func() bool { return false }); err != nil {
+	if kernel, err = datagram(m.twins.kernel.Client, from, m.service.Addr, func() bool { return false }); err != nil {
 		return "", "", err
 	}
-	ours, err = datagram(m.t, m.twins.ours.Client, from, m.service.Addr, m.refusals())
+	ours, err = datagram(m.twins.ours.Client, from, m.service.Addr, m.refusals())
 	return kernel, ours, err
 }
 
@@ -578,17 +578,17 @@ func (m *match) move(server string) {
 			continue
 		}
 		m.choose(p, func() (kernel, ours string, err error) {
-			if kernel, err = askAgain(m, p.kernel, func() bool { return false }); err != nil {
+			if kernel, err = askAgain(p.kernel, func() bool { return false }); err != nil {
 				return kernel, "", err
 			}
-			ours, err = askAgain(m, p.ours, m.refusals())
+			ours, err = askAgain(p.ours, m.refusals())
 			return kernel, ours, err
 		})
 	}
 }
 
 // askAgain sends a datagram that may be refused.
-func askAgain(m *match, c *topo.Conn, refused func() bool) (string, error) {
+func askAgain(c *topo.Conn, refused func() bool) (string, error) {
 	if _, err := io.WriteString(c.Conn, "name\n"); err != nil {
 		return "", err
 	}

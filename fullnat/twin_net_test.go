@@ -34,7 +34,6 @@ type twins struct {
 	vips   map[ipvs.Family][]netip.Addr
 	prompt bool // the kernel's rule for thresholds, see sched.Settings
 	lips   []netip.Addr
-	runs   int // number of the last run: its port, and its clients' addresses
 }
 
 // What connections live, in both: short enough to see them end.
@@ -190,7 +189,7 @@ func connect(t *testing.T, client *topo.Host, protocol string, from, to netip.Ad
 // with one-packet scheduling the kernel does not make the answer the VIP's. A
 // refusal is ICMP, of which such a socket hears only if it asks to, or what
 // refused tells.
-func datagram(t *testing.T, client *topo.Host, from, to netip.AddrPort, refused func() bool) (string, error) {
+func datagram(client *topo.Host, from, to netip.AddrPort, refused func() bool) (string, error) {
 	c, err := client.ListenPacket("udp", from)
 	if err != nil {
 		return "", err

@@ -49,9 +49,10 @@ func (l *loop) forward(ln *listener, set *settings, i, n int) int {
 	return run
 }
 
-// introduceFlow puts the PROXY header before a flow's first datagram.
+// introduceFlow puts the PROXY header before a flow's first datagram, and before
+// each one where a datagram is scheduled by itself.
 func (l *loop) introduceFlow(f *flow, set *settings, i int) {
-	if set.proxy != ProxyV2 || f.opened {
+	if set.proxy != ProxyV2 || f.opened && !set.onePacket {
 		return
 	}
 	f.opened = true

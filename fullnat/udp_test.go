@@ -156,6 +156,23 @@ func TestUDPOnePacket(t *testing.T) {
 	eventually(t, "what waited for answers is gone", func() bool { return e.Conns() == 0 })
 }
 
+// Where each datagram is scheduled by itself, each one tells of its client.
+func TestUDPOnePacketHeaders(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("got "))
+	e := start(t, fullnat.Config{Loops: 1})
+	s := udpService(t, n.addr(1), "rr", a)
+	s.Flags, s.Options.ProxyProtocol = ipvs.OnePacket, fullnat.ProxyV2
+	apply(t, e, s)
+	c := udpClient(t, s.Addr)
+	head := string(fullnat.AppendProxyHeader(nil, fullnat.ProxyV2, ipvs.UDP, c.LocalAddr().(*net.UDPAddr).AddrPort(), s.Addr))
+	for range 3 {
+		if got, want := query(t, c, "data"), "got "+head+"data"; got != want {
+			t.Errorf("the server got %q, want %q", got, want)
+		}
+	}
+}
+
 // The longest datagrams arrive whole, with a header before the first.
 func TestUDPTruncation(t *testing.T) {
 	n := newNetwork()
