@@ -50,5 +50,5 @@ func (s *site) send(h *topo.Host, to netip.AddrPort, n, discover int) {
 		binary.NativeEndian.PutUint16(segment[unix.CmsgLen(0):], 1472)
 		return unix.Sendmsg(fd, make([]byte, n), segment, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}, 0)
 	})
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond) // goes on in a loop, and leaves the machine to others
 }

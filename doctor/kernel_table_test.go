@@ -247,7 +247,7 @@ func (s *site) syncMessage(h *topo.Host, id byte) {
 		// struct ip_vs_sync_mesg: reserved, syncid, size, nr_conns, version, spare.
 		return unix.Sendto(fd, []byte{0, id, 0, 8, 0, 1, 0, 0}, 0, &unix.SockaddrInet4{Addr: [4]byte{224, 0, 0, 81}, Port: 8848})
 	})
-	time.Sleep(time.Millisecond)
+	time.Sleep(time.Millisecond) // goes on in a loop, and leaves the machine to others
 }
 
 // setMachine sets a knob that the machine has one of.

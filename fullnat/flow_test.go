@@ -69,7 +69,7 @@ func checkBytes(t *testing.T, e *fullnat.Engine, size uint64) {
 
 func pause() {
 	if rand.IntN(200) == 0 {
-		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) // an end that is slow at times
 	}
 }
 

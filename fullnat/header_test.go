@@ -89,7 +89,7 @@ func await(t *testing.T, at netip.AddrPort) {
 func checkReceiver(t *testing.T, s fullnat.Service) {
 	for _, late := range []time.Duration{0, 50 * time.Millisecond} {
 		c := dial(t, s.Addr)
-		time.Sleep(late)
+		time.Sleep(late) // so that the header goes alone; when not, the result is the same
 		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 		r, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {

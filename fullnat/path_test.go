@@ -104,7 +104,7 @@ func TestKernelPathMTU(t *testing.T) {
 				if _, err = c.Write([]byte(long)); err != nil {
 					t.Fatal(err)
 				}
-				_ = c.SetReadDeadline(time.Now().Add(4 * time.Second)) // an answer that is late is heard the next time
+				_ = c.SetReadDeadline(time.Now().Add(10 * time.Second)) // an answer that is late is heard the next time
 				if _, err = c.Read(make([]byte, 200)); err == nil {
 					break
 				}

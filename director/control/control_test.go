@@ -138,7 +138,7 @@ func TestSlow(t *testing.T) {
 			if _, err := drip.Write([]byte{b}); err != nil {
 				return
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // the drip
 		}
 	}()
 	worksInTheEnd(t, path)

@@ -347,7 +347,11 @@ func TestDeadNeverGetsTraffic(t *testing.T) {
 	f.stop()
 	f.start()
 	f.has(1, "0")
-	time.Sleep(300 * time.Millisecond)
+	f.await("it was checked some more", func() bool {
+		var st control.Status
+		f.must(f.do("status", nil, &st))
+		return st.Services[0].Servers[1].Checks[0].Failures >= 3
+	})
 	f.has(1, "0")
 	if len(bad) > 0 || strings.Contains(f.kernel.String(), dead+" nat weight 1") {
 		t.Error("the dead server had weight 1")

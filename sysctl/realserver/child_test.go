@@ -33,7 +33,7 @@ func child(words []string) int {
 	h := realserver.Host{Dir: dir}.OnStep(func(a realserver.Action) {
 		if stop--; stop == -1 {
 			fmt.Println("stopped before", a)
-			time.Sleep(time.Hour)
+			time.Sleep(time.Hour) // until it is killed
 		}
 	})
 	for range rounds {
