@@ -22,6 +22,8 @@ var ErrNotRunning = errors.New("goipvsd does not run, and full NAT is its work")
 // of its answer (docs/control.md).
 type DaemonError struct{ Code, Message, Hint string }
 
+const codeDenied = "denied"
+
 func (e *DaemonError) Error() string { return e.Message }
 
 // The verbs of the control socket that full NAT's commands are carried by.

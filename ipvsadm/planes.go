@@ -1,6 +1,7 @@
 package ipvsadm
 
 import (
+	"cmp"
 	"errors"
 	"iter"
 	"slices"
@@ -34,6 +35,9 @@ type planes struct {
 	none bool
 
 	listed *engine // the one of the last listing; nil: it does not run
+	// broken is why goipvsd, which runs, did not list. The kernel's services are
+	// listed all the same.
+	broken error
 }
 
 // need is goipvsd for what cannot be without it.
@@ -83,8 +87,8 @@ func (p *planes) Services() (all []ipvs.ServiceInfo, err error) {
 			return nil, err
 		}
 	}
-	if p.listed, err = p.look(); err != nil || p.listed == nil {
-		return all, err
+	if p.listed, p.broken = p.look(); p.listed == nil {
+		return all, nil
 	}
 	for _, s := range p.listed.services {
 		if !p.mine || !s.Managed {
@@ -133,11 +137,8 @@ func (p *planes) Do(c ipvs.Change) error {
 		return e.do(c)
 	}
 	if c.Op == ipvs.AddService {
-		e, err := p.look()
-		if err != nil {
-			return err
-		}
-		if e != nil && e.has(c.Service.ServiceKey) {
+		// A goipvsd that is not well keeps nobody from the kernel.
+		if e, _ := p.look(); e != nil && e.has(c.Service.ServiceKey) {
 			return e.do(c) // which tells that it exists
 		}
 	}
@@ -163,13 +164,10 @@ func (e *engine) do(c ipvs.Change) error {
 // Apply streams to the kernel what is for it, and then makes the rest in full
 // NAT.
 func (p *planes) Apply(changes iter.Seq[ipvs.Change]) error {
-	e, err := p.look()
-	if err != nil {
-		return err
-	}
+	e, broken := p.look()
 	s := split{engine: e, known: make(map[ipvs.ServiceKey]bool)}
 	batch := &ipvs.BatchError{}
-	err = p.Kernel.Apply(s.kernels(changes))
+	err := p.Kernel.Apply(s.kernels(changes))
 	var refused *ipvs.BatchError
 	switch {
 	case errors.As(err, &refused):
@@ -182,7 +180,7 @@ func (p *planes) Apply(changes iter.Seq[ipvs.Change]) error {
 	}
 	if len(s.ours) > 0 {
 		if e == nil {
-			return ErrNotRunning
+			return cmp.Or(broken, ErrNotRunning)
 		}
 		failed, err := e.apply(s.ours)
 		if err != nil {

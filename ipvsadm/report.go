@@ -21,7 +21,7 @@ func (s *session) fail(c *Command, err error) int {
 		return u.Status
 	case errors.Is(err, ErrNotRunning):
 		return exitList
-	case errors.As(err, &daemon) && daemon.Code == "denied", errors.Is(err, ipvs.ErrNoIPVS), errors.Is(err, ipvs.ErrPermission):
+	case errors.As(err, &daemon) && daemon.Code == codeDenied, errors.Is(err, ipvs.ErrNoIPVS), errors.Is(err, ipvs.ErrPermission):
 		return exitUsage
 	case c.Action == ActionList, c.Action == ActionSave, c.Action == ActionGetLocal:
 		return exitList

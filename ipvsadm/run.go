@@ -155,7 +155,11 @@ func (s *session) one(c *Command) int {
 	if err == nil {
 		err = s.do(c)
 	}
-	return s.fail(c, err)
+	status := s.fail(c, err)
+	if err == nil && s.kernel.broken != nil {
+		status = s.incomplete(c)
+	}
+	return status
 }
 
 // open opens what a command needs: goipvsd alone for what is full NAT's anyway,

@@ -1,6 +1,7 @@
 package ipvsadm
 
 import (
+	"errors"
 	"io"
 
 	"github.com/goipvs/goipvs/ipvs/procfs"
@@ -51,10 +52,8 @@ func (s *session) listConnections(o ListOptions) error {
 	if _, err := s.kernel.Info(); err != nil {
 		return err
 	}
-	full, err := s.kernel.connections()
-	if err != nil {
-		return err
-	}
+	var full []Connection
+	full, s.kernel.broken = s.kernel.connections()
 	if s.kernel.none {
 		return listConnections(s.Stdout, func(func(procfs.Connection, error) bool) {}, full, o)
 	}
@@ -75,4 +74,16 @@ func (s *session) listNames(c *Command) *Resolver {
 		return nil
 	}
 	return s.Names
+}
+
+// incomplete tells that a listing lacks full NAT's part. Who may not ask goipvsd
+// is told so, and has listed what is his.
+func (s *session) incomplete(c *Command) int {
+	err := s.kernel.broken
+	var daemon *DaemonError
+	if errors.As(err, &daemon) && daemon.Code == codeDenied {
+		s.say("notice: full NAT is not listed: " + daemon.Message)
+		return exitOK
+	}
+	return s.fail(c, err)
 }

@@ -481,3 +481,29 @@ func TestFullNATEnsure(t *testing.T) {
 		c.does("goipvs "+tt.line+" --ensure", tt.out)
 	}
 }
+
+// TestFullNATMany: a rules file that is several requests long is put back as it
+// was saved.
+func TestFullNATMany(t *testing.T) {
+	c := newCLI(t, "")
+	const n = 3000
+	var b strings.Builder
+	fmt.Fprintf(&b, "-A -t %s:8080 -s wlc --fullnat\n", c.vip)
+	for i := range n {
+		fmt.Fprintf(&b, "-a -t %s:8080 -r 10.0.%d.%d:80 -b -w %d\n", c.vip, i>>8, i&255, i)
+	}
+	if status, out := c.run(b.String(), "goipvs -R"); status != 0 || out != "" {
+		t.Fatalf("-R: %d, %s", status, out)
+	}
+	_, saved := c.run("", "goipvs -S -n")
+	if !strings.Contains(strings.ReplaceAll(saved, "VIP", c.vip), b.String()) {
+		t.Error("what was saved is not what was restored")
+	}
+	before := strings.Count(c.log.String(), "verb=fullnat ")
+	if status, out := c.run(strings.ReplaceAll(saved, "VIP", c.vip), "ipvsadm-restore"); status != 0 || out != "" {
+		t.Errorf("restored on itself: %d, %s", status, out)
+	}
+	if after := strings.Count(c.log.String(), "verb=fullnat "); after != before {
+		t.Errorf("%d requests to change nothing", after-before)
+	}
+}

@@ -179,7 +179,11 @@ func edit(all map[ipvs.ServiceKey]*fullnat.Service, c ipvs.Change) error {
 		return nil
 	}
 	s.Options.ProxyProtocol = s.Proxy
-	return s.Check()
+	if c.Op == ipvs.AddService || c.Op == ipvs.UpdateService {
+		bare := fullnat.Service{Service: s.Service, Options: s.Options}
+		return bare.Check()
+	}
+	return nil
 }
 
 func local(o *fullnat.Options, c ipvs.Change) error {
@@ -225,9 +229,7 @@ func (p *Plane) List() (services []ipvs.ServiceInfo, dests map[ipvs.ServiceKey][
 			info.Locals = append(info.Locals, l)
 		}
 		services = append(services, info)
-		for _, d := range s.Destinations {
-			dests[k] = append(dests[k], destinationOf(d, &live))
-		}
+		dests[k] = destinationsOf(nil, s, &live)
 		for i := range dests[k] {
 			dests[k][i].Method = ipvs.FullNAT // also where NAT runs as full NAT
 		}

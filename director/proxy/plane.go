@@ -374,20 +374,24 @@ func (p *Plane) Destinations(k ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]i
 		return buf, &ipvs.OpError{Op: "list destinations", Object: k.String(), Err: ipvs.ErrNoService}
 	}
 	live, _ := p.live(k)
-	for _, d := range s.Destinations {
-		buf = append(buf, destinationOf(d, &live))
-	}
-	return buf, nil
+	return destinationsOf(buf, s, &live), nil
 }
 
-func destinationOf(d ipvs.Destination, live *fullnat.ServiceInfo) ipvs.DestinationInfo {
-	info := ipvs.DestinationInfo{Destination: d}
-	i := slices.IndexFunc(live.Destinations, func(l fullnat.DestinationInfo) bool { return l.Addr == d.Addr })
-	if i >= 0 {
-		info = live.Destinations[i].DestinationInfo
-		info.Destination = d
+// destinationsOf appends the servers of a service with what the engine counts.
+func destinationsOf(buf []ipvs.DestinationInfo, s *fullnat.Service, live *fullnat.ServiceInfo) []ipvs.DestinationInfo {
+	counts := make(map[netip.AddrPort]*ipvs.DestinationInfo, len(live.Destinations))
+	for i := range live.Destinations {
+		counts[live.Destinations[i].Addr] = &live.Destinations[i].DestinationInfo
 	}
-	return info
+	for _, d := range s.Destinations {
+		info := ipvs.DestinationInfo{}
+		if now := counts[d.Addr]; now != nil {
+			info = *now
+		}
+		info.Destination = d
+		buf = append(buf, info)
+	}
+	return buf
 }
 
 // Apply makes changes. The engine takes all of them at once; a service that it

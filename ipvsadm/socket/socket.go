@@ -26,29 +26,34 @@ func Connect() (ipvsadm.Daemon, error) {
 	return Dial(Default)
 }
 
-// Patience is how long goipvsd may take to answer.
-const Patience = 20 * time.Second
+// How long goipvsd may take to answer: a listing is at hand, a change may have to
+// wait for other work.
+const (
+	listPatience   = 5 * time.Second
+	changePatience = 30 * time.Second
+)
 
 // Client is a connection. It is for one goroutine.
 type Client struct {
 	fd   int
 	path string
 	in   []byte // received and not yet read
+
+	patience time.Duration // set on the socket
 }
 
 // Dial connects to the socket at path. That nobody listens there is
 // ipvsadm.ErrNotRunning.
 func Dial(path string) (ipvsadm.Daemon, error) {
+	if unix.Access(path, unix.F_OK) == unix.ENOENT {
+		return nil, ipvsadm.ErrNotRunning // all that a command pays where there is no goipvsd
+	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, failed("connect to "+path, err)
 	}
 	c := &Client{fd: fd, path: path}
-	err = c.setTimeouts()
-	if err == nil {
-		err = connect(fd, path)
-	}
-	if err != nil {
+	if err = connect(fd, path); err != nil {
 		unix.Close(fd)
 		if err == unix.ENOENT || err == unix.ECONNREFUSED || err == unix.ENOTDIR {
 			return nil, ipvsadm.ErrNotRunning
@@ -66,8 +71,12 @@ func connect(fd int, path string) error {
 	}
 }
 
-func (c *Client) setTimeouts() error {
-	t := unix.NsecToTimeval(Patience.Nanoseconds())
+func (c *Client) wait(d time.Duration) error {
+	if d == c.patience {
+		return nil
+	}
+	c.patience = d
+	t := unix.NsecToTimeval(d.Nanoseconds())
 	err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &t)
 	if err != nil {
 		return err
@@ -92,6 +101,13 @@ func (c *Client) Close() error { return unix.Close(c.fd) }
 // Ask makes one request and returns its result. After an error that is no
 // *ipvsadm.DaemonError the connection is of no more use.
 func (c *Client) Ask(verb string, args []byte) ([]byte, error) {
+	patience := listPatience
+	if verb == ipvsadm.VerbRules {
+		patience = changePatience
+	}
+	if err := c.wait(patience); err != nil {
+		return nil, failed("ask goipvsd at "+c.path, err)
+	}
 	request := make([]byte, 0, len(verb)+len(args)+32)
 	request = append(append(append(request, `{"verb":"`...), verb...), `","args":`...)
 	request = append(append(request, args...), "}\n"...)
