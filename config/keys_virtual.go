@@ -79,7 +79,7 @@ var virtualKeys = append([]key[rawVirtual]{
 
 // rawFullNAT is [virtual.fullnat] in the file's words.
 var fullNATKeys = []key[FullNAT]{
-	choiceKey("plane", `"auto"`, "Where it is done: `kernel`, `userspace`, or `auto`. goipvsd works in user space so far: `auto` is `userspace`, and `kernel` is refused.",
+	choiceKey("plane", `"auto"`, "Where it is done: `kernel` (IPVS, and rules of source NAT in nftables), `userspace` (in goipvsd), or `auto`: the kernel where it can do what is asked. `goipvs status` tells which and why.",
 		func(f *FullNAT) *Plane { return &f.Plane }, PlaneAuto, PlaneKernel, PlaneUserspace),
 	{"local", "[]", "Source addresses towards the real servers, and ranges of them: \"198.51.100.1-198.51.100.8\". Empty: the director's own.",
 		func(r *reader, n node, f *FullNAT) {
@@ -99,10 +99,12 @@ var fullNATKeys = []key[FullNAT]{
 		func(f *FullNAT) string { return quoteList(formatRanges(f.Local)) }},
 	choiceKey("proxy_protocol", `""`, "`v1` or `v2`: the real server is told the client's address by the PROXY protocol (in user space).",
 		func(f *FullNAT) *string { return &f.ProxyProtocol }, "", "v1", "v2"),
-	spanKey("connect_timeout", `"3s"`, "Time for a connection to a real server.",
+	spanKey("connect_timeout", `"3s"`, "Time for a connection to a real server. Given, it asks for user space.",
 		func(f *FullNAT) *time.Duration { return &f.ConnectTimeout }, 10*time.Millisecond, time.Hour),
-	intKey("retries", "2", "Other servers that are tried when a connection fails.",
+	intKey("retries", "2", "Other servers that are tried when a connection fails. Given, it asks for user space.",
 		func(f *FullNAT) *int { return &f.Retries }, 0, 100),
+	boolKey("notrack", "false", "In user space: keep connections out of connection tracking, which otherwise has two entries for each. Not with rules of a firewall that let packets of known connections pass: they know none of these.",
+		func(f *FullNAT) *bool { return &f.Notrack }),
 }
 
 func duplicate(list []netip.Addr) (netip.Addr, bool) {

@@ -24,6 +24,7 @@ var same = cmp.Options{
 	cmpopts.IgnoreTypes(config.Position{}),
 	cmpopts.IgnoreFields(config.Config{}, "Files", "Sums", "Include", "Warnings"),
 	cmpopts.IgnoreFields(config.Virtual{}, "Comment"),
+	cmpopts.IgnoreFields(config.FullNAT{}, "Asked"),
 	cmpopts.EquateComparable(ipvs.Netmask{}, netip.Addr{}, netip.AddrPort{}),
 	cmpopts.EquateEmpty(),
 }

@@ -77,6 +77,12 @@ func (p *printer) virtual(v *Virtual, c *Config) {
 	}
 	if v.Forward == ipvs.FullNAT {
 		none := NewFullNAT()
+		if v.FullNAT.Asked.ConnectTimeout { // printed also when it is the default
+			none.ConnectTimeout = 0
+		}
+		if v.FullNAT.Asked.Retries {
+			none.Retries = -1
+		}
 		sub := &printer{}
 		if rows(sub, "  ", fullNATKeys, &v.FullNAT, &none) > 0 {
 			p.line("", "\n  [virtual.fullnat]")

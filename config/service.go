@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -157,14 +158,16 @@ func (r *reader) fullNAT(t *table, v *Virtual) {
 			r.problem(ft.line, `forward = "fullnat"?`, "fullnat: the service forwards by %s", v.Forward)
 		}
 		f := &v.FullNAT
-		if f.ProxyProtocol != "" && f.Plane == PlaneKernel {
-			r.problem(ft.at["proxy_protocol"].line, `plane = "auto" or "userspace"`, "proxy_protocol: the kernel cannot do that")
+		_, f.Asked.ConnectTimeout = ft.at["connect_timeout"]
+		_, f.Asked.Retries = ft.at["retries"]
+		if f.Plane == PlaneKernel {
+			r.kernelFullNAT(ft, v)
 		}
 		if f.ProxyProtocol != "" && v.Service.Protocol == ipvs.SCTP {
 			r.problem(ft.at["proxy_protocol"].line, "", "proxy_protocol: not with sctp")
 		}
 		if f.Plane == PlaneUserspace && v.Service.FWMark != 0 {
-			r.problem(ft.line, `plane = "kernel"`, "plane: user space knows no firewall marks")
+			r.problem(ft.line, "a service for each address and port", "plane: full NAT knows no firewall marks")
 		}
 		if f.Plane == PlaneUserspace && v.Service.Protocol == ipvs.SCTP {
 			r.problem(ft.line, `plane = "kernel"`, "plane: user space speaks TCP and UDP, not SCTP")
@@ -172,6 +175,22 @@ func (r *reader) fullNAT(t *table, v *Virtual) {
 	})
 	if v.Forward != ipvs.FullNAT {
 		v.FullNAT = FullNAT{}
+	}
+}
+
+// kernelFullNAT reports what full NAT in the kernel cannot do, on any machine.
+func (r *reader) kernelFullNAT(t *table, v *Virtual) {
+	f := &v.FullNAT
+	for key, there := range map[string]bool{"connect_timeout": f.Asked.ConnectTimeout, "proxy_protocol": f.ProxyProtocol != "", "retries": f.Asked.Retries, "notrack": f.Notrack} {
+		if there {
+			r.problem(t.at[key].line, `plane = "auto" or "userspace"`, "%s: the kernel cannot do that", key)
+		}
+	}
+	switch {
+	case v.Service.FWMark != 0:
+		r.problem(t.at["plane"].line, "a service for each address and port", "plane: full NAT knows no firewall marks")
+	case v.known() && !slices.ContainsFunc(f.Local, func(a netip.Addr) bool { return a.Is4() == v.Service.Addr.Addr().Is4() }):
+		r.problem(t.at["plane"].line, `like local = ["198.51.100.1-198.51.100.8"], addresses of the director`, "plane: the kernel needs local addresses of the service's family")
 	}
 }
 

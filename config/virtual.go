@@ -42,6 +42,10 @@ type FullNAT struct {
 	ProxyProtocol  string        // "", "v1", "v2"
 	ConnectTimeout time.Duration // of one try
 	Retries        int           // other servers tried when a connect fails
+	// Asked: the file has connect_timeout, or retries, which the kernel cannot do.
+	Asked struct{ ConnectTimeout, Retries bool }
+	// Notrack keeps connections in user space out of connection tracking.
+	Notrack bool
 }
 
 // NewFullNAT is full NAT as it is when nothing is said of it.

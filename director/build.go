@@ -15,10 +15,20 @@ import (
 // the file as far as we are concerned. The error holds all that is wrong, each
 // with file and line.
 //
-// With userspace all that is possible runs through the full NAT engine: the
-// machine has no IPVS.
+// It is that of a machine that can do everything or, with userspace, that has no
+// IPVS; BuildFor knows more.
 func Build(c *config.Config, userspace bool) (*Setup, error) {
-	b := builder{userspace: userspace, setup: &Setup{Settings: settingsOf(c)}, ready: make(map[healthcheck.Key]error), marks: make(map[uint32]bool)}
+	m := Machine{}
+	if userspace {
+		m.NoIPVS = ipvs.ErrNoIPVS
+	}
+	return BuildFor(c, m)
+}
+
+// BuildFor is Build for a machine. A service that the machine cannot serve is in
+// the Setup, is refused and keeps no other from running.
+func BuildFor(c *config.Config, m Machine) (*Setup, error) {
+	b := builder{machine: m, setup: &Setup{Settings: settingsOf(c), NoIPVS: m.NoIPVS}, ready: make(map[healthcheck.Key]error), marks: make(map[uint32]bool)}
 	for i := range c.Virtuals {
 		b.marks[c.Virtuals[i].Service.FWMark] = true
 	}
@@ -42,11 +52,11 @@ func settingsOf(c *config.Config) Settings {
 }
 
 type builder struct {
-	userspace bool
-	setup     *Setup
-	ready     map[healthcheck.Key]error // checks that were looked at, and what is wrong
-	wrong     config.Errors
-	marks     map[uint32]bool // of services, and of checks by the path of clients
+	machine Machine
+	setup   *Setup
+	ready   map[healthcheck.Key]error // checks that were looked at, and what is wrong
+	wrong   config.Errors
+	marks   map[uint32]bool // of services, and of checks by the path of clients
 }
 
 func (b *builder) fail(p config.Position, err error) {
@@ -60,19 +70,21 @@ func (b *builder) virtual(c *config.Virtual) {
 		Quiescent: c.Quiescent, Drain: c.Drain, SlowStart: c.SlowStart,
 		UncheckedUp: c.Unchecked == config.UncheckedUp, VIPInterface: c.VIPInterface,
 	}
-	if err := b.proxy(c, &v); err != nil {
+	if err := b.choose(c, &v); err != nil {
 		b.fail(c.Pos, fmt.Errorf("virtual %s: %w", c.Name, err))
 		return
 	}
 	for i := range c.Fallback {
 		if c.Fallback[i].Addr.IsValid() {
-			v.Fallback = append(v.Fallback, local(c.Fallback[i].Destination()))
+			v.Fallback = append(v.Fallback, v.local(c.Fallback[i].Destination()))
 		}
 	}
 	for i := range c.Reals {
 		if r := &c.Reals[i]; r.Addr.IsValid() {
-			v.Servers = append(v.Servers, RealServer{Name: r.Target(), Destination: r.Destination()})
-			b.checks(c, r)
+			v.Servers = append(v.Servers, RealServer{Name: r.Target(), Destination: v.place(r.Destination())})
+			if !v.refused() {
+				b.checks(c, r, v.Plane)
+			}
 		}
 	}
 	b.setup.Services = append(b.setup.Services, v)
@@ -81,18 +93,23 @@ func (b *builder) virtual(c *config.Virtual) {
 // local has a fallback on the director itself delivered here: the kernel does
 // not translate addresses to loopback ones (ip_vs_nat_xmit in ip_vs_xmit.c).
 // Whoever listens there must listen on the virtual address and port.
-func local(d ipvs.Destination) ipvs.Destination {
-	if d.Method == ipvs.NAT && d.Addr.Addr().IsLoopback() {
+func (v *VirtualService) local(d ipvs.Destination) ipvs.Destination {
+	d = v.place(d)
+	if v.Proxy == nil && d.Method == ipvs.NAT && d.Addr.Addr().IsLoopback() {
 		d.Method = ipvs.DirectRoute
 	}
 	return d
 }
 
 // checks adds what is to be checked of one server.
-func (b *builder) checks(c *config.Virtual, r *config.Real) {
+func (b *builder) checks(c *config.Virtual, r *config.Real, in config.Plane) {
 	id := ServerID{c.Service.ServiceKey, r.Destination().Addr}
 	for i := range r.Checks {
-		s, err := b.subject(id, i, &r.Checks[i], r)
+		check := r.Checks[i]
+		if in == config.PlaneUserspace {
+			check.Via = "" // there is no other path than the director's own
+		}
+		s, err := b.subject(id, i, &check, r)
 		if err != nil {
 			b.fail(r.Pos, fmt.Errorf("virtual %s, real %s: %w", c.Name, r.Target(), err))
 			continue

@@ -85,7 +85,6 @@ func marksOf(s *Setup) map[string]uint32 {
 func TestBuildRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		strings.Replace(dr, "via = \"path\"", "receive = \"x\"\nmethod = \"GET\"\nfollow = 1", 1):                                                                                                          "",
-		"[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"fullnat\"\n[virtual.fullnat]\nplane = \"kernel\"\n[[virtual.real]]\naddress = \"10.0.0.1\"\n":                                               `goipvs.toml:1: virtual 192.0.2.10:80: fullnat: plane = "kernel"`,
 		"[[virtual]]\naddress = \"192.0.2.10:443\"\nforward = \"nat\"\n[virtual.check]\ntype = \"https\"\nca = \"/nonexistent\"\n[[virtual.real]]\naddress = \"10.0.0.1\"\n":                               "goipvs.toml:7: virtual 192.0.2.10:443, real 10.0.0.1:443: ",
 		"[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"fullnat\"\n[virtual.fullnat]\nproxy_protocol = \"v2\"\nlocal = [\"198.51.100.1-198.51.100.3\"]\n[[virtual.real]]\naddress = \"10.0.0.1\"\n": "",
 	} {

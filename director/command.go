@@ -32,7 +32,7 @@ func (v *service) command(s *state) {
 func (s *state) handOutVIPs() {
 	vips := make(map[netip.Addr]string)
 	for _, v := range s.services {
-		if v.VIPInterface != "" && v.Service.FWMark == 0 {
+		if v.VIPInterface != "" && v.Service.FWMark == 0 && !v.refused() {
 			vips[v.Service.Addr.Addr()] = v.VIPInterface
 		}
 	}

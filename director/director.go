@@ -14,8 +14,10 @@ import (
 // value works.
 type Options struct {
 	Kernel Kernel
-	Proxy  Proxy        // runs services of full NAT; nil: there must be none
+	Proxy  Proxy        // runs services of full NAT in user space; nil: there must be none
 	Log    *slog.Logger // nil: nothing is logged
+	// SourceNAT serves those in the kernel; nil: there must be none.
+	SourceNAT SourceNAT
 	// Events hears of every event; nil: nobody does. It must not block.
 	Events func(Event)
 	// Subjects hears what is to be checked after every change of it; nil:

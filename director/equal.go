@@ -11,7 +11,7 @@ func (v *VirtualService) equal(o *VirtualService) bool {
 	if !slices.Equal(a.Servers, b.Servers) || !slices.Equal(a.Fallback, b.Fallback) || !slices.Equal(a.FallbackCommand, b.FallbackCommand) {
 		return false
 	}
-	if !reflect.DeepEqual(a.Proxy, b.Proxy) {
+	if !reflect.DeepEqual(a.Proxy, b.Proxy) || a.Plane != b.Plane || a.Notrack != b.Notrack || !slices.Equal(a.Locals, b.Locals) {
 		return false
 	}
 	return a.Name == b.Name && a.Service == b.Service && a.Quorum == b.Quorum && a.Quiescent == b.Quiescent &&

@@ -40,15 +40,17 @@ func (v *service) plane(s *state) ipvs.Kernel {
 type listing struct {
 	services map[ipvs.ServiceKey]ipvs.ServiceInfo
 	dests    map[ipvs.ServiceKey][]ipvs.DestinationInfo
+	also     map[ipvs.ServiceKey]bool // seen where they should not be
 }
 
-// planes says which kernel to ask for which services.
+// planes says which kernel to ask for which services: true for those that
+// should be there, false for those that should not.
 type planes map[ipvs.Lister]map[ipvs.ServiceKey]bool
 
 // list asks the kernels once for services. One listing proves presence, never
 // absence.
 func list(p planes) (*listing, error) {
-	l := &listing{make(map[ipvs.ServiceKey]ipvs.ServiceInfo), make(map[ipvs.ServiceKey][]ipvs.DestinationInfo)}
+	l := &listing{make(map[ipvs.ServiceKey]ipvs.ServiceInfo), make(map[ipvs.ServiceKey][]ipvs.DestinationInfo), make(map[ipvs.ServiceKey]bool)}
 	for k, keys := range p {
 		if err := l.add(k, keys); err != nil {
 			return nil, err
@@ -64,7 +66,10 @@ func (l *listing) add(k ipvs.Lister, keys map[ipvs.ServiceKey]bool) error {
 	}
 	for i := range all {
 		key := all[i].ServiceKey
-		if !keys[key] {
+		if should, asked := keys[key]; !asked {
+			continue
+		} else if !should {
+			l.also[key] = true
 			continue
 		}
 		dests, err := k.Destinations(key, nil)

@@ -67,6 +67,8 @@ var (
 	FallbackOff    = kind("fallback_off", info, "fallback no longer in use", "fallback")
 	CommandFailed  = kind("command_failed", warn, "a command failed", "")
 	Drift          = kind("drift", warn, "the kernel's table was changed by somebody else", "drift")
+	PlaneChosen    = kind("plane", info, "where full NAT of the service runs", "")
+	ServiceRefused = kind("service_refused", fault, "the service cannot be served on this machine", "")
 	VIPAdded       = kind("vip_added", info, "virtual address added", "")
 	VIPRemoved     = kind("vip_removed", info, "virtual address removed", "")
 	VIPFailed      = kind("vip_failed", fault, "virtual address could not be set up", "")

@@ -64,12 +64,16 @@ func setupOf(services ...*VirtualService) *Setup {
 // start runs a Director; it must be called in a synctest bubble.
 func start(t *testing.T, k *ipvstest.Kernel, setup *Setup, restored Persistent) *fixture {
 	t.Helper()
+	return startWith(t, k, setup, Options{Restored: restored})
+}
+
+func startWith(t *testing.T, k *ipvstest.Kernel, setup *Setup, o Options) *fixture {
+	t.Helper()
 	f := &fixture{t: t, k: k, log: &syncBuffer{}}
-	f.d = New(Options{
-		Kernel: k, Log: slog.New(slog.NewTextHandler(f.log, nil)), Restored: restored,
-		Events: func(e Event) { f.mu.Lock(); defer f.mu.Unlock(); f.events = append(f.events, e) },
-		Saved:  func(p Persistent) { f.mu.Lock(); defer f.mu.Unlock(); f.saved = p },
-	})
+	o.Kernel, o.Log = k, slog.New(slog.NewTextHandler(f.log, nil))
+	o.Events = func(e Event) { f.mu.Lock(); defer f.mu.Unlock(); f.events = append(f.events, e) }
+	o.Saved = func(p Persistent) { f.mu.Lock(); defer f.mu.Unlock(); f.saved = p }
+	f.d = New(o)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- f.d.Run(ctx, setup) }()

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
-
-	"github.com/goipvs/goipvs/ipvs"
 )
 
 // ReloadStatus is how the last reload went.
@@ -34,6 +32,9 @@ func (d *Director) Reload(setup *Setup, force bool) (r Reload, err error) {
 			err = s.setup.guard(setup)
 		}
 		if err == nil {
+			err = s.refusedOf(setup)
+		}
+		if err == nil {
 			r = s.replace(setup)
 		}
 		s.settle()
@@ -45,6 +46,29 @@ func (d *Director) Reload(setup *Setup, force bool) (r Reload, err error) {
 		d.ReloadFailed(err)
 	}
 	return r, err
+}
+
+// ErrNotHere refuses a reload that would leave a service that runs to nobody,
+// because this machine cannot serve it as the next file asks.
+type ErrNotHere struct{ Virtual, Why string }
+
+func (e *ErrNotHere) Error() string {
+	return fmt.Sprintf("virtual %s runs now and cannot any more: %s", e.Virtual, e.Why)
+}
+
+// refusedOf looks for a service that runs and that the next setup has no place
+// for. One that does not run loses nothing by it.
+func (s *state) refusedOf(next *Setup) error {
+	if next.NoIPVS != nil {
+		return nil // what ran in the kernel does not any more
+	}
+	for i := range next.Services {
+		n := &next.Services[i]
+		if v := s.services[n.Key()]; n.refused() && v != nil && !v.gone && !v.refused() {
+			return &ErrNotHere{n.Name, n.Why}
+		}
+	}
+	return nil
 }
 
 // ReloadFailed tells that a reload could not be made, the file being wrong.
@@ -129,15 +153,6 @@ func (s *state) adoptNew(v *service) {
 	s.adopt(v)
 }
 
-// move takes the service away from where it runs, as it is going to run
-// elsewhere.
-func (v *service) move(s *state) {
-	if err := v.remove(s); err != nil && !errors.Is(err, ipvs.ErrNoService) {
-		s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
-	}
-	v.have, v.made, v.asked = nil, nil, nil
-}
-
 // update gives a service another definition. Servers are known by their
 // addresses: those that stay keep their health.
 func (v *service) update(s *state, next *VirtualService) {
@@ -155,8 +170,11 @@ func (v *service) update(s *state, next *VirtualService) {
 			s.emit(v.event(ServerAdded, a, ""))
 		}
 	}
-	if (v.Proxy == nil) != (next.Proxy == nil) {
-		v.move(s)
+	switch {
+	case v.refused() != next.refused():
+		v.made, v.asked = nil, nil
+	case (v.Proxy == nil) != (next.Proxy == nil):
+		v.leaveBehind(s)
 	}
 	v.VirtualService, v.gone = *next, false
 }
@@ -164,8 +182,12 @@ func (v *service) update(s *state, next *VirtualService) {
 // Rebind puts a setup of the same file in place, whose host names have other
 // addresses: no reload to anybody but the servers concerned.
 func (d *Director) Rebind(setup *Setup) error {
-	return d.do(func(s *state) {
-		s.swap(setup)
+	var err error
+	stopped := d.do(func(s *state) {
+		if err = s.refusedOf(setup); err == nil {
+			s.swap(setup)
+		}
 		s.settle()
 	})
+	return errors.Join(stopped, err)
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -32,8 +33,18 @@ type VirtualService struct {
 	// UncheckedUp has servers that were never checked count as up.
 	UncheckedUp bool
 
+	// Plane is where the service runs, as Choose chose, and Why the reason.
+	// Without a plane it is the kernel, if there is no reason; with one the
+	// service cannot be served on this machine.
+	Plane config.Plane
+	Why   string
 	// Proxy has the service run through the full NAT engine; nil: by the kernel.
 	Proxy *fullnat.Options
+	// Notrack keeps packets of the engine out of connection tracking.
+	Notrack bool
+	// Locals has the kernel do full NAT: they are the source addresses towards
+	// real servers. Empty: none, or it is the engine that does.
+	Locals []netip.Addr
 	// Path is a service of our own, by which checks go the way of clients'
 	// packets. It is not the operator's, so it is shown to nobody.
 	Path bool

@@ -24,14 +24,20 @@ func (s *state) settle() {
 		if v == nil {
 			continue
 		}
+		if v.tellPlane(s); v.refused() && !v.gone {
+			continue
+		}
 		v.decide(s)
 		if v.differs(s) {
 			work = append(work, v)
 		}
 	}
 	clear(s.dirty)
+	s.keepSourceNAT(false)
 	s.apply(work)
 	s.bury()
+	s.keepSourceNAT(false)
+	s.untrack()
 	s.handOutVIPs()
 	if s.recheck {
 		s.recheck = false
@@ -129,6 +135,10 @@ func (s *state) apply(work []*service) {
 	}
 	byPlane := make(map[ipvs.Kernel][]*service)
 	for _, v := range work {
+		if reason := v.lacksSourceNAT(s); reason != "" {
+			v.applied(s, ipvs.Result{}, &ipvs.BatchError{Failed: []*ipvs.OpError{{Op: "source NAT", Object: v.Key().String(), Err: errors.New(reason)}}})
+			continue
+		}
 		byPlane[v.plane(s)] = append(byPlane[v.plane(s)], v)
 	}
 	for k, list := range byPlane {
@@ -148,11 +158,12 @@ func (s *state) applyTo(k ipvs.Kernel, work []*service) {
 	for _, c := range r.Made {
 		s.emit(Event{Kind: KernelChanged, Attrs: []slog.Attr{slog.String("change", c.String())}})
 	}
+	if k == s.d.o.Kernel { // user space says nothing of it
+		s.reached(lostOnly(err))
+	}
 	if isLost(err) {
-		s.reached(err)
 		return
 	}
-	s.reached(nil)
 	for _, v := range work {
 		v.applied(s, r, err)
 	}
@@ -172,6 +183,9 @@ func (v *service) applied(s *state, r ipvs.Result, err error) {
 		v.made = nil
 	} else {
 		v.assume(e)
+		if len(v.Locals) > 0 && slices.ContainsFunc(r.Made, func(c ipvs.Change) bool { return c.Op == ipvs.AddService && c.Service.ServiceKey == v.Key() }) {
+			v.forget(s)
+		}
 	}
 	if v.refusal.set(s.d.now(), reason) && reason != "" {
 		s.emit(v.event(KernelRefused, netip.AddrPort{}, reason))
@@ -209,11 +223,26 @@ func refusedOf(err error, key ipvs.ServiceKey) string {
 	return strings.Join(reasons, "; ")
 }
 
-// remove deletes the service where it runs.
+// remove deletes the service where it runs, and where it ran.
 func (v *service) remove(s *state) error {
-	return v.plane(s).Apply(func(yield func(ipvs.Change) bool) {
-		yield(ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: v.Key()}})
+	if v.former != nil {
+		if err := removeFrom(v.former.plane, v.Key()); err != nil {
+			return err
+		}
+		v.former = nil
+	}
+	return removeFrom(v.plane(s), v.Key())
+}
+
+// removeFrom deletes a service; one that is not there is as good.
+func removeFrom(k ipvs.Kernel, key ipvs.ServiceKey) error {
+	err := k.Apply(func(yield func(ipvs.Change) bool) {
+		yield(ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: key}})
 	})
+	if errors.Is(err, ipvs.ErrNoService) || errors.Is(err, ipvs.ErrNoIPVS) {
+		return nil
+	}
+	return err
 }
 
 // bury removes services that left the file and whose connections are over.
@@ -226,7 +255,7 @@ func (s *state) bury() {
 		if isLost(err) {
 			return
 		}
-		if err != nil && !errors.Is(err, ipvs.ErrNoService) {
+		if err != nil {
 			if v.refusal.set(s.d.now(), err.Error()) {
 				s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
 			}

@@ -13,6 +13,8 @@ import (
 type Setup struct {
 	Services []VirtualService
 	Settings Settings
+	// NoIPVS is why there is no IPVS on the machine; nil: there is.
+	NoIPVS error
 	// Subjects are what is to be checked, grouped by server.
 	Subjects []Subject
 }

@@ -37,8 +37,14 @@ func (s *state) start() error {
 		return err
 	}
 	for _, key := range s.keys() {
-		s.adopt(s.services[key])
+		v := s.services[key]
+		s.adopt(v)
+		if v.shadowed { // it ran in the kernel before
+			v.former = &former{plane: s.d.o.Kernel}
+		}
 	}
+	s.adoptSourceNAT()
+	s.nat.untracked = true // perhaps, by the last run
 	s.globals()
 	s.emit(Event{Kind: Started})
 	s.save()

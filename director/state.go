@@ -16,6 +16,7 @@ type state struct {
 	setup     *Setup
 	services  map[ipvs.ServiceKey]*service
 	hold      Hold
+	nat       sourceNAT
 	last      *listing                 // the tick's before
 	lost      error                    // why the kernel cannot be reached; nil: it can
 	recheck   bool                     // there is something else to check, once this is settled
@@ -40,7 +41,11 @@ type service struct {
 	// asked is what the kernel was last asked to hold, made the same when it
 	// does; nil: nothing yet.
 	asked, made *ipvs.Entry
-	drift       string // how the kernel differs from made
+	drift       string  // how the kernel differs from made
+	former      *former // where it ran before; nil: nowhere that it is not gone from
+	shadowed    bool    // it runs in user space, and the kernel has it, too
+	shadowTold  bool
+	told        Choice // where it runs, as last told
 	// gone: it left the file and is kept only until its connections are over.
 	gone    bool
 	checks  map[netip.AddrPort]int // how many each server has

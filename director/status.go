@@ -2,9 +2,13 @@ package director
 
 import (
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/healthcheck"
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -38,6 +42,11 @@ func (s *state) status(checks Checks) control.Status {
 	if s.lost != nil {
 		st.Kernel = s.lost.Error()
 	}
+	if s.setup.NoIPVS != nil {
+		st.WithoutIPVS = s.setup.NoIPVS.Error()
+	}
+	st.Conntrack = conntrack()
+	counts := s.counts()
 	if since, on := s.hold.Active(); on {
 		st.Hold = &since
 	}
@@ -48,9 +57,41 @@ func (s *state) status(checks Checks) control.Status {
 		if s.services[key].Path {
 			continue
 		}
-		st.Services = append(st.Services, s.services[key].status(s.d.now(), checks))
+		v := s.services[key]
+		out := v.status(s.d.now(), checks)
+		if s.nat.drift != "" && len(v.Locals) > 0 {
+			out.Drift = strings.TrimPrefix(out.Drift+", "+s.nat.drift, ", ")
+		}
+		if n, ok := counts[key]; ok && len(v.Locals) > 0 {
+			out.SourceNAT = &n.Conns
+		}
+		st.Services = append(st.Services, out)
 	}
 	return st
+}
+
+// conntrack is how full connection tracking is, nil where it is not loaded.
+func conntrack() *control.Conntrack {
+	var c control.Conntrack
+	for name, into := range map[string]*uint64{"count": &c.Count, "max": &c.Max} {
+		b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_" + name)
+		if err == nil {
+			*into, err = strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+		}
+		if err != nil {
+			return nil
+		}
+	}
+	return &c
+}
+
+// counts are those of source NAT, if there is any.
+func (s *state) counts() map[ipvs.ServiceKey]snat.Counts {
+	if s.d.o.SourceNAT == nil || len(s.nat.kept) == 0 {
+		return nil
+	}
+	counts, _ := s.d.o.SourceNAT.Counts() // its error is found by the next look
+	return counts
 }
 
 func (v *service) status(now time.Time, checks Checks) control.ServiceStatus {
@@ -60,6 +101,12 @@ func (v *service) status(now time.Time, checks Checks) control.ServiceStatus {
 		State: v.stateName(), Since: stamp(v.since), Fallback: d.Fallback,
 		Quorum: max(v.Quorum, 1), Capacity: d.Capacity, Drift: v.drift, Refused: v.refusal.text,
 		Servers: make([]control.ServerStatus, 0, len(v.Servers)),
+	}
+	if v.shadowed && v.former == nil {
+		out.Drift = shadowText
+	}
+	if v.fullNAT() || v.refused() {
+		out.Plane, out.PlaneReason = string(v.Plane), v.Why
 	}
 	for i := range v.Servers {
 		out.Servers = append(out.Servers, v.serverStatus(now, i, checks))
@@ -72,6 +119,8 @@ func (v *service) stateName() string {
 	switch d := &v.decision; {
 	case v.gone:
 		return "leaving"
+	case v.refused():
+		return "refused"
 	case d.Pending:
 		return "pending"
 	case d.Up:
@@ -85,7 +134,7 @@ func (v *service) serverStatus(now time.Time, i int, checks Checks) control.Serv
 	m := v.mem.Server(r.Addr)
 	out := control.ServerStatus{
 		Address: r.Addr.String(), Verdict: m.Health.String(), Since: stamp(m.Since), Reason: Clean(m.Reason),
-		Weight: r.Weight, Method: r.Method.String(), Maintenance: m.Maintenance,
+		Weight: r.Weight, Method: v.method(r.Method), Maintenance: m.Maintenance,
 	}
 	if r.Name != out.Address {
 		out.Name = r.Name
@@ -120,7 +169,7 @@ func (v *service) others() (out []control.ServerStatus) {
 			continue
 		}
 		w := h.Weight
-		o := control.ServerStatus{Address: h.Addr.String(), Place: "foreign", Method: h.Method.String(),
+		o := control.ServerStatus{Address: h.Addr.String(), Place: "foreign", Method: v.method(h.Method),
 			Weight: w, WeightKernel: &w, Active: h.Active, Inactive: h.Inactive, Stats: stats(h)}
 		if _, leaving := v.mem.Leaving[h.Addr]; leaving {
 			o.Place = "leaving"
@@ -133,6 +182,14 @@ func (v *service) others() (out []control.ServerStatus) {
 		out = append(out, o)
 	}
 	return out
+}
+
+// method is that of the file: full NAT in the kernel is NAT to IPVS.
+func (v *service) method(m ipvs.Method) string {
+	if len(v.Locals) > 0 && m == ipvs.NAT {
+		m = ipvs.FullNAT
+	}
+	return m.String()
 }
 
 func (v *service) inKernel(a netip.AddrPort) *ipvs.DestinationInfo {

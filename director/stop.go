@@ -3,8 +3,6 @@ package director
 import (
 	"errors"
 	"time"
-
-	"github.com/goipvs/goipvs/ipvs"
 )
 
 // stop does with our services what the setup says. Keep leaves them to
@@ -18,6 +16,7 @@ func (s *state) stop() error {
 	case StopDrain:
 		err = s.drainAll()
 	}
+	s.trackAgain()
 	s.handOutVIPs()
 	s.emit(Event{Kind: Stopped})
 	return err
@@ -28,12 +27,13 @@ func (s *state) flush() error {
 	var errs []error
 	for _, key := range s.keys() {
 		err := s.services[key].remove(s)
-		if err != nil && !errors.Is(err, ipvs.ErrNoService) {
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		delete(s.services, key)
 	}
+	s.keepSourceNAT(false)
 	s.save()
 	return errors.Join(errs...)
 }

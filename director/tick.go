@@ -18,7 +18,9 @@ func (s *state) tick() {
 			return // said by look; the next tick tries again
 		}
 		s.findDrift()
+		s.findSourceNATDrift()
 	}
+	s.retire()
 	s.touchAll()
 	s.settle()
 }
@@ -42,6 +44,9 @@ func (s *state) look() error {
 			p[k] = make(map[ipvs.ServiceKey]bool)
 		}
 		p[k][key] = true
+		if v.Proxy != nil && k != s.d.o.Kernel {
+			p[s.d.o.Kernel][key] = false // it would take its connections
+		}
 	}
 	l, _, err := lookTwice(p, s.last)
 	if s.reached(err); err != nil {
@@ -50,7 +55,7 @@ func (s *state) look() error {
 	}
 	s.last = l
 	for key, v := range s.services {
-		v.have, v.seen = l.dests[key], l.services[key]
+		v.have, v.seen, v.shadowed = l.dests[key], l.services[key], l.also[key]
 		if _, there := l.services[key]; !there {
 			v.have = nil
 		} else if v.gone && v.Service.Scheduler == "" {
@@ -76,6 +81,7 @@ func (s *state) reached(err error) {
 func (s *state) findDrift() {
 	for _, key := range s.keys() {
 		v := s.services[key]
+		v.findShadow(s)
 		if v.made == nil || v.gone || v.drift == "" && v.asMade() {
 			continue
 		}
@@ -93,6 +99,27 @@ func (s *state) findDrift() {
 		v.drift = text
 	}
 }
+
+// findShadow looks for a service of user space in the kernel, which takes its
+// connections before its sockets see them. The service is ours to say where it
+// runs, so it goes.
+func (v *service) findShadow(s *state) {
+	if !v.shadowed || v.former != nil || v.gone {
+		v.shadowTold = false
+		return
+	}
+	report := s.setup.Settings.ReportDrift
+	if !v.shadowTold {
+		e := v.event(Drift, netip.AddrPort{}, shadowText)
+		e.Attrs = []slog.Attr{slog.Bool("repaired", !report)}
+		s.emit(e)
+	}
+	if v.shadowTold = true; !report {
+		v.former = &former{plane: s.d.o.Kernel, since: s.d.now().Add(-idleTick)}
+	}
+}
+
+const shadowText = "the kernel has the service, too, and takes its connections"
 
 // asMade reports whether the kernel has just what it was made to hold: the usual
 // case, and quickly told.
@@ -141,6 +168,14 @@ func done(undo ipvs.Change) string {
 		return undo.Destination.Addr.String() + " added"
 	}
 	return undo.String()
+}
+
+// lostOnly is the error of a kernel that cannot be reached, nil for any other.
+func lostOnly(err error) error {
+	if isLost(err) {
+		return err
+	}
+	return nil
 }
 
 // isLost reports whether an error of the kernel says that nothing can be done

@@ -52,6 +52,9 @@ func natRSGateway(f *Facts) (found []Finding) {
 		found = append(found, f.wayPast(dip)...)
 	}
 	for _, s := range f.Services {
+		if f.fullNAT(s) {
+			continue
+		}
 		for _, d := range f.remote(s, ipvs.NAT) {
 			p, probed := f.probe(s, d)
 			c, waiting := f.stuck(s, d)
@@ -68,6 +71,16 @@ func natRSGateway(f *Facts) (found []Finding) {
 		}
 	}
 	return found
+}
+
+// fullNAT tells whether connections of a NAT service get a local address of this
+// host, so that real servers answer to that, by whatever gateway they have.
+func (f *Facts) fullNAT(s Service) bool {
+	return s.Addr.IsValid() && !f.knobIs("conntrack", 0) && slices.ContainsFunc(f.Firewall.Chains, func(c Chain) bool {
+		return slices.ContainsFunc(c.Rules, func(r FilterRule) bool {
+			return (r.Verdict == SNAT || r.Verdict == Masquerade) && names4(r, s.Addr.Addr())
+		})
+	})
 }
 
 // wayPast asks, on a NAT real server, whether answers to clients go to the
@@ -121,6 +134,9 @@ func (f *Facts) answered(s Service, d ipvs.DestinationInfo) bool {
 // it past the director.
 func natSameSubnet(f *Facts) (found []Finding) {
 	for _, s := range f.Services {
+		if f.fullNAT(s) {
+			continue
+		}
 		for _, d := range f.remote(s, ipvs.NAT) {
 			r, ok := f.route(d.Addr.Addr(), netip.Addr{}, "")
 			c, waiting := f.stuck(s, d)

@@ -195,6 +195,12 @@ var broken = []struct {
 		f.Neighbours = append(f.Neighbours, Neighbour{Addr: gw, MAC: "02:00:00:00:00:02"}, Neighbour{Addr: dip, MAC: "02:00:00:00:00:02"})
 	}},
 	{"nat-rs-gateway", "inferred", nat, func(f *Facts) { stuckAt(f, client); probed(f, Answered, Answered) }},
+	{"", "a gateway that full NAT has no need of", nat, func(f *Facts) { stuckAt(f, client); probed(f, Answered, Answered); fullNATRule(f) }},
+	{"", "a client beside a server of full NAT", nat, func(f *Facts) {
+		stuckAt(f, netip.MustParseAddr("10.9.0.50"))
+		probed(f, Answered, Answered)
+		fullNATRule(f)
+	}},
 	{"", "the server itself does not answer either", nat, func(f *Facts) { stuckAt(f, client); probed(f, Silent, Silent) }},
 	{"nat-ip-forward", "explains those who wait", nat, func(f *Facts) {
 		stuckAt(f, client)
@@ -313,7 +319,15 @@ var broken = []struct {
 	}},
 }
 
-func dr() *Facts  { return director(ipvs.DirectRoute) }
+func dr() *Facts { return director(ipvs.DirectRoute) }
+
+// fullNATRule gives connections of the service a local address of this host.
+func fullNATRule(f *Facts) {
+	f.Knobs["conntrack"] = "1"
+	f.Firewall.Chains = []Chain{{Backend: "nftables", Table: "goipvs", Name: "postrouting", Hook: "postrouting", NAT: true,
+		Rules: []FilterRule{{Matches: []Match{{Field: CTVIP, Ranges: exactly(vip.AsSlice())}}, Verdict: SNAT, To: dip}}}}
+}
+
 func nat() *Facts { return director(ipvs.NAT) }
 func tun() *Facts { return director(ipvs.Tunnel) }
 

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 // patience is how long anything may take on a busy machine.
 const patience = 2 * time.Minute
 
-// rig is a network whose director runs goipvsd.
+// rig is a network whose director runs goipvsd; without a network it runs here.
 type rig struct {
 	*testing.T
 	net    *topo.Net
@@ -75,12 +75,18 @@ func (b *buffer) String() string {
 }
 
 func newRig(t *testing.T, spec topo.Spec) *rig {
-	r := &rig{T: t, net: topotest.New(t, spec), dir: t.TempDir(), log: &buffer{}, patience: patience}
+	r := newBareRig(t, spec)
 	method := topo.NAT
 	if spec.Router {
 		method = topo.DR
 	}
 	r.must(r.net.Prepare(method))
+	return r
+}
+
+// newBareRig has real servers without a way back to clients.
+func newBareRig(t *testing.T, spec topo.Spec) *rig {
+	r := &rig{T: t, net: topotest.New(t, spec), dir: t.TempDir(), log: &buffer{}, patience: patience}
 	r.must(r.net.Director.Do(func() (err error) {
 		r.client, err = ipvs.Dial(ipvs.Options{})
 		return err
@@ -147,7 +153,11 @@ func (r *rig) launch() {
 	r.Helper()
 	r.cmd = r.command()
 	r.cmd.Stderr = r.log
-	r.must(r.net.Director.Do(r.cmd.Start))
+	if r.net == nil {
+		r.must(r.cmd.Start())
+	} else {
+		r.must(r.net.Director.Do(r.cmd.Start))
+	}
 	ended := make(chan struct{})
 	r.ended = ended
 	cmd := r.cmd
@@ -213,6 +223,9 @@ func (r *rig) server(addr string) (s control.ServerStatus) {
 
 // table is the kernel's, a line for each service and below it its servers.
 func (r *rig) table() string {
+	if r.client == nil {
+		return "none: there is no IPVS"
+	}
 	services, err := r.client.Services()
 	if err != nil {
 		return err.Error()

@@ -4,15 +4,25 @@ import "time"
 
 // Status is the result of the verb status. Field names are an interface.
 type Status struct {
-	Version  string          `json:"version"`
-	PID      int             `json:"pid"`
-	Started  time.Time       `json:"started"`
-	Config   string          `json:"config"`
-	Time     time.Time       `json:"time"`
-	Reload   *Reload         `json:"reload,omitempty"` // the last one
-	Kernel   string          `json:"kernel"`           // "ok", or why it cannot be reached
-	Hold     *time.Time      `json:"mass_failure_since,omitempty"`
-	Services []ServiceStatus `json:"services"`
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	Config  string    `json:"config"`
+	Time    time.Time `json:"time"`
+	Reload  *Reload   `json:"reload,omitempty"` // the last one
+	Kernel  string    `json:"kernel"`           // "ok", or why it cannot be reached
+	// WithoutIPVS is why services of NAT run in user space; empty: there is IPVS.
+	WithoutIPVS string     `json:"without_ipvs,omitempty"`
+	Hold        *time.Time `json:"mass_failure_since,omitempty"`
+	// Conntrack is how full connection tracking is; absent: it is not loaded.
+	Conntrack *Conntrack      `json:"conntrack,omitempty"`
+	Services  []ServiceStatus `json:"services"`
+}
+
+// Conntrack is connection tracking: entries, and for how many there is room.
+type Conntrack struct {
+	Count uint64 `json:"count"`
+	Max   uint64 `json:"max"`
 }
 
 // Reload is how a reload went.
@@ -23,16 +33,23 @@ type Reload struct {
 
 // ServiceStatus is one virtual service.
 type ServiceStatus struct {
-	Name      string         `json:"name"`
-	Service   string         `json:"service"` // "tcp 192.0.2.10:80", "fwmark 7"
-	Scheduler string         `json:"scheduler"`
-	State     string         `json:"state"` // up, down, pending, leaving
-	Since     *time.Time     `json:"since,omitempty"`
-	Fallback  bool           `json:"fallback"` // in use
-	Quorum    int            `json:"quorum"`
-	Capacity  int            `json:"capacity"`          // sum of weights of the servers that are in
-	Drift     string         `json:"drift,omitempty"`   // how the kernel differs from what is wanted
-	Refused   string         `json:"refused,omitempty"` // what the kernel said no to
+	Name      string     `json:"name"`
+	Service   string     `json:"service"` // "tcp 192.0.2.10:80", "fwmark 7"
+	Scheduler string     `json:"scheduler"`
+	State     string     `json:"state"` // up, down, pending, leaving, refused
+	Since     *time.Time `json:"since,omitempty"`
+	Fallback  bool       `json:"fallback"` // in use
+	Quorum    int        `json:"quorum"`
+	Capacity  int        `json:"capacity"`          // sum of weights of the servers that are in
+	Drift     string     `json:"drift,omitempty"`   // how the kernel differs from what is wanted
+	Refused   string     `json:"refused,omitempty"` // what the kernel said no to
+	// Plane is where full NAT of the service runs: kernel, userspace; empty: it is
+	// of another method, or refused. PlaneReason is why.
+	Plane       string `json:"plane,omitempty"`
+	PlaneReason string `json:"plane_reason,omitempty"`
+	// SourceNAT counts the connections that the kernel's full NAT gave a local
+	// address; absent: it is not the kernel's.
+	SourceNAT *uint64        `json:"source_nat_connections,omitempty"`
 	Servers   []ServerStatus `json:"servers"`
 	// Others are destinations that the kernel has and the file has not: the
 	// fallback, and what is being drained.

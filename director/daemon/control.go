@@ -245,7 +245,10 @@ func (d *Daemon) reloadVerb(ctx context.Context, _ control.Peer, args []byte) (a
 func reloaded(r reloadResult) (any, error) {
 	var many *director.ErrTooManyRemoved
 	var wrong config.Errors
+	var nowhere *director.ErrNotHere
 	switch {
+	case errors.As(r.err, &nowhere):
+		return nil, &control.Error{Code: control.Refused, Message: "reload refused: " + r.err.Error(), Hint: "nothing was changed; plane = \"auto\" takes the other plane"}
 	case errors.As(r.err, &many):
 		return nil, &control.Error{Code: control.Refused, Message: "reload refused: " + r.err.Error(), Hint: "goipvs reload --force, if it is meant"}
 	case errors.As(r.err, &wrong):

@@ -19,6 +19,7 @@ import (
 	"github.com/goipvs/goipvs/director/alert"
 	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/director/proxy"
+	"github.com/goipvs/goipvs/director/sourcenat"
 	"github.com/goipvs/goipvs/director/store"
 	"github.com/goipvs/goipvs/director/web"
 	"github.com/goipvs/goipvs/fullnat"
@@ -79,8 +80,10 @@ type Daemon struct {
 	turn    chan struct{}   // closed: this process is the one
 
 	upgrading atomic.Bool
-	// userspace: the machine has no IPVS, full NAT stands in for it.
-	userspace bool
+	keeper    *sourcenat.Keeper
+	// optional: the machine may have no IPVS, full NAT stands in for it then.
+	// nil: it must have it.
+	optional *optional
 }
 
 // ErrConfig is the error of a file that has mistakes, which wraps all of them.
@@ -141,23 +144,20 @@ const apart = 500 * time.Microsecond
 // dial opens the kernel's IPVS. Where there is none, the file may say that full
 // NAT is to stand in for it.
 func (d *Daemon) dial() (io.Closer, error) {
+	if d.config.WithoutIPVS == config.WithoutFullNAT {
+		k, err := newOptional(func() (closer, error) { return ipvs.Dial(ipvs.Options{}) }, d.log)
+		d.optional, d.o.Kernel = k, k
+		return k, err
+	}
 	k, err := ipvs.Dial(ipvs.Options{})
-	if errors.Is(err, ipvs.ErrNoIPVS) && d.config.WithoutIPVS == config.WithoutFullNAT {
-		d.log.Warn("this machine has no IPVS: services of NAT run through full NAT in user space, connections end with the daemon",
-			"event", "without_ipvs", "err", err)
-		d.userspace, d.o.Kernel = true, absent{}
-		return io.NopCloser(nil), nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	d.o.Kernel = k
-	return k, nil
+	return k, err
 }
 
 // run starts everything, in the order in which it is needed, and waits for its
 // end in the other.
 func (d *Daemon) run(ctx context.Context) error {
+	d.keeper = newKeeper(d.config)
 	saved := d.restore()
 	d.names = newNames(saved.Addresses, d.log)
 	d.names.want(d.config.Hosts())
@@ -189,7 +189,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.bring(saved.Rules)
 	defer d.endProxy()
 	d.dir = director.New(director.Options{
-		Kernel: d.o.Kernel, Proxy: d.proxy, Log: d.log, Restored: saved.Persistent, Known: known,
+		Kernel: d.o.Kernel, Proxy: d.proxy, SourceNAT: d.keeper, Log: d.log, Restored: saved.Persistent, Known: known,
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
 		Command: d.cmds.put, VIPs: d.vips.set, Claim: d.claim,
 	})
@@ -227,6 +227,9 @@ func (d *Daemon) run(ctx context.Context) error {
 				f()
 			}
 		})
+	}
+	if d.optional != nil {
+		all.Go(func() { d.optional.run(rest, d.rebind) })
 	}
 	err = d.dir.Run(ctx, setup)
 	if errors.Is(err, director.ErrYielded) {

@@ -16,7 +16,7 @@ import (
 type reload struct {
 	force  bool
 	answer chan<- reloadResult // nil: nobody waits
-	rebind bool                // the file is as it was, host names have other addresses
+	rebind bool                // the file is as it was, host names have other addresses, or the machine has IPVS or lost it
 }
 
 type reloadResult struct {
@@ -168,7 +168,7 @@ func (d *Daemon) build(ctx context.Context, c *config.Config, strict bool) (*dir
 	for _, p := range append(c.Warnings[:len(c.Warnings):len(c.Warnings)], told...) {
 		d.log.Warn("configuration warning", "event", director.ConfigWarning.Name, "reason", p.String())
 	}
-	return director.Build(bound, d.userspace)
+	return director.BuildFor(bound, d.machine(c))
 }
 
 // unresolved are the servers whose names have no address, by file and line.
@@ -193,11 +193,11 @@ func (d *Daemon) unresolved(c *config.Config) (out config.Errors) {
 func (d *Daemon) bindAgain(ctx context.Context) {
 	setup, err := d.build(ctx, d.config, false)
 	if err != nil {
-		d.log.Error("new addresses cannot be used", "event", director.ResolveFailed.Name, "err", err)
+		d.log.Error("new addresses of servers or another machine cannot be used", "event", director.ResolveFailed.Name, "err", err)
 		return
 	}
 	if err := d.dir.Rebind(setup); err != nil && !errors.Is(err, director.ErrStopped) {
-		d.log.Error("new addresses cannot be used", "event", director.ResolveFailed.Name, "err", err)
+		d.log.Error("new addresses of servers or another machine cannot be used", "event", director.ResolveFailed.Name, "err", err)
 	}
 	d.saver.change(func(st *state) { st.Addresses = d.names.addresses() })
 }

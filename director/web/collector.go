@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"runtime"
 
 	"github.com/goipvs/goipvs/director/control"
@@ -12,25 +13,30 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	buildInfo   = desc("build_info", "1, labelled with versions.", "version", "goversion")
-	startTime   = desc("start_time_seconds", "When the daemon started, as a Unix time.")
-	reloadOK    = desc("config_last_reload_successful", "1 when the last reload, or the start, went well.")
-	kernelUp    = desc("kernel_up", "1 when the kernel's IPVS can be reached.")
-	holding     = desc("mass_failure_hold", "1 while nearly all servers fail at once and the last state is kept.")
-	serviceUp   = desc("service_up", "1 when enough real servers are in, 0 when not, by service.", "service", "address")
-	fallback    = desc("service_fallback", "1 while the fallback is in use.", "service", "address")
-	capacity    = desc("service_capacity", "Sum of weights of the real servers that are in.", "service", "address")
-	drifted     = desc("service_drift", "1 while the kernel differs from what is wanted.", "service", "address")
-	refused     = desc("service_refused", "1 while the kernel refuses part of the service.", "service", "address")
-	serverUp    = desc("server_up", "1 up, 0 down; absent: never checked.", "service", "address", "server")
-	serverState = desc("server_state", "1 for the place the server is in: in, quiesced, out, leaving.", "service", "address", "server", "state")
-	weight      = desc("server_weight", "Weight: of the file, wanted now, in the kernel.", "service", "address", "server", "kind")
-	connections = desc("server_connections", "Connections now.", "service", "address", "server", "state")
-	connsTotal  = desc("server_connections_total", "Connections since the server was added.", "service", "address", "server")
-	packets     = desc("server_packets_total", "Packets since the server was added.", "service", "address", "server", "direction")
-	bytesTotal  = desc("server_bytes_total", "Bytes since the server was added.", "service", "address", "server", "direction")
-	override    = desc("server_override", "1 while an operator's word on the server counts.", "service", "address", "server", "kind")
-	lastCheck   = desc("server_last_check_timestamp_seconds", "When the server was last checked, as a Unix time.", "service", "address", "server")
+	buildInfo    = desc("build_info", "1, labelled with versions.", "version", "goversion")
+	startTime    = desc("start_time_seconds", "When the daemon started, as a Unix time.")
+	reloadOK     = desc("config_last_reload_successful", "1 when the last reload, or the start, went well.")
+	kernelUp     = desc("kernel_up", "1 when the kernel's IPVS can be reached.")
+	holding      = desc("mass_failure_hold", "1 while nearly all servers fail at once and the last state is kept.")
+	serviceUp    = desc("service_up", "1 when enough real servers are in, 0 when not, by service.", "service", "address")
+	fallback     = desc("service_fallback", "1 while the fallback is in use.", "service", "address")
+	capacity     = desc("service_capacity", "Sum of weights of the real servers that are in.", "service", "address")
+	drifted      = desc("service_drift", "1 while the kernel differs from what is wanted.", "service", "address")
+	servicePlane = desc("service_plane", "1 for where full NAT of the service runs: kernel, userspace; none: it cannot be served here.", "service", "address", "plane")
+	natConns     = desc("service_source_nat_connections_total", "Connections that the kernel's full NAT gave a local address, since the service came to the kernel.", "service", "address")
+	withoutIPVS  = desc("without_ipvs", "1 while the machine has no IPVS and services of NAT run in user space.")
+	tracked      = desc("conntrack_entries", "Connections that connection tracking knows; absent: it is not loaded.")
+	trackedMax   = desc("conntrack_entries_max", "Connections that connection tracking has room for; absent: it is not loaded.")
+	refused      = desc("service_refused", "1 while the kernel refuses part of the service.", "service", "address")
+	serverUp     = desc("server_up", "1 up, 0 down; absent: never checked.", "service", "address", "server")
+	serverState  = desc("server_state", "1 for the place the server is in: in, quiesced, out, leaving.", "service", "address", "server", "state")
+	weight       = desc("server_weight", "Weight: of the file, wanted now, in the kernel.", "service", "address", "server", "kind")
+	connections  = desc("server_connections", "Connections now.", "service", "address", "server", "state")
+	connsTotal   = desc("server_connections_total", "Connections since the server was added.", "service", "address", "server")
+	packets      = desc("server_packets_total", "Packets since the server was added.", "service", "address", "server", "direction")
+	bytesTotal   = desc("server_bytes_total", "Bytes since the server was added.", "service", "address", "server", "direction")
+	override     = desc("server_override", "1 while an operator's word on the server counts.", "service", "address", "server", "kind")
+	lastCheck    = desc("server_last_check_timestamp_seconds", "When the server was last checked, as a Unix time.", "service", "address", "server")
 )
 
 // collector makes metrics of the latest picture: a scrape asks neither the
@@ -54,6 +60,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(reloadOK, truth(st.Reload == nil || st.Reload.Error == ""))
 	gauge(kernelUp, truth(st.Kernel == "ok"))
 	gauge(holding, truth(st.Hold != nil))
+	gauge(withoutIPVS, truth(st.WithoutIPVS != ""))
+	if t := st.Conntrack; t != nil {
+		gauge(tracked, float64(t.Count))
+		gauge(trackedMax, float64(t.Max))
+	}
 	for i := range st.Services {
 		service(out, gauge, &st.Services[i])
 	}
@@ -66,6 +77,12 @@ func service(out chan<- prometheus.Metric, gauge func(*prometheus.Desc, float64,
 	gauge(capacity, float64(s.Capacity), name, address)
 	gauge(drifted, truth(s.Drift != ""), name, address)
 	gauge(refused, truth(s.Refused != ""), name, address)
+	if s.Plane != "" || s.State == "refused" {
+		gauge(servicePlane, 1, name, address, cmp.Or(s.Plane, "none"))
+	}
+	if s.SourceNAT != nil {
+		out <- prometheus.MustNewConstMetric(natConns, prometheus.CounterValue, float64(*s.SourceNAT), name, address)
+	}
 	for i := range s.Servers {
 		server(out, gauge, name, address, &s.Servers[i])
 	}

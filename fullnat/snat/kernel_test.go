@@ -14,6 +14,9 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/sysctl"
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // inside does something on the director and fails the test if it cannot be done.
@@ -171,6 +174,94 @@ func checkCounts(t *testing.T, n *topo.Net, p *snat.Plane, want []snat.Service, 
 			if counts[s.Key].Conns < least {
 				t.Errorf("%s: %d connections counted, want %d", s.Key, counts[s.Key].Conns, least)
 			}
+		}
+		return err
+	})
+}
+
+// TestKernelPlaneNotrack: connections to a service on the director, and from its
+// local address to a real server, are not known to connection tracking, others
+// are; the rules come back after a flush and leave nothing.
+func TestKernelPlaneNotrack(t *testing.T) {
+	n := topotest.New(t, topo.Spec{Servers: 1})
+	if !available(t, n) {
+		return
+	}
+	lip, rip := netip.MustParseAddr("10.9.1.1"), n.Servers[0].Addr4
+	if err := n.Director.AddAddr("eth0", netip.PrefixFrom(lip, 16)); err != nil {
+		t.Fatal(err)
+	}
+	for h, port := range map[*topo.Host]uint16{n.Director: 80, n.Servers[0]: 8080} {
+		if _, err := h.Serve("tcp", port); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inside(t, n, func() error { // somebody's firewall, or connections are not tracked anyway
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "filter"})
+		chain := c.AddChain(&nftables.Chain{Name: "input", Table: table, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter})
+		c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: 1}, &expr.Counter{}}})
+		return c.Flush()
+	})
+	talk := func() (vip, leg bool) {
+		t.Helper()
+		inside(t, n, func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
+		if _, err := ask(t, n, "tcp", 80, 30*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if _, err := n.Director.Ask(ctx, "tcp", netip.AddrPortFrom(lip, 0), netip.AddrPortFrom(rip, 8080)); err != nil {
+			t.Fatal(err)
+		}
+		inside(t, n, func() error {
+			all, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+			for _, f := range all {
+				vip = vip || f.Forward.DstIP.Equal(n.VIP4.AsSlice())
+				leg = leg || f.Forward.SrcIP.Equal(lip.AsSlice())
+			}
+			return err
+		})
+		return vip, leg
+	}
+	if vip, leg := talk(); !vip || !leg {
+		t.Fatalf("tracked without rules: %v, %v", vip, leg)
+	}
+	var rules snat.Notrack
+	vip := snat.Untracked{Key: ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(n.VIP4, 80))}
+	all := vip
+	all.Locals, all.Ports = []netip.Addr{lip}, []uint16{8080}
+	for _, want := range []struct {
+		services []snat.Untracked
+		vip, leg bool
+	}{{[]snat.Untracked{vip}, false, true}, {[]snat.Untracked{all}, false, false}, {nil, true, true}} {
+		for _, changes := range []bool{true, false} {
+			inside(t, n, func() error {
+				if differs, err := rules.Differs(want.services); err != nil || differs != changes {
+					t.Errorf("differs: %v, %v", differs, err)
+				}
+				changed, err := rules.Apply(want.services)
+				if changed != changes {
+					t.Errorf("changed %v, want %v", changed, changes)
+				}
+				return err
+			})
+		}
+		if vip, leg := talk(); vip != want.vip || leg != want.leg {
+			t.Errorf("%+v: clients tracked %v, want %v; to servers %v, want %v", want.services, vip, want.vip, leg, want.leg)
+		}
+	}
+	inside(t, n, func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		tables, err := c.ListTables()
+		if len(tables) != 1 {
+			t.Errorf("%d tables, want the firewall's", len(tables))
 		}
 		return err
 	})

@@ -102,13 +102,13 @@ func (s *Service) sign() string {
 // unless somebody else did. Connections keep the address they have. Counts of
 // services that stay go on.
 func (p *Plane) Apply(want []Service) (changed bool, err error) {
-	want = slices.SortedFunc(slices.Values(want), func(a, b Service) int { return cmp.Compare(a.sign(), b.sign()) })
+	want = sorted(want)
 	for i := range want {
 		if err := want[i].check(); err != nil {
 			return false, fmt.Errorf("snat: %s: %w", want[i].Key, err)
 		}
 	}
-	for _, f := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
+	for _, f := range families {
 		did, err := p.applyFamily(f, ofFamily(want, f))
 		if err != nil {
 			return changed, err
@@ -116,6 +116,51 @@ func (p *Plane) Apply(want []Service) (changed bool, err error) {
 		changed = changed || did
 	}
 	return changed, nil
+}
+
+// Differs tells whether Apply would have to change anything. It changes nothing.
+func (p *Plane) Differs(want []Service) (bool, error) {
+	want = sorted(want)
+	c, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("snat: %w", err)
+	}
+	for _, f := range families {
+		have, err := read(c, f)
+		if err != nil {
+			return false, err
+		}
+		if !have.is(ofFamily(want, f)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Services reads the services that there are rules for.
+func (p *Plane) Services() (all []Service, err error) {
+	c, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("snat: %w", err)
+	}
+	for _, f := range families {
+		have, err := read(c, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, sign := range have.signs {
+			if s, ok := parseSign(sign); ok {
+				all = append(all, s)
+			}
+		}
+	}
+	return all, nil
+}
+
+var families = [...]nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6}
+
+func sorted(all []Service) []Service {
+	return slices.SortedFunc(slices.Values(all), func(a, b Service) int { return cmp.Compare(a.sign(), b.sign()) })
 }
 
 func ofFamily(all []Service, f nftables.TableFamily) (some []Service) {
@@ -164,7 +209,7 @@ func (p *Plane) Counts() (map[ipvs.ServiceKey]Counts, error) {
 		return nil, fmt.Errorf("snat: %w", err)
 	}
 	all := map[ipvs.ServiceKey]Counts{}
-	for _, f := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
+	for _, f := range families {
 		have, err := read(c, f)
 		if err != nil {
 			return nil, err

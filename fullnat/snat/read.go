@@ -11,15 +11,15 @@ import (
 // readRules reads the rules of our chain. It does so itself because the library
 // (v0.3.0) takes the direction of a ct expression for four bytes, which the
 // kernel gives as one, and then fails.
-func (s *state) readRules(f nftables.TableFamily) error {
+func (s *state) readRules(f nftables.TableFamily, table, chain string) error {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	e := netlink.NewAttributeEncoder()
-	e.String(unix.NFTA_RULE_TABLE, tableName)
-	e.String(unix.NFTA_RULE_CHAIN, chainName)
+	e.String(unix.NFTA_RULE_TABLE, table)
+	e.String(unix.NFTA_RULE_CHAIN, chain)
 	attributes, err := e.Encode()
 	if err != nil {
 		return err

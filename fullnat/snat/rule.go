@@ -2,6 +2,7 @@ package snat
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
@@ -78,13 +79,19 @@ type state struct {
 
 // read reads our table of a family. That it is not there is no error.
 func read(c *nftables.Conn, f nftables.TableFamily) (s state, err error) {
+	return readChain(c, f, tableName, chainName, nftables.ChainTypeNAT, nftables.ChainHookPostrouting)
+}
+
+// readChain reads one chain of a table, which is whole when it is of this type
+// and at this hook.
+func readChain(c *nftables.Conn, f nftables.TableFamily, table, name string, kind nftables.ChainType, hook *nftables.ChainHook) (s state, err error) {
 	s.counts = map[string]Counts{}
 	tables, err := c.ListTablesOfFamily(f)
 	if err != nil {
 		return s, reason(err)
 	}
 	for _, t := range tables {
-		if t.Name == tableName {
+		if t.Name == table {
 			s.table = true
 		}
 	}
@@ -96,11 +103,11 @@ func read(c *nftables.Conn, f nftables.TableFamily) (s state, err error) {
 		return s, reason(err)
 	}
 	for _, chain := range chains {
-		if chain.Table.Name != tableName || chain.Name != chainName {
+		if chain.Table.Name != table || chain.Name != name {
 			continue
 		}
-		s.whole = chain.Type == nftables.ChainTypeNAT && chain.Hooknum != nil && *chain.Hooknum == *nftables.ChainHookPostrouting
-		if err := s.readRules(f); err != nil {
+		s.whole = chain.Type == kind && chain.Hooknum != nil && *chain.Hooknum == *hook
+		if err := s.readRules(f, table, name); err != nil {
 			return s, reason(err)
 		}
 	}
@@ -136,6 +143,22 @@ func parseKey(text string) (k ipvs.ServiceKey, ok bool) {
 		return k, false
 	}
 	return ipvs.AddrService(p, a), true
+}
+
+// parseSign reads what sign wrote.
+func parseSign(sign string) (s Service, ok bool) {
+	k := keyOf(sign)
+	if s.Key, ok = parseKey(k); !ok {
+		return s, false
+	}
+	for word := range strings.FieldsSeq(sign[len(k):]) {
+		a, err := netip.ParseAddr(word)
+		if err != nil {
+			return s, false
+		}
+		s.Locals = append(s.Locals, a)
+	}
+	return s, s.check() == nil
 }
 
 func key(s *Service) string { return s.Key.Protocol.String() + " " + s.Key.Addr.String() }

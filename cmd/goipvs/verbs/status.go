@@ -43,6 +43,12 @@ func printStatus(w io.Writer, st *control.Status) {
 	if st.Kernel != "ok" {
 		fmt.Fprintln(w, "KERNEL:", st.Kernel)
 	}
+	if st.WithoutIPVS != "" {
+		fmt.Fprintf(w, "WITHOUT IPVS: services of NAT run in user space, their connections end with the daemon: %s\n", st.WithoutIPVS)
+	}
+	if t := st.Conntrack; t != nil && t.Count*10 > t.Max*8 {
+		fmt.Fprintf(w, "CONNECTION TRACKING nearly full: %d of %d\n", t.Count, t.Max)
+	}
 	if st.Hold != nil {
 		fmt.Fprintf(w, "MASS FAILURE for %s: nearly all servers failed at once, the last state is kept\n", ago(st.Time, st.Hold))
 	}
@@ -57,6 +63,14 @@ func printStatus(w io.Writer, st *control.Status) {
 
 func printService(w io.Writer, now time.Time, s *control.ServiceStatus) {
 	fmt.Fprint(w, serviceLine(now, s), "\n")
+	switch {
+	case s.State == "refused":
+		fmt.Fprintln(w, "  REFUSED, cannot be served here:", s.PlaneReason)
+	case s.Plane == "kernel":
+		fmt.Fprintln(w, "  full NAT in the kernel:", s.PlaneReason)
+	case s.Plane == "userspace":
+		fmt.Fprintln(w, "  full NAT in user space:", s.PlaneReason)
+	}
 	if s.Refused != "" {
 		fmt.Fprintln(w, "  REFUSED by the kernel:", s.Refused)
 	}

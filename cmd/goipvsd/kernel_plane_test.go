@@ -1,0 +1,400 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/internal/lab"
+	"github.com/goipvs/goipvs/internal/lab/topo"
+	"github.com/goipvs/goipvs/sysctl"
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// planesRig has two services of full NAT, of TCP and of UDP, whose real servers
+// know no way to the client.
+type planesRig struct {
+	*rig
+	locals []netip.Addr
+}
+
+func newPlanesRig(t *testing.T) *planesRig {
+	r := &planesRig{rig: newBareRig(t, topo.Spec{Servers: 2})}
+	for _, a := range []string{"10.9.1.1", "10.9.1.2"} {
+		r.locals = append(r.locals, netip.MustParseAddr(a))
+		r.must(r.net.Director.AddAddr("eth0", netip.PrefixFrom(netip.MustParseAddr(a), 16)))
+	}
+	serveAll(r.rig)
+	for _, h := range r.net.Servers {
+		_, err := h.Serve("udp", 53)
+		r.must(err)
+	}
+	return r
+}
+
+// planes is a file in which TCP and UDP run where it says.
+func (r *planesRig) planes(tcp, udp, more string) {
+	r.Helper()
+	text := more + "max_removal = 1.0\nhold_on_mass_failure = 1.0\n[check]\ninterval = \"500ms\"\ntimeout = \"5s\"\n"
+	for _, s := range []struct{ name, at, proto, plane string }{{"web", "192.0.2.10:80", "tcp", tcp}, {"dns", "192.0.2.10:53", "udp", udp}} {
+		text += fmt.Sprintf(`[[virtual]]
+name = %q
+address = %q
+protocol = %q
+scheduler = "rr"
+forward = "fullnat"
+[virtual.fullnat]
+plane = %q
+local = ["10.9.1.1-10.9.1.2"]
+[virtual.check]
+type = "connect"
+port = 80
+`, s.name, s.at, s.proto, s.plane)
+		for n := range 2 {
+			text += fmt.Sprintf("[[virtual.real]]\naddress = \"10.9.0.%d\"\n", 11+n)
+		}
+	}
+	r.file(text)
+}
+
+func (r *planesRig) service(name string) (s control.ServiceStatus) {
+	r.Helper()
+	st, err := r.rig.status()
+	r.must(err)
+	for _, s := range st.Services {
+		if s.Name == name {
+			return s
+		}
+	}
+	return s
+}
+
+// runs waits until a service runs in a plane, with both servers.
+func (r *planesRig) runs(name, plane string) {
+	r.Helper()
+	r.await(name+" runs in "+plane, func() bool {
+		s := r.service(name)
+		n := 0
+		for _, rs := range s.Servers {
+			if rs.Place == "in" && rs.WeightKernel != nil && *rs.WeightKernel == 1 {
+				n++
+			}
+		}
+		return s.Plane == plane && n == 2
+	})
+}
+
+// answers has four clients ask, each of which must be answered, and returns how
+// the real servers saw them.
+func (r *planesRig) answers(network string, port uint16) (seen map[netip.Addr]int) {
+	r.Helper()
+	seen = map[netip.Addr]int{}
+	for range 4 {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		a, err := r.net.Client.Ask(ctx, network, netip.AddrPort{}, netip.AddrPortFrom(r.net.VIP4, port))
+		cancel()
+		if err != nil {
+			_, status, _ := r.goipvs("status")
+			r.Fatalf("%s: %v\n%s\n%s", network, err, r.table(), status)
+		}
+		seen[a.Remote.Addr()]++
+	}
+	return seen
+}
+
+// served has both services answer, to their local addresses.
+func (r *planesRig) served() {
+	r.Helper()
+	for network, port := range map[string]uint16{"tcp": 80, "udp": 53} {
+		seen := r.answers(network, port)
+		if seen[r.locals[0]]+seen[r.locals[1]] != 4 {
+			r.Errorf("%s: real servers saw %v, want the local addresses", network, seen)
+		}
+	}
+}
+
+func (r *planesRig) knob(k sysctl.Knob) (v string) {
+	r.Helper()
+	r.must(r.net.Director.Do(func() (err error) { v, err = (sysctl.Netns{}).Get(k); return err }))
+	return v
+}
+
+func (r *planesRig) tables() (names []string) {
+	r.Helper()
+	r.must(r.net.Director.Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		all, err := c.ListTables()
+		for _, t := range all {
+			names = append(names, t.Name)
+		}
+		return err
+	}))
+	return names
+}
+
+// nothingLeft: no rules, and knobs as they were.
+func (r *planesRig) nothingLeft(when string) {
+	r.Helper()
+	r.await("nothing of the kernel's plane is left "+when, func() bool {
+		return len(r.tables()) == 0 && r.knob(sysctl.VS("conntrack")) == "0" && r.knob(sysctl.Forward4) == "0"
+	})
+}
+
+const planesTable = `tcp 192.0.2.10:80 rr
+		  10.9.0.11:80 nat 1
+		  10.9.0.12:80 nat 1
+		udp 192.0.2.10:53 rr
+		  10.9.0.11:53 nat 1
+		  10.9.0.12:53 nat 1`
+
+// TestKernelPlanes: full NAT in the kernel, end to end, on a kernel that has NAT
+// by nf_tables: what others break is mended, services move between planes
+// without a connection that finds neither, a killed daemon takes over what is
+// there, and nothing stays behind.
+func TestKernelPlanes(t *testing.T) {
+	if lab.Kind() == "uml" {
+		t.Skip("user-mode Linux has no NAT by nf_tables: TestKernelPlaneMissing")
+	}
+	r := newPlanesRig(t)
+	r.must(r.net.Director.Sysctl("net.ipv4.ip_forward", "0"))
+	if r.knob(sysctl.VS("conntrack")) != "0" || r.knob(sysctl.Forward4) != "0" {
+		t.Fatal("the director has the knobs set: this would prove nothing")
+	}
+	r.planes("kernel", "auto", "")
+	r.start()
+	r.runs("web", "kernel")
+	r.runs("dns", "kernel")
+	r.becomes(planesTable)
+	r.served()
+	if web := r.service("web"); web.PlaneReason != "as asked" || web.Servers[0].Method != "fullnat" {
+		t.Errorf("%+v", web)
+	}
+	if out := r.ok("status"); !strings.Contains(out, "full NAT in the kernel: as asked") || !strings.Contains(out, "it can do what is asked") {
+		t.Error(out)
+	}
+
+	// Others flush everything, and turn a knob.
+	r.must(r.net.Director.Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		c.FlushRuleset()
+		if err := c.Flush(); err != nil {
+			return err
+		}
+		_, err = (sysctl.Netns{}).Set(sysctl.VS("conntrack"), "0")
+		return err
+	}))
+	r.await("it is mended", func() bool { return len(r.tables()) == 1 && r.knob(sysctl.VS("conntrack")) == "1" })
+	r.await("it is said", func() bool {
+		return strings.Contains(r.log.String(), "full NAT: net.ipv4.vs.conntrack is 0, rules of source NAT removed or changed")
+	})
+	r.served()
+
+	// Killed, and back: a connection lives, and rules go on counting.
+	live := r.dial()
+	r.kill()
+	live.say()
+	r.served()
+	r.start()
+	r.runs("web", "kernel")
+	live.say()
+	r.served()
+
+	// To user space and back while clients come all the time. An established
+	// connection of user space lives on.
+	stop := r.hammer()
+	r.planes("userspace", "userspace", "")
+	r.ok("reload")
+	r.runs("web", "userspace")
+	r.becomes("")
+	r.nothingLeft("in user space")
+	r.served()
+	inUser := r.dial()
+	r.planes("kernel", "kernel", "")
+	r.ok("reload")
+	r.runs("web", "kernel")
+	r.becomes(planesTable)
+	r.served()
+	inUser.say()
+	stop()
+
+	// The file changes while nobody runs.
+	r.kill()
+	r.planes("userspace", "kernel", "")
+	r.start()
+	r.runs("web", "userspace")
+	r.becomes("udp 192.0.2.10:53 rr\n  10.9.0.11:53 nat 1\n  10.9.0.12:53 nat 1")
+	r.served()
+
+	r.planes("kernel", "kernel", "on_stop = \"flush\"\n")
+	r.ok("reload")
+	r.becomes(planesTable)
+	if status := r.stop(); status != 0 {
+		t.Errorf("stopped with %d", status)
+	}
+	r.becomes("")
+	r.nothingLeft("after the stop")
+}
+
+// talk is an established connection to the service.
+type talk struct {
+	r *planesRig
+	c *topo.Conn
+}
+
+func (r *planesRig) dial() talk {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := r.net.Client.Dial(ctx, "tcp", netip.AddrPort{}, vipPort)
+	r.must(err)
+	r.Cleanup(func() { c.Close() })
+	k := talk{r, c}
+	k.say()
+	return k
+}
+
+// say has it be answered.
+func (k talk) say() {
+	k.r.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := k.c.Ask(ctx); err != nil {
+		k.r.Errorf("an established connection: %v", err)
+	}
+}
+
+// hammer has clients connect one after the other until it is stopped; each must
+// be let in and answered.
+func (r *planesRig) hammer() (stop func()) {
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	n := 0
+	all.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			c, err := r.net.Client.Dial(ctx, "tcp", netip.AddrPort{}, vipPort)
+			if err != nil {
+				r.Errorf("client %d is not let in: %v", n, err)
+			} else {
+				c.Close()
+			}
+			cancel()
+			n++
+		}
+	})
+	return func() {
+		close(done)
+		all.Wait()
+		if n < 10 {
+			r.Errorf("only %d clients came", n)
+		}
+	}
+}
+
+// TestKernelPlaneMissing: on a kernel without NAT by nf_tables auto is user
+// space, and says why; a service that insists is refused, and no other.
+func TestKernelPlaneMissing(t *testing.T) {
+	if lab.Kind() != "uml" {
+		t.Skip("this kernel has NAT by nf_tables: TestKernelPlanes")
+	}
+	r := newPlanesRig(t)
+	r.planes("auto", "kernel", "")
+	r.start()
+	r.runs("web", "userspace")
+	if seen := r.answers("tcp", 80); seen[r.locals[0]]+seen[r.locals[1]] != 4 {
+		t.Errorf("real servers saw %v", seen)
+	}
+	if s := r.service("web"); !strings.Contains(s.PlaneReason, "no NAT by nf_tables") {
+		t.Errorf("%+v", s)
+	}
+	if s := r.service("dns"); s.State != "refused" || !strings.Contains(s.PlaneReason, `plane = "kernel": snat: the kernel has no NAT by nf_tables`) {
+		t.Errorf("%+v", s)
+	}
+	if out := r.ok("status"); !strings.Contains(out, "REFUSED") || !strings.Contains(out, "full NAT in user space: snat: the kernel has no NAT") {
+		t.Error(out)
+	}
+	for _, event := range []string{"event=service_refused vs=dns", "event=plane vs=web"} {
+		if !strings.Contains(r.log.String(), event) {
+			t.Errorf("no %s in the log", event)
+		}
+	}
+	// What runs is not given up for what cannot be.
+	r.planes("kernel", "kernel", "")
+	if status, _, errw := r.goipvs("reload"); status != 1 || !strings.Contains(errw, "web runs now and cannot any more") {
+		t.Errorf("status %d, %s", status, errw)
+	}
+	r.planes("userspace", "userspace", "")
+	r.ok("reload")
+	r.runs("dns", "userspace")
+	r.served()
+}
+
+// TestKernelPlaneComesAndGoes: a machine loses IPVS and gets it back, and NAT
+// services go to user space and back to the kernel, each with clients served.
+func TestKernelPlaneComesAndGoes(t *testing.T) {
+	if lab.Kind() != "uml" {
+		t.Skip("once is enough, and the host's module is not ours to unload")
+	}
+	r := newRig(t, topo.Spec{Servers: 3})
+	serveAll(r)
+	r.file("without_ipvs = \"fullnat\"\nhold_on_mass_failure = 1.0\n" + three(3, ""))
+	r.start()
+	r.becomes(all3)
+	if s := (&planesRig{rig: r}).service("web"); s.Plane != "" {
+		t.Errorf("%+v", s)
+	}
+	program := sysctl.Knob("kernel/modprobe")
+	was, err := (sysctl.Netns{}).Get(program)
+	r.must(err)
+	r.must(r.cmd.Process.Signal(unix.SIGSTOP)) // or it would load the module itself
+	_, err = (sysctl.Netns{}).Set(program, "/nonexistent")
+	r.must(err)
+	t.Cleanup(func() { _, _ = (sysctl.Netns{}).Set(program, was); _ = lab.Load("ip_vs") })
+	r.must(r.client.Flush())
+	for _, name := range []string{"ip_vs_rr", "ip_vs_wlc", "ip_vs"} {
+		if err := unload(name); err != nil {
+			t.Fatalf("unload %s: %v", name, err)
+		}
+	}
+	r.must(r.cmd.Process.Signal(unix.SIGCONT))
+	p := &planesRig{rig: r}
+	r.await("user space serves", func() bool {
+		s := p.service("web")
+		return s.Plane == "userspace" && len(s.Servers) == 3 && s.Servers[0].WeightKernel != nil
+	})
+	if seen := p.answers("tcp", 80); seen[r.net.Director.Addr4] != 4 {
+		t.Errorf("servers saw %v, want the director", seen)
+	}
+	if out := r.ok("status"); !strings.Contains(out, "WITHOUT IPVS") {
+		t.Error(out)
+	}
+	_, err = (sysctl.Netns{}).Set(program, was)
+	r.must(err)
+	r.must(lab.Load("ip_vs"))
+	r.becomes(all3)
+	r.await("it is said", func() bool { return strings.Contains(r.log.String(), "event=ipvs_appeared") })
+	for range 4 {
+		if who := r.ask(vipPort); who == "" {
+			t.Error("nobody answers")
+		}
+	}
+	if out := r.ok("status"); strings.Contains(out, "WITHOUT IPVS") || strings.Contains(out, "user space") {
+		t.Error(out)
+	}
+}

@@ -1,0 +1,356 @@
+package director
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/fullnat/snat"
+	"github.com/goipvs/goipvs/ipvs"
+	"github.com/goipvs/goipvs/ipvs/ipvstest"
+)
+
+// TestChoose: the kernel if it can do what is asked, else user space, and a
+// plane that is asked for or none; always with the reason.
+func TestChoose(t *testing.T) {
+	full := func(more string) string {
+		return "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"fullnat\"\n[virtual.fullnat]\nlocal = [\"198.51.100.1\"]\n" + more
+	}
+	with := func(old, new string) string { return strings.Replace(full(""), old, new, 1) }
+	bare := Machine{NoIPVS: errors.New("no IPVS here")}
+	noNAT := Machine{NoSourceNAT: errors.New("no NAT here")}
+	for _, test := range []struct {
+		name, text string
+		m          Machine
+		want       config.Plane
+		why        string
+	}{
+		{"all there", full(""), Machine{}, "kernel", "it can do what is asked"},
+		{"asked for", full(`plane = "kernel"`), Machine{}, "kernel", "as asked"},
+		{"user space asked for", full(`plane = "userspace"`), Machine{}, "userspace", "as asked"},
+		{"no NAT", full(""), noNAT, "userspace", "no NAT here"},
+		{"no NAT, insisted", full(`plane = "kernel"`), noNAT, "", `plane = "kernel": no NAT here`},
+		{"no IPVS", full(""), bare, "userspace", "no IPVS here"},
+		{"no IPVS, insisted", full(`plane = "kernel"`), bare, "", `plane = "kernel": no IPVS here`},
+		{"neither", full(""), Machine{bare.NoIPVS, noNAT.NoSourceNAT}, "userspace", "no IPVS here; no NAT here"},
+		{"PROXY protocol", full(`proxy_protocol = "v2"`), Machine{}, "userspace", "the kernel cannot do proxy_protocol"},
+		{"retries, though the usual ones", full(`retries = 2`), Machine{}, "userspace", "the kernel cannot do retries"},
+		{"connect_timeout", full(`connect_timeout = "3s"`), Machine{}, "userspace", "the kernel knows no connect_timeout"},
+		{"notrack", full(`notrack = true`), Machine{}, "userspace", "the kernel's plane lives by connection tracking, and notrack is asked for"},
+		{"no local address", with(`"198.51.100.1"`, ""), Machine{}, "userspace", "no local address of ipv4 is given"},
+		{"of the other family", with("198.51.100.1", "2001:db8::1"), Machine{}, "userspace", "no local address of ipv4 is given"},
+		{"across families", full("[[virtual.real]]\naddress = \"[2001:db8::9]:80\""), Machine{}, "userspace", "the kernel's NAT does not cross from ipv4 to [2001:db8::9]:80"},
+		{"a fallback across families", with("forward", "fallback = [\"[2001:db8::9]:80\"]\nforward"), Machine{}, "userspace", "the kernel's NAT does not cross from ipv4 to [2001:db8::9]:80"},
+		{"SCTP", with("forward", "protocol = \"sctp\"\nforward"), Machine{}, "kernel", "it can do what is asked"},
+		{"SCTP without", with("forward", "protocol = \"sctp\"\nforward"), noNAT, "", "not in the kernel: no NAT here; not in user space: user space speaks TCP and UDP, not sctp"},
+		{"every port", with(":80\"", ":0\"\npersistent = \"60s\""), noNAT, "", "not in the kernel: no NAT here; not in user space: user space cannot listen on every port"},
+		{"a mark", with("address = \"192.0.2.10:80\"", "fwmark = 1"), Machine{}, "", "not in the kernel: source NAT knows no firewall marks; not in user space: user space knows no firewall marks"},
+		{"NAT", "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"", Machine{}, "kernel", ""},
+		{"DR", dr, Machine{}, "kernel", ""},
+		{"NAT without IPVS", "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"", bare, "userspace", "this machine has no IPVS: full NAT instead of NAT"},
+		{"DR without IPVS", dr, bare, "", "this machine has no IPVS, and without it there is no dr, only nat and fullnat"},
+		{"one by DR", "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"\n[[virtual.real]]\naddress = \"10.0.0.1:80\"\nforward = \"dr\"", bare, "",
+			"this machine has no IPVS, and without it there is no dr, only nat and fullnat"},
+		{"a mark without IPVS", "[[virtual]]\nfwmark = 1\nforward = \"nat\"", bare, "", "this machine has no IPVS, and user space knows no firewall marks"},
+	} {
+		c, err := config.Parse("goipvs.toml", []byte(test.text), config.Options{})
+		if err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		if got := Choose(&c.Virtuals[0], test.m); got != (Choice{test.want, test.why}) {
+			t.Errorf("%s: %+v, want %q: %s", test.name, got, test.want, test.why)
+		}
+	}
+}
+
+// steps are what was done to a kernel, user space and source NAT, in order.
+type steps struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (s *steps) add(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, fmt.Sprintf(format, args...))
+}
+
+// take returns the steps since the last time.
+func (s *steps) take() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := strings.Join(s.list, "\n")
+	s.list = nil
+	return text
+}
+
+// rules is source NAT in memory, which others may change.
+type rules struct {
+	*steps
+	have  map[ipvs.ServiceKey][]netip.Addr
+	wrong string // what others did
+	err   error
+
+	untracked []snat.Untracked
+}
+
+func (r *rules) Services() (all []snat.Service, err error) {
+	for k, l := range r.have {
+		all = append(all, snat.Service{Key: k, Locals: l})
+	}
+	return all, nil
+}
+
+func (r *rules) Keep(want []snat.Service, forwards bool) error {
+	if r.err != nil {
+		return r.err
+	}
+	r.have, r.wrong = map[ipvs.ServiceKey][]netip.Addr{}, ""
+	text := "rules:"
+	for _, w := range want {
+		r.have[w.Key] = w.Locals
+		text += " " + w.Key.String()
+	}
+	r.add("%s", text)
+	return nil
+}
+
+func (r *rules) Differs() (string, error) { return r.wrong, nil }
+
+func (r *rules) Counts() (map[ipvs.ServiceKey]snat.Counts, error) { return nil, nil }
+func (r *rules) Untrack(want []snat.Untracked) (bool, error) {
+	r.untracked = want
+	return false, nil
+}
+
+func (r *rules) Forget(k ipvs.ServiceKey) error { r.add("forget %s", k); return nil }
+
+// user is user space in memory.
+type user struct{ *ipvstest.Kernel }
+
+func (user) SetOptions(map[ipvs.ServiceKey]fullnat.Options) error { return nil }
+func (user) SetTimeouts(ipvs.Timeouts)                            {}
+
+// planeFixture is a Director with both planes, whose changes are written down.
+type planeFixture struct {
+	*fixture
+	steps *steps
+	rules *rules
+	user  *ipvstest.Kernel
+}
+
+func startPlanes(t *testing.T, setup *Setup) *planeFixture {
+	t.Helper()
+	p := &planeFixture{steps: &steps{}, user: ipvstest.New(ipvstest.Options{})}
+	p.rules = &rules{steps: p.steps}
+	k := ipvstest.New(ipvstest.Options{})
+	for name, kernel := range map[string]*ipvstest.Kernel{"kernel": k, "user": p.user} {
+		kernel.OnCall(func(c ipvstest.Call) {
+			if strings.Contains(c.Op, " service") || strings.Contains(c.Op, " destination") {
+				if !strings.HasPrefix(c.Op, "list") && !strings.HasPrefix(c.Op, "get") {
+					p.steps.add("%s: %s %s", name, c.Op, strings.TrimSuffix(c.Object, " rr"))
+				}
+			}
+		})
+	}
+	p.fixture = startWith(t, k, setup, Options{Proxy: user{p.user}, SourceNAT: p.rules})
+	return p
+}
+
+func (p *planeFixture) did(want string) {
+	p.t.Helper()
+	synctest.Wait()
+	want = strings.ReplaceAll(want, "\t", "")
+	if got := p.steps.take(); got != want {
+		p.t.Errorf("done:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func planeService(plane config.Plane) *VirtualService {
+	v := &VirtualService{Name: "v", Service: ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.UDP, netip.MustParseAddrPort("192.0.2.1:53")), Scheduler: "rr"},
+		UncheckedUp: true, Plane: plane, Why: "as asked"}
+	v.Servers = []RealServer{{Name: "a", Destination: ipvs.Destination{Addr: netip.MustParseAddrPort("10.0.0.1:53"), Method: ipvs.NAT, Weight: 1}}}
+	switch plane {
+	case config.PlaneKernel:
+		v.Locals = []netip.Addr{netip.MustParseAddr("198.51.100.1")}
+	case config.PlaneUserspace:
+		v.Proxy = &fullnat.Options{}
+	}
+	return v
+}
+
+// TestPlaneOrder: rules are there before the first server and go after the last,
+// and a service that moves is taken away where it was a while after it runs
+// where it is to be.
+func TestPlaneOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := startPlanes(t, setupOf(planeService(config.PlaneKernel)))
+		p.did(`rules: udp 192.0.2.1:53
+			kernel: add service udp 192.0.2.1:53
+			kernel: add destination 10.0.0.1:53 of udp 192.0.2.1:53
+			forget udp 192.0.2.1:53`)
+		reload := func(services ...*VirtualService) {
+			t.Helper()
+			if _, err := p.d.Reload(setupOf(services...), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reload(planeService(config.PlaneUserspace))
+		p.did(`user: add service udp 192.0.2.1:53
+			user: add destination 10.0.0.1:53 of udp 192.0.2.1:53`)
+		time.Sleep(3 * time.Second)
+		p.did(`kernel: delete service udp 192.0.2.1:53
+			forget udp 192.0.2.1:53
+			rules:`)
+		reload(planeService(config.PlaneKernel))
+		p.did(`rules: udp 192.0.2.1:53
+			kernel: add service udp 192.0.2.1:53
+			kernel: add destination 10.0.0.1:53 of udp 192.0.2.1:53
+			forget udp 192.0.2.1:53`)
+		reload(planeService(config.PlaneUserspace)) // at once: nothing is gone yet
+		reload(planeService(config.PlaneKernel))
+		time.Sleep(3 * time.Second)
+		p.did(`user: delete service udp 192.0.2.1:53`)
+		reload()
+		p.did(`kernel: delete service udp 192.0.2.1:53
+			rules:`)
+	})
+}
+
+// TestPlaneDrift: what others do to rules is said and mended, or only said.
+func TestPlaneDrift(t *testing.T) {
+	for _, report := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			setup := setupOf(planeService(config.PlaneKernel))
+			setup.Settings.ReportDrift = report
+			p := startPlanes(t, setup)
+			synctest.Wait()
+			p.steps.take()
+			if err := p.d.do(func(*state) { p.rules.wrong = "flushed" }); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second)
+			want, drift := "rules: udp 192.0.2.1:53", ""
+			if report {
+				want, drift = "", "flushed"
+			}
+			p.did(want)
+			st, err := p.d.Status(nil)
+			if err != nil || st.Services[0].Drift != drift {
+				t.Errorf("drift %q, want %q; %v", st.Services[0].Drift, drift, err)
+			}
+			if n := strings.Count(p.log.String(), "event=drift"); n != 1 {
+				t.Errorf("said %d times:\n%s", n, p.log)
+			}
+		})
+	}
+}
+
+// TestPlaneWithoutRules: a service whose rules the kernel refuses gets no
+// servers, whose answers would go nowhere; others do; and it is tried again.
+func TestPlaneWithoutRules(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := planeService("")
+		other.Name, other.Why, other.Service.Addr = "other", "", netip.MustParseAddrPort("192.0.2.2:53")
+		p := startPlanes(t, setupOf(other))
+		synctest.Wait()
+		p.steps.take()
+		if err := p.d.do(func(*state) { p.rules.err = errors.New("table is full") }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.d.Reload(setupOf(other, planeService(config.PlaneKernel)), true); err != nil {
+			t.Fatal(err)
+		}
+		p.did("")
+		st, err := p.d.Status(nil)
+		if err != nil || !strings.Contains(st.Services[0].Refused, "table is full") {
+			t.Errorf("%+v, %v", st.Services[0], err)
+		}
+		if err := p.d.do(func(*state) { p.rules.err = nil }); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		p.did(`rules: udp 192.0.2.1:53
+			kernel: add service udp 192.0.2.1:53
+			kernel: add destination 10.0.0.1:53 of udp 192.0.2.1:53
+			forget udp 192.0.2.1:53`)
+	})
+}
+
+// TestPlaneShadow: a service of user space that somebody adds to the kernel,
+// which would take its connections, is taken away there.
+func TestPlaneShadow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := startPlanes(t, setupOf(planeService(config.PlaneUserspace)))
+		synctest.Wait()
+		p.steps.take()
+		err := p.k.Other().Apply(slices.Values([]ipvs.Change{{Op: ipvs.AddService, Service: planeService("").Service}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		p.did("kernel: delete service udp 192.0.2.1:53\n\t\t\tforget udp 192.0.2.1:53")
+		if !strings.Contains(p.log.String(), shadowText) {
+			t.Errorf("not said:\n%s", p.log)
+		}
+	})
+}
+
+// TestPlaneNotrack: clients' packets and those of local addresses are not
+// tracked, but where a local address is the kernel's plane's, too.
+func TestPlaneNotrack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := planeService(config.PlaneUserspace)
+		u.Name, u.Service.Addr, u.Notrack = "u", netip.MustParseAddrPort("192.0.2.2:53"), true
+		u.Proxy.Locals = []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")}
+		p := startPlanes(t, setupOf(planeService(config.PlaneKernel), u))
+		synctest.Wait()
+		if got := p.rules.untracked; len(got) != 1 || got[0].Key != u.Key() || !slices.Equal(got[0].Locals, u.Proxy.Locals[1:]) || !slices.Equal(got[0].Ports, []uint16{53}) {
+			t.Errorf("%+v", got)
+		}
+		if err := p.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if p.rules.untracked != nil {
+			t.Errorf("after the end: %+v", p.rules.untracked)
+		}
+	})
+}
+
+// TestPlaneRefused: a service that cannot be served here is shown so, keeps no
+// other from running, and no reload gives one up that runs.
+func TestPlaneRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		no := planeService("")
+		no.Why, no.Proxy = `plane = "kernel": no NAT`, nil
+		other := planeService(config.PlaneUserspace)
+		other.Name, other.Service.Addr = "other", netip.MustParseAddrPort("192.0.2.2:53")
+		p := startPlanes(t, setupOf(no, other))
+		p.did("rules:\n\t\t\tuser: add service udp 192.0.2.2:53\n\t\t\tuser: add destination 10.0.0.1:53 of udp 192.0.2.2:53")
+		st, err := p.d.Status(nil)
+		if err != nil || st.Services[0].State != "refused" || st.Services[0].PlaneReason != no.Why || st.Services[1].State != "up" {
+			t.Errorf("%+v, %v", st.Services, err)
+		}
+		other.Plane, other.Why, other.Proxy = "", "it is gone", nil
+		var nowhere *ErrNotHere
+		if _, err := p.d.Reload(setupOf(no, other), true); !errors.As(err, &nowhere) || nowhere.Virtual != "other" {
+			t.Errorf("%v", err)
+		}
+		p.did("")
+		if _, err := p.d.Reload(setupOf(planeService(config.PlaneKernel)), true); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !strings.Contains(p.k.String(), "10.0.0.1:53 nat weight 1") {
+			t.Errorf("not served once it can be:\n%s", p.k)
+		}
+	})
+}

@@ -1,0 +1,259 @@
+package director
+
+import (
+	"cmp"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/goipvs/goipvs/fullnat/snat"
+	"github.com/goipvs/goipvs/ipvs"
+)
+
+// SourceNAT gives connections that the kernel forwards local addresses:
+// sourcenat.Keeper is one. What it keeps stays in the kernel when the daemon
+// ends, as services do.
+type SourceNAT interface {
+	// Services are those that connections get local addresses of now.
+	Services() ([]snat.Service, error)
+	// Keep has exactly these be so, and puts right what others changed. forwards
+	// says that packets are forwarded for others, too.
+	Keep(want []snat.Service, forwards bool) error
+	// Differs tells what others changed since; empty: nothing.
+	Differs() (string, error)
+	Counts() (map[ipvs.ServiceKey]snat.Counts, error)
+	// Untrack keeps packets of services out of connection tracking, and tells
+	// whether others had changed that.
+	Untrack([]snat.Untracked) (mended bool, err error)
+	// Forget has connection tracking forget the connections of a service.
+	Forget(ipvs.ServiceKey) error
+}
+
+// sourceNAT is what the director knows of it.
+type sourceNAT struct {
+	kept    []snat.Service // nil: nothing yet
+	drift   string
+	blind   string // why it cannot be looked at; empty: it can
+	refusal refusal
+
+	untracked bool   // something is, or may be of the last run
+	noUntrack string // why it cannot be done; empty: it can
+}
+
+// adoptSourceNAT takes local addresses from the kernel for services that the
+// file says nothing of any more but that are not over: connections to them live
+// by their rules.
+func (s *state) adoptSourceNAT() {
+	if s.d.o.SourceNAT == nil {
+		return
+	}
+	have, err := s.d.o.SourceNAT.Services()
+	if err != nil {
+		return // no nf_tables, or no right to it: who needs it will hear of it
+	}
+	for _, h := range have {
+		switch v := s.services[h.Key]; {
+		case v == nil:
+		case v.former != nil:
+			v.former.locals = h.Locals
+		case v.Proxy == nil && len(v.Locals) == 0 && (v.gone || v.refused()):
+			v.Locals = h.Locals
+		}
+	}
+}
+
+// wantedSourceNAT are the services whose connections need it: those that are to
+// run in the kernel, and those that did and still have to be taken away.
+func (s *state) wantedSourceNAT() (want []snat.Service, forwards bool) {
+	for key, v := range s.services {
+		locals := v.Locals
+		if f := v.former; len(locals) == 0 && f != nil {
+			locals = f.locals
+		}
+		if len(locals) > 0 {
+			want = append(want, snat.Service{Key: key, Locals: locals})
+		} else if v.Proxy == nil {
+			forwards = true // by NAT, perhaps
+		}
+	}
+	slices.SortFunc(want, func(a, b snat.Service) int { return a.Key.Compare(b.Key) })
+	return want, forwards
+}
+
+// keepSourceNAT has the kernel do what services need, before the first of their
+// servers gets a weight and until the last is gone.
+func (s *state) keepSourceNAT(again bool) {
+	n := &s.nat
+	if s.d.o.SourceNAT == nil {
+		return
+	}
+	want, forwards := s.wantedSourceNAT()
+	same := n.kept != nil && slices.EqualFunc(want, n.kept, func(a, b snat.Service) bool { return a.Key == b.Key && slices.Equal(a.Locals, b.Locals) })
+	if same && !again || n.refusal.text != "" && s.d.now().Before(n.refusal.again) {
+		return
+	}
+	err := s.d.o.SourceNAT.Keep(want, forwards)
+	if err != nil && len(want) == 0 && len(n.kept) == 0 {
+		err = nil // there is nothing, and nothing is wanted
+	}
+	if err == nil {
+		n.kept, n.drift = append([]snat.Service{}, want...), ""
+		n.refusal.set(s.d.now(), "")
+		return
+	}
+	if n.refusal.set(s.d.now(), err.Error()) {
+		s.emit(Event{Kind: KernelRefused, Reason: err.Error()})
+	}
+}
+
+// lacksSourceNAT is why the service must not get servers yet: their answers
+// would go nowhere.
+func (v *service) lacksSourceNAT(s *state) string {
+	if len(v.Locals) == 0 || s.d.o.SourceNAT == nil || slices.ContainsFunc(s.nat.kept, func(k snat.Service) bool { return k.Key == v.Key() }) {
+		return ""
+	}
+	return cmp.Or(s.nat.refusal.text, "no source NAT yet")
+}
+
+// findSourceNATDrift tells what others did to rules and knobs, and undoes it.
+func (s *state) findSourceNATDrift() {
+	n := &s.nat
+	if s.d.o.SourceNAT == nil || len(n.kept) == 0 {
+		return
+	}
+	text, err := s.d.o.SourceNAT.Differs()
+	if err != nil {
+		if n.blind != err.Error() {
+			n.blind = err.Error()
+			s.emit(Event{Kind: KernelRefused, Reason: n.blind})
+		}
+		return
+	}
+	n.blind = ""
+	report := s.setup.Settings.ReportDrift
+	if text != "" && text != n.drift {
+		s.emit(Event{Kind: Drift, Reason: "full NAT: " + text, Attrs: []slog.Attr{slog.Bool("repaired", !report)}})
+	}
+	if n.drift = text; text != "" && !report {
+		s.keepSourceNAT(true)
+	}
+}
+
+// untrack keeps services of user space that ask for it out of connection
+// tracking. It is tried again with every look at the kernel: connection tracking
+// may have come. What cannot be done is said and harms no service.
+func (s *state) untrack() {
+	n := &s.nat
+	want := s.wantUntracked()
+	if s.d.o.SourceNAT == nil || len(want) == 0 && !n.untracked {
+		return
+	}
+	mended, err := s.d.o.SourceNAT.Untrack(want)
+	if len(want) == 0 {
+		n.untracked, n.noUntrack = err != nil, ""
+		return
+	}
+	text := ""
+	if err != nil {
+		text = "notrack: " + err.Error()
+	}
+	if n.noUntrack != text && err != nil {
+		s.emit(Event{Kind: KernelRefused, Reason: text})
+	}
+	n.untracked, n.noUntrack = true, text
+	if mended {
+		s.emit(Event{Kind: Drift, Reason: "full NAT: notrack rules removed or changed", Attrs: []slog.Attr{slog.Bool("repaired", true)}})
+	}
+}
+
+// trackAgain takes the rules away: user space ends with the daemon.
+func (s *state) trackAgain() {
+	if s.d.o.SourceNAT != nil && s.nat.untracked {
+		_, err := s.d.o.SourceNAT.Untrack(nil)
+		s.nat.untracked = err != nil
+	}
+}
+
+func (s *state) wantUntracked() (want []snat.Untracked) {
+	inKernel := make(map[netip.Addr]bool) // whose connections live by connection tracking
+	for _, k := range s.nat.kept {
+		for _, a := range k.Locals {
+			inKernel[a] = true
+		}
+	}
+	for _, key := range s.keys() {
+		v := s.services[key]
+		if !v.Notrack || v.Proxy == nil || v.gone {
+			continue
+		}
+		u := snat.Untracked{Key: key}
+		for _, a := range v.Proxy.Locals {
+			if !inKernel[a] {
+				u.Locals = append(u.Locals, a)
+			}
+		}
+		for _, d := range v.decision.Entry.Destinations {
+			if p := cmp.Or(d.Addr.Port(), key.Addr.Port()); !slices.Contains(u.Ports, p) {
+				u.Ports = append(u.Ports, p)
+			}
+		}
+		slices.Sort(u.Ports)
+		want = append(want, u)
+	}
+	return want
+}
+
+// former is where a service ran before it was given another plane. It is taken
+// away there when it runs here, so that no connection finds neither.
+type former struct {
+	plane  ipvs.Kernel
+	locals []netip.Addr
+	since  time.Time // when it began to run elsewhere; zero: it does not yet
+}
+
+// leaveBehind remembers where the service has run, as it is going to run
+// elsewhere.
+func (v *service) leaveBehind(s *state) {
+	v.former = &former{plane: v.plane(s), locals: v.Locals}
+	v.have, v.made, v.asked = nil, nil, nil
+}
+
+// retire takes services away from where they ran before. It comes a while after
+// they run elsewhere: a client whose handshake is under way ends it there.
+func (s *state) retire() {
+	for _, key := range s.keys() {
+		v := s.services[key]
+		switch {
+		case v.former == nil || v.gone || v.made == nil:
+			continue
+		case v.former.since.IsZero():
+			v.former.since = s.d.now()
+			continue
+		case s.d.now().Sub(v.former.since) < idleTick:
+			continue
+		}
+		if err := removeFrom(v.former.plane, key); err != nil {
+			if v.refusal.set(s.d.now(), err.Error()) {
+				s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
+			}
+			continue
+		}
+		if v.former.plane == s.d.o.Kernel {
+			v.forget(s)
+		}
+		v.former = nil
+	}
+}
+
+// forget has connection tracking forget what passed before the service ran where
+// it runs now: a client of UDP that goes on from its port would be taken for the
+// old connection, which has other addresses.
+func (v *service) forget(s *state) {
+	if s.d.o.SourceNAT == nil || v.Service.Protocol != ipvs.UDP {
+		return
+	}
+	if err := s.d.o.SourceNAT.Forget(v.Key()); err != nil {
+		s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
+	}
+}
