@@ -88,7 +88,7 @@ var ErrUnsupported = errors.New("not possible in user space")
 func (s *Service) Check() error {
 	switch {
 	case s.FWMark != 0:
-		return fmt.Errorf("%w: a firewall mark has no address to listen on; the kernel's plane serves it", ErrUnsupported)
+		return fmt.Errorf("%w: a firewall mark has no address to listen on", ErrUnsupported)
 	case s.Protocol != ipvs.TCP && s.Protocol != ipvs.UDP:
 		return fmt.Errorf("%w: protocol %s", ErrUnsupported, s.Protocol)
 	case !s.Addr.Addr().IsValid():
