@@ -20,9 +20,9 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 )
 
-// recordings has what a real kernel chose; testdata/schedulers/README.md tells
-// what is in it.
-const recordings = "../../testdata/schedulers/cases.jsonl"
+// recordings have what a real kernel chose; testdata/schedulers/README.md tells
+// what is in them.
+var recordings = []string{"../../testdata/schedulers/cases.jsonl", "../../testdata/schedulers/twin.jsonl"}
 
 // scenario is a line of the recordings.
 type scenario struct {
@@ -45,13 +45,17 @@ type step []json.RawMessage
 // TestSchedulerReplay wants the choices and counters that the kernel had. With
 // CASES=FILE it replays that file.
 func TestSchedulerReplay(t *testing.T) {
-	name := os.Getenv("CASES")
-	if name == "" {
-		name = recordings
-	} else if _, err := os.Stat(name); err != nil && !filepath.IsAbs(name) {
-		name = filepath.Join("../..", name) // from where go test was started, most likely
+	names := recordings
+	if name := os.Getenv("CASES"); name != "" {
+		if _, err := os.Stat(name); err != nil && !filepath.IsAbs(name) {
+			name = filepath.Join("../..", name) // from where go test was started, most likely
+		}
+		names = []string{name}
 	}
-	cases := readScenarios(t, name)
+	var cases []scenario
+	for _, name := range names {
+		cases = append(cases, readScenarios(t, name)...)
+	}
 	scenarios, choices, agree := 0, 0, 0
 	for _, c := range cases {
 		r := replay(c)
