@@ -83,16 +83,27 @@ func (tr *tracer) step(id int, ws unix.WaitStatus, inside *bool) {
 	deliver := 0
 	switch sig := ws.StopSignal(); {
 	case sig == unix.SIGTRAP|0x80:
-		if *inside = !*inside; *inside {
-			var regs unix.PtraceRegs
-			if unix.PtraceGetRegs(id, &regs) == nil {
-				tr.counts[callNumber(&regs)]++
-			}
+		*inside = !*inside
+		var regs unix.PtraceRegs
+		if unix.PtraceGetRegs(id, &regs) == nil {
+			tr.count(&regs, *inside)
 		}
 	case sig != unix.SIGTRAP:
 		deliver = int(sig)
 	}
 	_ = unix.PtraceSyscall(id, deliver)
+}
+
+// count notes a call when it begins. A wait in which nothing happened is taken
+// back when it ends: such come with time, more of them the slower the machine.
+func (tr *tracer) count(regs *unix.PtraceRegs, begins bool) {
+	call := callNumber(regs)
+	switch {
+	case begins:
+		tr.counts[call]++
+	case call == unix.SYS_EPOLL_PWAIT && callResult(regs) <= 0:
+		tr.counts[call]--
+	}
 }
 
 // runtimes are system calls that Go's scheduler and collector make, more of them
