@@ -21,7 +21,7 @@ const (
 )
 
 var checkTypes = []CheckType{
-	{"connect", 0, "", words(""), nil, "a TCP connection opens"},
+	{"connect", 0, "", words("protocol"), nil, "a TCP connection opens; of an SCTP service an association"},
 	{"ping", 0, "", words(""), nil, "an ICMP echo is answered"},
 	{"http", 80, "", words(httpKeys), nil, "an HTTP answer with an accepted status"},
 	{"https", 443, TLSOn, words(httpKeys, tlsKeys), nil, "the same over TLS"},

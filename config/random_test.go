@@ -220,7 +220,9 @@ func (g random) checkKey(c *config.Check, key string) {
 	case "record":
 		c.Record = pick(g, "A", "MX")
 	case "protocol":
-		c.Protocol = pick(g, "tcp", "udp")
+		if c.Protocol = pick(g, "tcp", "udp"); c.Type == "connect" {
+			c.Protocol = pick(g, "tcp", "sctp")
+		}
 	case "verify":
 		c.Verify = g.maybe()
 	case "ca":

@@ -31,7 +31,9 @@ func convert(c *config.Check, port uint16) healthcheck.Check {
 // service's unless the file says otherwise.
 func protocol(c *config.Check, s ipvs.ServiceKey) string {
 	switch {
-	case c.Protocol != "" || !slices.Contains(typeOf(c.Type).Keys, "protocol"):
+	case c.Type == "connect" && c.Protocol == "" && s.FWMark == 0 && s.Protocol == ipvs.SCTP:
+		return "sctp"
+	case c.Type == "connect", c.Protocol != "" || !slices.Contains(typeOf(c.Type).Keys, "protocol"):
 		return c.Protocol
 	case c.TLS == config.TLSOn, s.FWMark == 0 && s.Protocol == ipvs.TCP:
 		return "tcp"

@@ -64,12 +64,13 @@ func setKey(c *config.Check, key string) {
 // TestProtocol: a check speaks its service's protocol unless it has its own.
 func TestProtocol(t *testing.T) {
 	at := netip.MustParseAddrPort("192.0.2.1:53")
-	tcp, udp := ipvs.AddrService(ipvs.TCP, at), ipvs.AddrService(ipvs.UDP, at)
+	tcp, udp, sctp := ipvs.AddrService(ipvs.TCP, at), ipvs.AddrService(ipvs.UDP, at), ipvs.AddrService(ipvs.SCTP, at)
 	got := []string{
 		protocol(&config.Check{Type: "dns"}, udp), protocol(&config.Check{Type: "dns"}, tcp),
 		protocol(&config.Check{Type: "sip", Protocol: "udp"}, tcp), protocol(&config.Check{Type: "http"}, tcp),
+		protocol(&config.Check{Type: "connect"}, sctp), protocol(&config.Check{Type: "connect", Protocol: "tcp"}, sctp), protocol(&config.Check{Type: "connect"}, tcp),
 	}
-	if diff := cmp.Diff([]string{"", "tcp", "udp", ""}, got); diff != "" {
+	if diff := cmp.Diff([]string{"", "tcp", "udp", "", "sctp", "tcp", ""}, got); diff != "" {
 		t.Error(diff)
 	}
 }

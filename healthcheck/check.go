@@ -27,7 +27,7 @@ type Check struct {
 	Secret      string   // RADIUS: shared secret
 	Command     []string // external: argv
 	Via         string   // "" or "real": the real server's address; "path": the VIP, marked with Target.Mark
-	Protocol    string   // "tcp" or "udp" where a type speaks both (dns, sip)
+	Protocol    string   // "tcp", "udp" or "sctp" where a type speaks several (connect, dns, sip)
 	Follow      int      // HTTP: redirects to follow on the same server, at most 3; 0: none
 	TLS         TLS
 }

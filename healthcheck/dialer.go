@@ -141,15 +141,21 @@ func (d *Dialer) control(_, _ string, c syscall.RawConn) error {
 	return nil
 }
 
-// local is the source address in the network's form, nil when the kernel
-// chooses. To a VIP that is the director's own the kernel would choose the VIP,
-// which no real server could answer: there it is the address that the real
-// server would be reached from.
-func (d *Dialer) local(network string) net.Addr {
+// sourceAddr is where packets come from, none when the kernel chooses. To a VIP
+// that is the director's own the kernel would choose the VIP, which no real
+// server could answer: there it is the address that the real server would be
+// reached from.
+func (d *Dialer) sourceAddr() netip.Addr {
 	source := d.Target.Source
 	if !source.IsValid() && d.Check.Via == ViaPath && d.Target.Real.IsValid() {
 		source, _ = routeTo(net.Dialer{}, d.Target.Real.Addr()) // none: the kernel's choice and its error
 	}
+	return source
+}
+
+// local is the source address in the network's form.
+func (d *Dialer) local(network string) net.Addr {
+	source := d.sourceAddr()
 	if !source.IsValid() {
 		return nil
 	}

@@ -23,7 +23,7 @@ type look func(ctx context.Context, d *Dialer) error
 
 // kinds is the registry: a row for each type, a file for each protocol.
 var kinds = map[string]kind{
-	"connect":    {uses: "", prepare: connect},
+	"connect":    {uses: "protocol", prepare: connect},
 	"dns":        {uses: "request method receive protocol", prepare: dns},
 	"external":   {uses: "command", prepare: external, whole: true},
 	"ftp":        {uses: "request receive login password tls", prepare: ftp, whole: true},
