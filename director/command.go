@@ -4,6 +4,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/goipvs/goipvs/ipvs"
 )
 
 // Command is a program of the operator's that is to be run: argv, never a
@@ -30,6 +32,7 @@ func (v *service) command(s *state) {
 // changed. It comes after the kernel has the services, so that nobody is sent
 // to an address that does not answer yet.
 func (s *state) handOutVIPs() {
+	s.handOutPaths()
 	vips := make(map[netip.Addr]string)
 	for _, v := range s.services {
 		if v.VIPInterface != "" && v.Service.FWMark == 0 && !v.refused() {
@@ -41,4 +44,27 @@ func (s *state) handOutVIPs() {
 	}
 	s.vips = vips
 	s.d.o.VIPs(vips)
+}
+
+// handOutPaths says which real servers answer checks by the path from an address
+// of ours, when that changes: those of DR and TUN, whose answers come from the
+// VIP. IPv6 has no rule against that.
+func (s *state) handOutPaths() {
+	var list []netip.Addr
+	for _, v := range s.services {
+		if !v.Path || v.gone || v.Service.AF() != ipvs.IPv4 {
+			continue
+		}
+		for i := range v.Servers {
+			if d := &v.Servers[i].Destination; d.Method != ipvs.NAT {
+				list = append(list, d.Addr.Addr())
+			}
+		}
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	if list = slices.Compact(list); s.paths != nil && slices.Equal(list, s.paths) {
+		return
+	}
+	s.paths = append([]netip.Addr{}, list...)
+	s.d.o.Paths(list)
 }

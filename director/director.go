@@ -35,6 +35,10 @@ type Options struct {
 	// Claim hears which services are the file's, before anything is done for
 	// them; nil: nobody does. Services beside them are others' (see Beside).
 	Claim func(named func(ipvs.ServiceKey) bool)
+	// Paths hears which real servers answer checks by the path with the virtual
+	// address, after every change of that; nil: nobody lets such answers in. It
+	// must not block.
+	Paths func([]netip.Addr)
 	// Abort, when closed, ends the waiting of a stop that drains.
 	Abort <-chan struct{}
 	// Saved is given what is to survive a restart, whenever it changed.
@@ -79,6 +83,9 @@ func New(o Options) *Director {
 	}
 	if d.o.Claim == nil {
 		d.o.Claim = func(func(ipvs.ServiceKey) bool) {}
+	}
+	if d.o.Paths == nil {
+		d.o.Paths = func([]netip.Addr) {}
 	}
 	if d.o.Beat == nil {
 		d.o.Beat = func() {}

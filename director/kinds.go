@@ -72,6 +72,9 @@ var (
 	VIPAdded       = kind("vip_added", info, "virtual address added", "")
 	VIPRemoved     = kind("vip_removed", info, "virtual address removed", "")
 	VIPFailed      = kind("vip_failed", fault, "virtual address could not be set up", "")
+	LocalAccepted  = kind("local_accepted", info, "answers from virtual addresses are let in, for checks by the path", "")
+	LocalRefused   = kind("local_refused", info, "answers from virtual addresses are no longer let in", "")
+	LocalFailed    = kind("local_failed", fault, "answers from virtual addresses cannot be let in, checks by the path will fail", "")
 )
 
 // Real servers.

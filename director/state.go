@@ -26,6 +26,7 @@ type state struct {
 	overrides map[ServerID]*Override // also those of servers that are not in the file now
 	files     map[string]bool        // in the maintenance folder
 	vips      map[netip.Addr]string  // as last handed out
+	paths     []netip.Addr           // likewise
 	own       timeline               // events of the daemon as a whole
 	yielded   bool                   // another process has taken over
 }

@@ -80,6 +80,17 @@ func routeTo(dialer net.Dialer, to netip.Addr) (from netip.Addr, err error) {
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().WithZone(""), nil
 }
 
+// LinkTo is the name of the interface that packets to an address leave by, or ""
+// when its source address is that of none.
+func LinkTo(to netip.Addr) (string, error) {
+	from, err := routeTo(net.Dialer{}, to)
+	if err != nil {
+		return "", err
+	}
+	i, _ := links.link(from)
+	return i.Name, nil
+}
+
 // links remembers for a second which links have which addresses: when a rack
 // fails, hundreds of checks ask at once.
 var links linkCache

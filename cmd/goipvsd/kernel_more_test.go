@@ -70,11 +70,18 @@ address   = "10.9.0.13:80"
 }
 
 // TestKernelCheckByThePath: a real server that lost its virtual address answers
-// on its own, and is found all the same.
+// on its own, and is found all the same. The answers come from the VIP: the daemon
+// has the kernel let them in where the servers are, and no longer when nobody is
+// checked so.
 func TestKernelCheckByThePath(t *testing.T) {
 	r := newRig(t, topo.Spec{Servers: 2, Router: true})
 	serveAll(r)
-	r.must(r.net.Director.Sysctl("net.ipv4.conf.all.accept_local", "1"))
+	accepts := func() string {
+		v, err := r.net.Director.ReadSysctl("net.ipv4.conf.eth0.accept_local")
+		r.must(err)
+		return v
+	}
+	before := accepts()
 	r.file("hold_on_mass_failure = 1.0\n" + strings.Replace(strings.NewReplacer(`"nat"`, `"dr"`, `"20s"`, `"2s"`).Replace(three(2, "")), "type      = \"connect\"\n", "type      = \"http\"\nvia       = \"path\"\n", 1))
 	r.start()
 	web := func() string { return strings.Split(r.table(), "\nfwmark")[0] }
@@ -99,6 +106,13 @@ func TestKernelCheckByThePath(t *testing.T) {
 	r.await("rs1, which lost the VIP, is quiesced", func() bool {
 		return web() == "tcp 192.0.2.10:80 rr\n  10.9.0.11:80 dr 0\n  10.9.0.12:80 dr 1"
 	})
+	r.kill()
+	if got := accepts(); got != "1" || before != "0" {
+		t.Errorf("accept_local was %s, and is %s after the daemon was killed", before, got)
+	}
+	r.file("hold_on_mass_failure = 1.0\n" + strings.Replace(three(2, ""), `"nat"`, `"dr"`, 1))
+	r.start()
+	r.await("the knob is set back when no check needs it", func() bool { return accepts() == "0" })
 	if status := r.stop(); status != 0 {
 		t.Errorf("stopped with %d", status)
 	}

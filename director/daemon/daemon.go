@@ -25,6 +25,7 @@ import (
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/healthcheck"
 	"github.com/goipvs/goipvs/ipvs"
+	"github.com/goipvs/goipvs/sysctl"
 )
 
 // Options say how to run the daemon. Config is needed.
@@ -65,6 +66,7 @@ type Daemon struct {
 	folder  *folder
 	watcher *watcher
 	vips    *vips
+	accept  *acceptor
 	alerts  *alert.Alerter
 	monitor *web.Monitor
 	http    *web.Server
@@ -177,6 +179,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.cmds, d.watcher = newCommands(d.log), newWatcher(d.log)
 	d.folder = newFolder(d.config.MaintenanceDir, d.log)
 	d.vips = newVIPs(saved.VIPs, func(m map[string]string) { d.saver.change(func(st *state) { st.VIPs = m }) }, d.log)
+	d.accept = newAcceptor(saved.Sysctls, func(list []sysctl.Change) { d.saver.change(func(st *state) { st.Sysctls = list }) }, d.log)
 	d.watch(d.config)
 	d.alerts = alert.New(alertConfig(d.config), d.log)
 	d.monitor = web.NewMonitor(d.o.Version, d.snapshot)
@@ -191,7 +194,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.dir = director.New(director.Options{
 		Kernel: d.o.Kernel, Proxy: d.proxy, SourceNAT: d.keeper, Log: d.log, Restored: saved.Persistent, Known: known,
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
-		Command: d.cmds.put, VIPs: d.vips.set, Claim: d.claim,
+		Command: d.cmds.put, VIPs: d.vips.set, Claim: d.claim, Paths: d.accept.set,
 	})
 	if d.socket, err = d.listen(); err != nil {
 		return err
@@ -220,7 +223,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.retrier(rest) })
 	all.Go(func() { d.trim(rest) })
 	for _, f := range []func(){
-		func() { d.vips.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.serve(rest) },
+		func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.serve(rest) },
 	} {
 		all.Go(func() {
 			if d.awaitTurn(rest) {

@@ -9,6 +9,7 @@ import (
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/store"
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/sysctl"
 )
 
 // state is what the state file holds.
@@ -18,6 +19,7 @@ type state struct {
 	Services  []fullnat.Service     // that full NAT in user space serves
 	VIPs      map[string]string     // that we added, and their interfaces
 	Rules     []string              // that make the services of commands
+	Sysctls   []sysctl.Change       // that we made, to be undone
 }
 
 // saver writes the state file on a goroutine of its own, so that a slow disk

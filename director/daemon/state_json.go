@@ -6,6 +6,7 @@ import (
 
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/sysctl"
 )
 
 // stateJSON is the form of the file: Persistent has a form of its own, which an
@@ -16,14 +17,15 @@ type stateJSON struct {
 	VIPs      map[string]string     `json:"vips,omitempty"`
 	Services  []fullnat.Service     `json:"proxied,omitempty"`
 	Rules     []string              `json:"rules,omitempty"`
+	Sysctls   []sysctl.Change       `json:"sysctls,omitempty"`
 }
 
 func stateFile(s state) stateJSON {
-	return stateJSON{s.Persistent, s.Addresses, s.VIPs, s.Services, s.Rules}
+	return stateJSON{s.Persistent, s.Addresses, s.VIPs, s.Services, s.Rules, s.Sysctls}
 }
 
 func (j *stateJSON) state() state {
-	return state{Persistent: j.Director, Addresses: j.Addresses, VIPs: j.VIPs, Services: j.Services, Rules: j.Rules}
+	return state{Persistent: j.Director, Addresses: j.Addresses, VIPs: j.VIPs, Services: j.Services, Rules: j.Rules, Sysctls: j.Sysctls}
 }
 
 // UnmarshalJSON reads the file's form.
