@@ -198,6 +198,9 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 			}
 		}
 	}
+	if connects := s.Name == "connect"; connects && ch.Protocol == "udp" || !connects && ch.Protocol == "sctp" {
+		r.problem(line("protocol"), "", "protocol: %s does not speak %s", s.Name, ch.Protocol)
+	}
 	if s.Name == "external" && len(ch.Command) > 0 {
 		r.program(line("command"), "command", ch.Command)
 	}
@@ -205,6 +208,9 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 		if strings.HasPrefix(k[1], "hex:") && s.Name != "tcp" && s.Name != "udp" {
 			r.problem(line(k[0]), "", "%s: hex: is for tcp and udp", k[0])
 		}
+	}
+	if strings.HasPrefix(ch.Receive, "md5:") && !slices.Contains(words("http https http2 http_proxy"), s.Name) {
+		r.problem(line("receive"), "", "receive: md5: is for pages of HTTP")
 	}
 	if ch.Via == ViaPath && v.Forward == ipvs.FullNAT {
 		r.problem(line("via"), "", "via: with full NAT servers do not have the VIP, and there is nothing to prove")

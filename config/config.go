@@ -104,6 +104,7 @@ type Alert struct {
 	MailTo   []string
 	MailFrom string
 	SMTP     string        // host:port
+	SMTPCA   string        // file of authorities; empty: the system's
 	Repeat   time.Duration // while it lasts; 0: once
 }
 

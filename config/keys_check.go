@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/md5"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -29,7 +31,7 @@ var commonKeys = []key[Check]{
 var typeKeys = []key[Check]{
 	textKey("request", `""`, "What is asked: a path of HTTP, a name of DNS, a statement of SQL, a DN, a file, a group, a service of gRPC, or the text that is sent; \"hex:\" begins bytes that are none.",
 		func(c *Check) *string { return &c.Request }, func(s string) error { return hexBytes(s, "") }),
-	textKey("receive", `""`, "RE2 expression that the answer must match. Empty: any answer. \"hex:\" begins the bytes that an answer of tcp or udp begins with, an x in them is any digit.",
+	textKey("receive", `""`, "RE2 expression that the answer must match. Empty: any answer. \"hex:\" begins the bytes that an answer of tcp or udp begins with, an x in them is any digit; \"md5:\" the MD5 sum of a page of HTTP (keepalived's `digest`).",
 		func(c *Check) *string { return &c.Receive }, expression),
 	textKey("status", `"200-299"`, "Status codes that are accepted, such as \"200-299,304\".",
 		func(c *Check) *string { return &c.Status }, statusRanges),
@@ -70,8 +72,8 @@ var typeKeys = []key[Check]{
 
 	textKey("record", `"A"`, "Type of the DNS record that is asked for.",
 		func(c *Check) *string { return &c.Record }, recordType),
-	choiceKey("protocol", `""`, "`udp` or `tcp`, of types that speak both. Empty: the service's.",
-		func(c *Check) *string { return &c.Protocol }, "", "udp", "tcp"),
+	choiceKey("protocol", `""`, "`udp` or `tcp` of dns and sip, `tcp` or `sctp` of connect. Empty: the service's.",
+		func(c *Check) *string { return &c.Protocol }, "", "udp", "tcp", "sctp"),
 	listKey("command", "[]", "Program and arguments, to which ldirectord's four are added: virtual address or firewall mark, its port, real server, its port. Status 0 is up. It runs without a shell, and is ended with all it started at the timeout.",
 		func(c *Check) *[]string { return &c.Command }, nil),
 }
@@ -174,6 +176,12 @@ func checkType(s string) error {
 func expression(s string) error {
 	if strings.HasPrefix(s, "hex:") {
 		return hexBytes(s, "x")
+	}
+	if sum, ok := strings.CutPrefix(s, "md5:"); ok {
+		if b, err := hex.DecodeString(sum); err != nil || len(b) != md5.Size {
+			return errors.New(quote(clip(s)) + " is not 32 hexadecimal digits")
+		}
+		return nil
 	}
 	if _, err := regexp.Compile(s); err != nil {
 		return hinted{fmt.Errorf("bad expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: ")), "the syntax is RE2's, which has no look-around and no back references"}

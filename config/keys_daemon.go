@@ -26,7 +26,7 @@ var daemonKeys = []key[Config]{
 		func(c *Config) *string { return &c.LogFormat }, "text", "json"),
 	boolKey("autoreload", "false", "Reload when the file, or one that it includes, changes on disk (ldirectord's `autoreload`).",
 		func(c *Config) *bool { return &c.Autoreload }),
-	choiceKey("on_stop", `"keep"`, "What becomes of the services when the daemon stops: `keep` leaves them, `flush` removes them (ldirectord's `cleanstop=yes`), `drain` removes them once they are idle.",
+	choiceKey("on_stop", `"keep"`, "What becomes of the services, and of the daemons of `[sync]`, when the daemon stops: `keep` leaves them, `flush` removes them (ldirectord's `cleanstop=yes`), `drain` removes them once they are idle.",
 		func(c *Config) *OnStop { return &c.OnStop }, StopKeep, StopFlush, StopDrain),
 	spanKey("upgrade_drain", `"1h"`, "How long, after an upgrade by `goipvsd upgrade`, the old process keeps the connections of full NAT that it has. Then they are cut.",
 		func(c *Config) *time.Duration { return &c.UpgradeDrain }, 0, 30*day),
@@ -85,6 +85,8 @@ var alertKeys = []key[Alert]{
 		func(a *Alert) *string { return &a.MailFrom }, mailbox),
 	textKey("smtp", `""`, "HOST:PORT of the mail server.",
 		func(a *Alert) *string { return &a.SMTP }, hostPort),
+	textKey("smtp_ca", `""`, "File of the authorities that the mail server's certificate is verified by, when it offers STARTTLS. Empty: the system's, and servers on loopback need none.",
+		func(a *Alert) *string { return &a.SMTPCA }, absolute),
 	spanKey("repeat", `"0s"`, "Told again after this time for as long as it lasts (ldirectord's `emailalertfreq`). \"0s\": once.",
 		func(a *Alert) *time.Duration { return &a.Repeat }, 0, 30*day),
 }

@@ -13,13 +13,23 @@ func (s *state) stop() error {
 	switch s.setup.Settings.OnStop {
 	case StopFlush:
 		err = s.flush()
+		s.stopDaemons()
 	case StopDrain:
 		err = s.drainAll()
+		s.stopDaemons()
 	}
 	s.trackAgain()
 	s.handOutVIPs()
 	s.emit(Event{Kind: Stopped})
 	return err
+}
+
+// stopDaemons stops the sync daemons of the setup.
+func (s *state) stopDaemons() {
+	for _, d := range s.daemons {
+		s.stopDaemon(d)
+	}
+	s.daemons = nil
 }
 
 // flush removes our services and nothing else.

@@ -1,6 +1,7 @@
 package healthcheck
 
 import (
+	"crypto/md5"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -19,8 +20,16 @@ type matcher interface {
 
 // newMatcher reads what Receive says: an RE2 expression, which cannot be made
 // to take exponential time; or "hex:" and the bytes that the answer begins
-// with, x for any half byte. Empty, any answer will do and nil is returned.
+// with, x for any half byte; or "md5:" and the MD5 sum of the whole answer, in
+// hexadecimal. Empty, any answer will do and nil is returned.
 func newMatcher(receive string) (matcher, error) {
+	if digits, ok := strings.CutPrefix(receive, "md5:"); ok {
+		var m sumMatcher
+		if n, err := hex.Decode(m[:], []byte(digits)); err != nil || n != len(m) {
+			return nil, errors.New("receive: md5: wants 32 hexadecimal digits")
+		}
+		return m, nil
+	}
 	if digits, ok := strings.CutPrefix(receive, "hex:"); ok {
 		return newHexMatcher(digits)
 	}
@@ -33,6 +42,16 @@ func newMatcher(receive string) (matcher, error) {
 	}
 	return re, nil
 }
+
+// sumMatcher is the sum of the one answer that is right. It is no secret, and
+// nobody is kept out by it: keepalived's users know their pages by MD5.
+type sumMatcher [md5.Size]byte
+
+// Match tells whether the answer has the sum. One that is longer than what is
+// read of answers has not.
+func (m sumMatcher) Match(answer []byte) bool { return md5.Sum(answer) == m }
+
+func (m sumMatcher) String() string { return "md5:" + hex.EncodeToString(m[:]) }
 
 // hexMatcher holds half bytes; wild is any.
 type hexMatcher struct{ halves []byte }

@@ -75,6 +75,8 @@ func TestNginxHTTP(t *testing.T) {
 		for _, s := range []state{
 			{name: "up", check: Check{}},
 			{name: "page", check: Check{Request: "health", Receive: `^OK \d+`}},
+			{name: "sum of a page", check: Check{Request: "/health", Receive: "md5:9c05e1df1453e08f766687c3ec808804"}},
+			{name: "wrong sum", check: Check{Request: "/", Receive: "md5:9c05e1df1453e08f766687c3ec808804"}, want: `does not match "md5:`},
 			{name: "wrong page", check: Check{Request: "/health", Receive: "BAD"}, want: `does not match "BAD": "OK 42`},
 			{name: "match at the end of a page that is too long", check: Check{Request: "/big", Receive: "end"}, want: "does not match"},
 			{name: "match at the start of a long page", check: Check{Request: "/big", Receive: "^0123"}},

@@ -313,11 +313,23 @@ func (k *keepalived) urlLine(c *config.Check, b *block) {
 			k.lost(b, "RE2 has no such expression: any answer will do")
 			return
 		}
+		if strings.HasPrefix(c.Receive, "md5:") {
+			k.lost(b, "a check has one thing to compare: the digest it is")
+			return
+		}
 		c.Receive = b.arg(0)
 	case "regex_options":
 		k.regexOptions(c, b)
 	case "digest":
-		k.lost(b, "the body is not compared; receive can look at it")
+		sum := strings.ToLower(b.arg(0))
+		switch {
+		case len(sum) != 32 || strings.Trim(sum, "0123456789abcdef") != "":
+			k.lost(b, "no MD5 sum")
+		case c.Receive != "":
+			k.lost(b, "a check has one thing to compare: the expression it is")
+		default:
+			c.Receive = "md5:" + sum
+		}
 	case "tls_compliant":
 	default:
 		k.lost(b, noLike)
@@ -334,7 +346,7 @@ func (k *keepalived) regexOptions(c *config.Check, b *block) {
 		}
 		flags.WriteString(f)
 	}
-	if flags.Len() > 0 && c.Receive != "" {
+	if flags.Len() > 0 && c.Receive != "" && !strings.HasPrefix(c.Receive, "md5:") {
 		c.Receive = "(?" + flags.String() + ")" + c.Receive
 	}
 }

@@ -2,7 +2,6 @@ package alert
 
 import (
 	"context"
-	"crypto/x509"
 	"log/slog"
 	"os"
 	"slices"
@@ -39,11 +38,10 @@ type Config struct {
 	MailTo   []string
 	MailFrom string
 	SMTP     string
-	Repeat   time.Duration // 0: once
-
-	// authorities that mail servers' certificates are checked against; nil: the
-	// system's. With them loopback is no exception.
-	authorities *x509.CertPool
+	// CA is a file of the authorities that the mail server's certificate is checked
+	// against; empty: the system's. With it loopback is no exception.
+	CA     string
+	Repeat time.Duration // 0: once
 }
 
 // Alerter tells. Make one with New; its Run tells until it is told to end.

@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/goipvs/goipvs/internal/testserver"
 )
 
 // run runs an Alerter for the test. It finds the events in its queues.
@@ -110,29 +112,33 @@ func TestMail(t *testing.T) {
 func TestMailCertificate(t *testing.T) {
 	web := httptest.NewTLSServer(nil) // has a certificate for 127.0.0.1 and example.com
 	web.Close()
-	trusted := x509.NewCertPool()
-	trusted.AddCert(web.Certificate())
+	trusted := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(trusted, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
-		name        string
-		host        string
-		authorities *x509.CertPool
-		want        string // the error
+		name string
+		host string
+		ca   string
+		want string // the error
 	}{
 		{"trusted, and names the host", "127.0.0.1", trusted, ""},
 		{"trusted, of another host", "localhost", trusted, "certificate is valid for example.com, *.example.com, not localhost"},
-		{"unknown authority", "127.0.0.1", x509.NewCertPool(), "certificate signed by unknown authority"},
-		{"on this machine", "localhost", nil, ""},
+		{"unknown authority", "127.0.0.1", testserver.NewAuthority(t).File, "certificate signed by unknown authority"},
+		{"on this machine", "localhost", "", ""},
+		{"a file that is not there", "127.0.0.1", "/nonexistent", "smtp_ca: open /nonexistent"},
+		{"a file without a certificate", "127.0.0.1", "/dev/null", "smtp_ca: no certificate in /dev/null"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newMailServer(t, web.TLS.Certificates[0])
 			_, port, _ := net.SplitHostPort(s.addr)
-			c := &Config{MailTo: []string{"a@example.com"}, SMTP: net.JoinHostPort(tt.host, port), authorities: tt.authorities}
+			c := &Config{MailTo: []string{"a@example.com"}, SMTP: net.JoinHostPort(tt.host, port), CA: tt.ca}
 			err := sendMail(t.Context(), c, "director", []Event{down(1)})
 			switch {
 			case tt.want == "" && (err != nil || len(s.mails()) != 1):
 				t.Errorf("%v, %d mails", err, len(s.mails()))
-			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "of "+tt.host)):
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "of "+tt.host) && !strings.Contains(tt.want, "smtp_ca")):
 				t.Errorf("%v, want %q", err, tt.want)
 			case tt.want != "" && len(s.mails()) > 0:
 				t.Error("told all the same")

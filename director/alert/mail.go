@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"mime"
 	"net"
 	"net/smtp"
+	"os"
 	"strings"
 	"time"
 )
@@ -48,8 +50,12 @@ func deliver(s *smtp.Client, conn net.Conn, c *Config, server, host string, list
 		return err
 	}
 	if ok, _ := s.Extension("STARTTLS"); ok {
-		local := c.authorities == nil && onLoopback(conn)
-		if err := s.StartTLS(&tls.Config{ServerName: server, RootCAs: c.authorities, InsecureSkipVerify: local}); err != nil { //nolint:gosec // see sendMail
+		roots, err := c.authorities()
+		if err != nil {
+			return err
+		}
+		local := roots == nil && onLoopback(conn)
+		if err := s.StartTLS(&tls.Config{ServerName: server, RootCAs: roots, InsecureSkipVerify: local}); err != nil { //nolint:gosec // see sendMail
 			return startTLSError(server, err)
 		}
 	}
@@ -75,12 +81,28 @@ func deliver(s *smtp.Client, conn net.Conn, c *Config, server, host string, list
 	return s.Quit()
 }
 
+// authorities are those of the file; nil: the system's.
+func (c *Config) authorities() (*x509.CertPool, error) {
+	if c.CA == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(c.CA)
+	if err != nil {
+		return nil, fmt.Errorf("smtp_ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("smtp_ca: no certificate in %s", c.CA)
+	}
+	return pool, nil
+}
+
 // startTLSError tells what is wrong with the server's certificate, and what helps.
 func startTLSError(server string, err error) error {
 	var wrong *tls.CertificateVerificationError
 	if errors.As(err, &wrong) {
 		return fmt.Errorf("the certificate of %s is not trusted, nothing was sent: %w "+
-			"(hint: smtp must name the server as its certificate does, and the system's store must have the authority)", server, wrong.Err)
+			"(hint: smtp must name the server as its certificate does, and smtp_ca or the system's store must have the authority)", server, wrong.Err)
 	}
 	return fmt.Errorf("STARTTLS with %s: %w", server, err)
 }

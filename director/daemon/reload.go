@@ -146,6 +146,7 @@ func (d *Daemon) watch(c *config.Config) {
 func (d *Daemon) fixed(c *config.Config) error {
 	for _, k := range []struct{ name, old, new string }{
 		{"control", d.config.Control, c.Control}, {"state_dir", d.config.StateDir, c.StateDir},
+		{"control_group", d.config.ControlGroup, c.ControlGroup}, {"log_format", d.config.LogFormat, c.LogFormat},
 	} {
 		if k.old != k.new {
 			return config.Errors{{File: d.o.Config, Text: fmt.Sprintf("%s was %q when the daemon started and is now %q", k.name, k.old, k.new),

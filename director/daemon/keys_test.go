@@ -1,0 +1,215 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/director/alert"
+	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/ipvs"
+	"github.com/goipvs/goipvs/ipvs/ipvstest"
+)
+
+// logOf runs a daemon that makes its own log until one server is down and a
+// reload has given another log_level.
+func logOf(t *testing.T, keys, later string) string {
+	f := newFixture(t, 2)
+	text := f.text(keys)
+	f.write(text)
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, done, out := make(chan struct{}), make(chan error, 1), &buffer{}
+	go func() {
+		done <- Run(ctx, Options{Config: f.path("goipvs.toml"), Version: "test", Kernel: f.kernel, LogTo: out, Ready: func() { close(ready) }})
+	}()
+	select {
+	case <-ready:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	f.has(0, "1")
+	f.has(1, "1")
+	f.servers[1].Close()
+	f.has(1, "0")
+	f.write(strings.Replace(text, keys, later, 1))
+	f.reload("", "")
+	f.servers[0].Close()
+	f.has(0, "0")
+	cancel()
+	f.must(<-done)
+	return out.String()
+}
+
+// TestLogKeys: log_level says what is logged, also after a reload, and
+// log_format how.
+func TestLogKeys(t *testing.T) {
+	text := logOf(t, "log_level = \"debug\"\nlog_format = \"json\"\n", "log_level = \"error\"\nlog_format = \"json\"\n")
+	events := map[string]int{}
+	for line := range strings.Lines(text) {
+		var record struct{ Level, Event, RS string }
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		events[record.Level+" "+record.Event]++
+	}
+	if events["DEBUG kernel_changed"] == 0 || events["WARN server_down"] != 1 {
+		t.Errorf("events %v", events)
+	}
+	text = logOf(t, "log_level = \"warn\"\n", "log_level = \"info\"\n")
+	if strings.Contains(text, "event=server_up") || strings.Count(text, "event=server_down") != 2 || strings.Contains(text, "level=DEBUG") || !strings.Contains(text, "event=stopped") {
+		t.Errorf("log:\n%s", text)
+	}
+}
+
+// TestFixedKeys: what only a restart can change is refused by a reload, not
+// passed over.
+func TestFixedKeys(t *testing.T) {
+	f := newFixture(t, 1)
+	good := f.text("")
+	f.write(good)
+	f.start()
+	for key, text := range map[string]string{
+		"control_group": strings.Replace(good, `control_group = ""`, `control_group = "daemon"`, 1),
+		"state_dir":     strings.Replace(good, "/state", "/state2", 1),
+		"log_format":    "log_format = \"json\"\n" + good,
+	} {
+		f.write(text)
+		f.reload(control.BadConfig, key+" was")
+	}
+}
+
+// TestControlGroup: the socket is its group's, which may write to it, and nobody
+// else's.
+func TestControlGroup(t *testing.T) {
+	g, err := user.LookupGroup("daemon")
+	if os.Getuid() != 0 || err != nil { // else only our own can be given
+		if g, err = user.LookupGroupId(strconv.Itoa(os.Getgid())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := newFixture(t, 1)
+	f.write(strings.Replace(f.text(""), `control_group = ""`, fmt.Sprintf("control_group = %q", g.Name), 1))
+	f.start()
+	info, err := os.Stat(f.path("sock"))
+	f.must(err)
+	if gid := info.Sys().(*syscall.Stat_t).Gid; strconv.Itoa(int(gid)) != g.Gid || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket is of group %d, mode %v", gid, info.Mode())
+	}
+}
+
+// TestDriftKeys: on_drift and reconcile say what becomes of what others change.
+func TestDriftKeys(t *testing.T) {
+	for keys, repaired := range map[string]bool{"reconcile = \"50ms\"\n": true, "on_drift = \"report\"\nreconcile = \"50ms\"\n": false, "reconcile = \"0s\"\n": false} {
+		f := newFixture(t, 2)
+		f.write(f.text(keys))
+		f.start()
+		f.has(0, "1")
+		f.has(1, "1")
+		others := f.kernel.Other()
+		list, err := others.Services()
+		f.must(err)
+		s := list[0].Service
+		dests, err := others.Destinations(s.ServiceKey, nil)
+		f.must(err)
+		d := dests[0].Destination
+		d.Weight = 77
+		f.must(others.Do(ipvs.Change{Op: ipvs.UpdateDestination, Service: s, Destination: d}))
+		if strings.Contains(keys, "report") {
+			f.await("the drift is told", func() bool { return strings.Contains(f.log.String(), "event=drift") })
+		}
+		if repaired {
+			f.await("it is repaired", func() bool { return !strings.Contains(f.kernel.String(), "weight 77") })
+		} else {
+			time.Sleep(300 * time.Millisecond) // six rounds in which nothing must happen
+			if !strings.Contains(f.kernel.String(), "weight 77") {
+				t.Errorf("%s: what others changed was undone", keys)
+			}
+		}
+		f.stop()
+	}
+}
+
+// TestUncheckedKey: a server whose first check takes its time is in the table or
+// it is not.
+func TestUncheckedKey(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // connections are opened, and nobody says anything
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for unchecked, want := range map[string]bool{"up": true, "down": false} {
+		f := newFixture(t, 1)
+		f.write(f.text(fmt.Sprintf("unchecked = %q\n", unchecked)) + fmt.Sprintf(
+			"[[virtual]]\naddress = \"192.0.2.2:80\"\nforward = \"nat\"\n[virtual.check]\ntype = \"tcp\"\nreceive = \"hello\"\ntimeout = \"1h\"\n[[virtual.real]]\naddress = %q\n", l.Addr()))
+		f.start()
+		f.has(0, "1") // of the other service: a round is over
+		if got := strings.Contains(f.kernel.String(), l.Addr().String()+" nat weight 1"); got != want {
+			t.Errorf("unchecked = %q: in the table: %v\n%s", unchecked, got, f.kernel)
+		}
+		f.stop()
+	}
+}
+
+// TestFallbackCommand: it runs when the fallback comes into use and when it
+// leaves, with the word for it, and no more often.
+func TestFallbackCommand(t *testing.T) {
+	f := newFixture(t, 1)
+	out := f.path("out")
+	f.write(strings.Replace(f.text(""), "scheduler = ", fmt.Sprintf("fallback = [\"192.0.2.99:80\"]\nfallback_command = [\"/bin/sh\", \"-c\", \"echo $1 $2 >> %s\", \"sh\", \"mine\"]\nscheduler = ", out), 1))
+	f.start()
+	f.has(0, "1")
+	addr := f.servers[0].Addr().String()
+	f.servers[0].Close()
+	f.has(0, "0")
+	f.listen(addr)
+	f.has(0, "1")
+	const want = "mine start\nmine stop\n"
+	f.await("both are told", func() bool { b, _ := os.ReadFile(out); return len(b) >= len(want) })
+	f.reload("", "")
+	if b, _ := os.ReadFile(out); string(b) != want {
+		t.Errorf("%q, want %q", b, want)
+	}
+}
+
+// TestOnStopKeys: the services stay or go with the daemon, those of others stay.
+func TestOnStopKeys(t *testing.T) {
+	for mode, want := range map[string]bool{"keep": true, "flush": false, "drain": false} {
+		f := newFixture(t, 1)
+		theirs := ipvs.Service{ServiceKey: ipvs.MarkService(9, ipvs.IPv4), Scheduler: "rr"}
+		f.must(f.kernel.Other().Do(ipvs.Change{Op: ipvs.AddService, Service: theirs}))
+		f.write(f.text(fmt.Sprintf("on_stop = %q\n", mode)))
+		f.start()
+		f.has(0, "1")
+		f.stop()
+		text, err := ipvstest.Text(f.kernel)
+		f.must(err)
+		if strings.Contains(text, "192.0.2.1:80") != want || !strings.Contains(text, "fwmark 9") {
+			t.Errorf("on_stop = %q left\n%s", mode, text)
+		}
+	}
+}
+
+// TestAlertKeys: what the file says of alerts is what they are sent by. What each
+// does is proven in package alert.
+func TestAlertKeys(t *testing.T) {
+	c, err := config.Parse("goipvs.toml", []byte("[alert]\non = [\"down\", \"drift\"]\ncommand = [\"/bin/true\", \"x\"]\nwebhook = \"https://hook.test/a\"\nmail_to = [\"a@b.test\"]\nmail_from = \"c@d.test\"\nsmtp = \"mx.test:25\"\nsmtp_ca = \"/ca.pem\"\nrepeat = \"1h\"\n"), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := alert.Config{On: []string{"down", "drift"}, Command: []string{"/bin/true", "x"}, Webhook: "https://hook.test/a",
+		MailTo: []string{"a@b.test"}, MailFrom: "c@d.test", SMTP: "mx.test:25", CA: "/ca.pem", Repeat: time.Hour}
+	if diff := cmp.Diff(want, alertConfig(c)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
