@@ -43,7 +43,7 @@ func TestKernelLdirectord(t *testing.T) {
 	r.must(os.WriteFile(r.path("goipvs.toml"), config.Print(made.Config), 0o600))
 
 	pages := newPages(r, made.Config.Virtuals[0].Reals)
-	const service = "tcp 192.168.6.240:80 rr flags 0x0 timeout 0s"
+	const service = "tcp 192.168.6.240:80 rr flags 0x0 timeout 0s mask 255.255.255.255"
 	server := func(list ...string) string {
 		text := service
 		for _, a := range list {
@@ -150,23 +150,26 @@ func startLdirectord(r *rig, dir, file string) (stop func()) {
 	}
 }
 
-// whole is all of the kernel's table that a configuration can say.
+// whole is all of the kernel's table that a configuration can say, services and
+// their real servers in the order of their text.
 func (r *rig) whole() string {
 	s, err := ipvs.Read(r.client)
 	if err != nil {
 		return err.Error()
 	}
-	var lines []string
+	var all []string
 	for _, e := range s.Table {
-		lines = append(lines, fmt.Sprintf("%s %s flags %#x timeout %s", e.Service.ServiceKey, e.Service.Scheduler, uint32(e.Service.Flags), e.Service.Timeout))
+		s := e.Service
+		head := strings.TrimSpace(fmt.Sprintf("%s %s flags %#x timeout %s mask %s %s", s.ServiceKey, s.Scheduler, uint32(s.Flags), s.Timeout, s.Netmask.Text(s.AF()), s.PE))
 		var dests []string
 		for _, d := range e.Destinations {
 			dests = append(dests, "  "+d.String())
 		}
 		slices.Sort(dests)
-		lines = append(lines, dests...)
+		all = append(all, strings.Join(append([]string{head}, dests...), "\n"))
 	}
-	return strings.Join(lines, "\n")
+	slices.Sort(all)
+	return strings.Join(all, "\n")
 }
 
 // pages are web servers on addresses of the director itself, for checks only.

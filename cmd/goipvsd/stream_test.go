@@ -8,12 +8,15 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/goipvs/goipvs/internal/lab/topo"
+	"golang.org/x/sys/unix"
 )
 
 // echo serves on port 80 of a host: a connection hears the host's name, and
@@ -87,6 +90,7 @@ type stream struct {
 	stop   chan struct{}
 	done   chan struct{}
 	beat   chan struct{} // who waits here hears of the next number that comes back
+	turn   sync.Mutex    // held from a number's start until it is back
 	count  int
 	err    error
 }
@@ -117,16 +121,7 @@ func (s *stream) run(in io.Reader) {
 			return
 		case <-time.After(5 * time.Millisecond):
 		}
-		_ = s.conn.SetDeadline(time.Now().Add(patience))
-		binary.BigEndian.PutUint64(b[:], n)
-		if _, s.err = s.conn.Write(b[:]); s.err != nil {
-			return
-		}
-		if _, s.err = io.ReadFull(in, b[:]); s.err != nil {
-			return
-		}
-		if got := binary.BigEndian.Uint64(b[:]); got != n {
-			s.err = fmt.Errorf("number %d came back as %d", n, got)
+		if s.err = s.exchange(in, b[:], n); s.err != nil {
 			return
 		}
 		s.count++
@@ -135,6 +130,60 @@ func (s *stream) run(in io.Reader) {
 		default:
 		}
 	}
+}
+
+func (s *stream) exchange(in io.Reader, b []byte, n uint64) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	_ = s.conn.SetDeadline(time.Now().Add(patience))
+	binary.BigEndian.PutUint64(b, n)
+	if _, err := s.conn.Write(b); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(in, b); err != nil {
+		return err
+	}
+	if got := binary.BigEndian.Uint64(b); got != n {
+		return fmt.Errorf("number %d came back as %d", n, got)
+	}
+	return nil
+}
+
+// quiet has streams say nothing, and waits until nothing of them is under way any
+// more, until loud is called.
+func quiet(r *rig, servers []*echo, streams ...*stream) (loud func()) {
+	r.Helper()
+	conns := []net.Conn{}
+	for _, s := range streams {
+		s.turn.Lock()
+		conns = append(conns, s.conn)
+	}
+	for _, e := range servers {
+		e.mu.Lock()
+		for c := range e.conns {
+			conns = append(conns, c)
+		}
+		e.mu.Unlock()
+	}
+	r.await("all that was sent has been acknowledged", func() bool { return !slices.ContainsFunc(conns, unacknowledged) })
+	return func() {
+		for _, s := range streams {
+			s.turn.Unlock()
+		}
+	}
+}
+
+// unacknowledged reports whether a connection waits for an acknowledgement.
+func unacknowledged(c net.Conn) (waits bool) {
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return false // it is closed
+	}
+	_ = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		waits = err == nil && info.State == 1 && (info.Unacked != 0 || info.Notsent_bytes != 0) // 1: established
+	})
+	return waits
 }
 
 // end stops the stream and tells what went wrong with it.
