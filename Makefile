@@ -66,7 +66,7 @@ test-kernel: build ## the TestKernel tests, inside the lab's kernel (LAB=uml|qem
 	bin/lab -prepare
 	$(GO) test -tags $(TAGS) -count=1 -p 2 -timeout 20m -run '^TestKernel' -exec '$(CURDIR)/bin/lab' $(LAB_PKGS)
 	LAB=qemu $(GO) test -tags $(TAGS) -count=1 -p 2 -timeout 15m -run '^TestKernelPlane' -exec '$(CURDIR)/bin/lab' ./fullnat/snat ./cmd/goipvsd
-	LAB_MODULES=none $(GO) test -tags $(TAGS) -count=1 -run '^TestBareKernel' -exec '$(CURDIR)/bin/lab' ./ipvsadm/oracle ./doctor
+	LAB_MODULES=none $(GO) test -tags $(TAGS) -count=1 -run '^TestBareKernel' -exec '$(CURDIR)/bin/lab' ./ipvsadm/oracle ./doctor ./cmd/goipvsd
 
 lab: build ## a shell in client-director-servers namespaces inside the lab's kernel
 	$(GO) build -trimpath -o bin/labshell ./internal/lab/cmd/labshell

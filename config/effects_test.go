@@ -23,6 +23,7 @@ const effects = `
 -                  reconcile on_drift                                       director/daemon     TestDriftKeys
 -                  max_removal                                              director/daemon     TestBigRemoval
 -                  hold_on_mass_failure                                     director            TestMassFailure TestHold TestHoldEnds
+-                  upgrade_drain                                            fullnat             TestDrainDeadline
 -                  without_ipvs                                             cmd/goipvsd         TestBareKernelWithoutIPVS
 -                  maintenance_dir                                          director/daemon     TestMaintenanceFolder
 -                  include                                                  config              TestInclude
@@ -45,6 +46,7 @@ const effects = `
 [[virtual]]        quiescent drain slow_start                               director            TestBuild
 [[virtual]]        unchecked                                                director            TestDecide
 [virtual.fullnat]  plane local proxy_protocol connect_timeout retries       director            TestFullNATKeys
+[virtual.fullnat]  plane notrack                                            director            TestChoose
 [virtual.fullnat]  local proxy_protocol connect_timeout retries             fullnat             TestLocalsNotInStep TestProxyHeadersByReceivers TestConnectTimeout TestRetry
 [virtual.check]    type                                                     director            TestCheckTypes
 [virtual.check]    interval timeout rise fall fast_interval jitter          director            TestCheckKeys
