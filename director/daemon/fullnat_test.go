@@ -181,7 +181,7 @@ address = "127.0.0.1:9"
 		{"-D -t VIP:8083", 255, "delete service tcp VIP:8083: no such service\n"},
 		{"-Q -t VIP:8080 -z 127.0.0.9", 255, "delete local address 127.0.0.9 of tcp VIP:8080: no such destination: it has no such local address\n"},
 		{"-a -t VIP:8080 -r 127.0.0.1:1 -b -x 1 -y 2", 255, ""},
-		{"-A -f 7 --fullnat", 255, "add service fwmark 7 wlc: not possible in user space: a firewall mark has no address to listen on\n"},
+		{"-A -f 7 --fullnat", 255, ""},
 		{"-A -u VIP:8084 --proxy-protocol v1", 255, ""},
 		{"-G -t VIP:8083", 1, "get local addresses tcp VIP:8083: no such service\n"},
 		{"-Z -t VIP:8083", 255, "zero counters tcp VIP:8083: no such service\n"},
