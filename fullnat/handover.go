@@ -136,7 +136,7 @@ func (e *Engine) Conns() int { return int(e.conns.Load()) }
 func inherit(files []*os.File) map[ipvs.ServiceKey][]int32 {
 	m := map[ipvs.ServiceKey][]int32{}
 	for _, f := range files {
-		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		fd, err := duplicate(f)
 		f.Close()
 		if err != nil {
 			continue
@@ -149,6 +149,19 @@ func inherit(files []*os.File) map[ipvs.ServiceKey][]int32 {
 		}
 	}
 	return m
+}
+
+// duplicate does not ask File.Fd, which would make the socket blocking for the
+// other process, too.
+func duplicate(f *os.File) (fd int, err error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if e := c.Control(func(have uintptr) { fd, err = unix.FcntlInt(have, unix.F_DUPFD_CLOEXEC, 0) }); e != nil {
+		return -1, e
+	}
+	return fd, err
 }
 
 func listensTo(fd int32) (ipvs.ServiceKey, bool) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/ipvs"
+	"golang.org/x/sys/unix"
 )
 
 // An upgrade under load: another process takes over the sockets and this one
@@ -163,5 +164,67 @@ func TestInherited(t *testing.T) {
 	e.Close()
 	if _, err := net.Dial("tcp", s.Addr.String()); err == nil {
 		t.Error("a socket that nobody wants is still open")
+	}
+}
+
+// A paused engine takes nobody and goes on with those it has; who came meanwhile
+// is served when it resumes, by it or by another that has the sockets.
+func TestPause(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), echo)
+	u, _ := serveUDP(t, n.addr(11), tagged("a"))
+	e := start(t, fullnat.Config{Loops: 1})
+	s, d := tcpService(t, n.addr(1), "rr", rs), udpService(t, n.addr(1), "rr", u)
+	apply(t, e, s, d)
+	old := dial(t, s.Addr)
+	say(t, old, "1")
+	hear(t, old, "1")
+	talk := udpClient(t, d.Addr)
+	query(t, talk, "1")
+	files, err := e.Listeners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := start(t, fullnat.Config{Loops: 2, Inherited: files, Paused: true}) // with more loops than sockets
+	again, err := e.Listeners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range again {
+		c, err := f.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Control(func(fd uintptr) {
+			if on, err := unix.FcntlInt(fd, unix.F_GETFL, 0); err != nil || on&unix.O_NONBLOCK == 0 {
+				t.Errorf("a socket that is handed over waits when it is asked for clients: flags %#x, %v", on, err)
+			}
+		})
+		f.Close()
+	}
+	apply(t, other, s, d)
+
+	e.Pause()
+	state := e.State()
+	waiting := dial(t, s.Addr)
+	say(t, waiting, "2")
+	if _, err := talk.Write([]byte("2")); err != nil {
+		t.Fatal(err)
+	}
+	say(t, old, "3")
+	hear(t, old, "3")
+	if e.Conns() != 2 || other.Conns() != 0 {
+		t.Errorf("%d and %d connections while both are paused, want 2 and 0", e.Conns(), other.Conns())
+	}
+	other.Restore(state)
+	other.Resume()
+	hear(t, waiting, "2")
+	b := make([]byte, 64)
+	talk.SetReadDeadline(time.Now().Add(patience))
+	if m, err := talk.Read(b); err != nil || string(b[:m]) != "a2" {
+		t.Errorf("answer %q, %v, want a2", b[:m], err)
+	}
+	if got := other.Services()[0].Stats.Conns; got != 2 {
+		t.Errorf("%d connections are counted in the next process, want 2: one from the process before", got)
 	}
 }

@@ -206,6 +206,17 @@ func (r *rig) status() (st control.Status, err error) {
 	return st, c.Do(ctx, "status", nil, &st)
 }
 
+func (r *rig) request(verb string, result any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	c, err := control.Dial(ctx, r.path("sock"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Do(ctx, verb, nil, result)
+}
+
 // server is what status says of a server of the service web.
 func (r *rig) server(addr string) (s control.ServerStatus) {
 	r.Helper()

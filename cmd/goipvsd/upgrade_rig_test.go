@@ -249,7 +249,18 @@ func (h *house) await(what string, f func() bool) {
 // awaitServing waits until a client is served.
 func (h *house) awaitServing() {
 	h.Helper()
-	h.await("the services answer", func() bool { return echoOnce(h.tcp) == nil })
+	h.await("the web service answers", func() bool { return echoOnce(h.tcp) == nil })
+	h.await("the name service answers", func() bool {
+		c, err := net.Dial("udp", h.udp)
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(time.Second)) // the first may have found no server
+		_, _ = c.Write([]byte("ping"))
+		_, err = c.Read(make([]byte, 8))
+		return err == nil
+	})
 }
 
 func (h *house) do(verb string, result any) error {

@@ -174,7 +174,7 @@ func TestUpgradeFails(t *testing.T) {
 		breaks     func()
 	}{
 		{"no program", "exec format error", func() { replace("\x7fELF of another machine") }},
-		{"another program", "ended before it was prepared", func() { replace("#!/bin/sh\nexit 3\n") }},
+		{"another program", "the new process ended before it ", func() { replace("#!/bin/sh\nexit 3\n") }},
 		{"no file", "no such file", func() { h.must(os.Remove(h.path("goipvsd"))) }},
 		{"a broken file", "goipvs.toml:", func() { h.file("nonsense = 1") }},
 		{"another socket", "stop goipvsd and start it", func() {

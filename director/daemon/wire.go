@@ -140,10 +140,15 @@ func (w *wire) receiveFiles() (files []*os.File, err error) {
 	return files, nil
 }
 
+// rights are the files as the kernel takes them. File.Fd is not asked: it makes
+// a socket blocking for everybody who has it, and whoever accepts there waits for
+// ever.
 func rights(files []*os.File) []byte {
-	fds := make([]int, len(files))
-	for i, f := range files {
-		fds[i] = int(f.Fd())
+	var fds []int
+	for _, f := range files {
+		if c, err := f.SyscallConn(); err == nil {
+			_ = c.Control(func(fd uintptr) { fds = append(fds, int(fd)) })
+		}
 	}
 	return unix.UnixRights(fds...)
 }
