@@ -34,7 +34,7 @@ func TestKernelSCTP(t *testing.T) {
 		}))
 		return err
 	}
-	at := func(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
+	at := netip.AddrPortFrom
 	for _, to := range []netip.AddrPort{at(host.Addr4, 3868), at(host.Addr6, 3868)} {
 		if err := look(to, netip.AddrPort{}, patience); err != nil {
 			t.Errorf("%v: %v", to, err)

@@ -45,11 +45,11 @@ func TestKernelLdirectord(t *testing.T) {
 	pages := newPages(r, made.Config.Virtuals[0].Reals)
 	const service = "tcp 192.168.6.240:80 rr flags 0x0 timeout 0s mask 255.255.255.255"
 	server := func(list ...string) string {
-		text := service
+		lines := []string{service}
 		for _, a := range list {
-			text += "\n  " + a + ":80 dr weight 1"
+			lines = append(lines, "  "+a+":80 dr weight 1")
 		}
-		return text
+		return strings.Join(lines, "\n")
 	}
 	steps := []struct {
 		dead []string
