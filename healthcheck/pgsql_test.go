@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -51,7 +52,7 @@ func startPostgres(t *testing.T, data string, cert testserver.Certificate) uint1
 	if err := os.Chmod(dir+"/data", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	testserver.Start(t, testserver.Program{Path: postgresBin(t) + "/postgres", Args: args, User: "postgres"}).AwaitPort(port)
+	testserver.Start(t, testserver.Program{Path: postgresBin(t) + "/postgres", Args: args, User: "postgres", Quit: syscall.SIGINT}).AwaitPort(port)
 	return port
 }
 

@@ -26,6 +26,10 @@ type Program struct {
 	Env  []string // beside the test's own
 	Dir  string   // working directory; "": the test's
 	User string   // run as this user, as some servers refuse to be root; "" or not root: as we are
+
+	// Quit asks a server to end before it is killed, if it would leave something
+	// behind otherwise, such as shared memory. 0: killed at once.
+	Quit syscall.Signal
 }
 
 // A Process is a running server.
@@ -33,6 +37,7 @@ type Process struct {
 	t      testing.TB
 	name   string
 	cmd    *exec.Cmd
+	quit   syscall.Signal
 	output buffer
 	ended  chan struct{}
 }
@@ -49,7 +54,7 @@ func Start(t testing.TB, p Program) *Process {
 	cmd := exec.Command(path, p.Args...)
 	cmd.Env, cmd.Dir = append(os.Environ(), p.Env...), p.Dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM, Credential: credential(t, p.User)}
-	s := &Process{t: t, name: p.Path, cmd: cmd, ended: make(chan struct{})}
+	s := &Process{t: t, name: p.Path, cmd: cmd, quit: p.Quit, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &s.output, &s.output
 	cmd.WaitDelay = time.Second // its children may hold the pipe
 	started := make(chan error)
@@ -95,8 +100,16 @@ func (p *Process) run(started chan<- error) {
 	}
 }
 
-// Stop kills the server's process group and waits for its end.
+// Stop ends the server's process group and waits for its end.
 func (p *Process) Stop() {
+	if p.quit != 0 {
+		p.SignalGroup(syscall.SIGCONT) // it may be frozen
+		p.Signal(p.quit)
+		select {
+		case <-p.ended:
+		case <-time.After(patience):
+		}
+	}
 	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.ended
 }
