@@ -126,10 +126,10 @@ func TestSystemCallsPerConnection(t *testing.T) {
 	s := costly(t, oneAnswer)
 	c, r := spawn(t, childSpec{Services: []fullnat.Service{s}, Loops: 1})
 	requests(t, s.Addr, clients, 2, 1)
-	tr := trace(t, c, r)
-	requests(t, s.Addr, clients, conns, 1)
-	eventually(t, "connections end", func() bool { return c.report().Conns == 0 })
-	tr.check(t, "short connection", clients*conns, 16.5)
+	callsPer(t, "short connection", c, r, clients*conns, 16.5, func() {
+		requests(t, s.Addr, clients, conns, 1)
+		eventually(t, "connections end", func() bool { return c.report().Conns == 0 })
+	})
 }
 
 func TestSystemCallsPerRequest(t *testing.T) {
@@ -144,15 +144,15 @@ func TestSystemCallsPerRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tr := trace(t, c, r)
-	var wg sync.WaitGroup
-	for _, c := range open {
-		wg.Go(func() {
-			if err := exchange(c, each); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	tr.check(t, "request", clients*each, 4.1)
+	callsPer(t, "request", c, r, clients*each, 4.1, func() {
+		var wg sync.WaitGroup
+		for _, c := range open {
+			wg.Go(func() {
+				if err := exchange(c, each); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 }

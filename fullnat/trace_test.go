@@ -121,14 +121,22 @@ func (tr *tracer) total() (n int) {
 	return n
 }
 
-// check compares the calls for each of n things with what is allowed.
-func (tr *tracer) check(t *testing.T, thing string, n int, most float64) {
+// callsPer compares the calls of the child's only loop, while work does n things,
+// with what is allowed for each. A thread that gets the processor late, or a test
+// that has to ask often, adds calls and never takes any away: the least of three
+// counts.
+func callsPer(t *testing.T, thing string, c *child, r childReport, n int, most float64, work func()) {
 	t.Helper()
-	got := float64(tr.total()) / float64(n)
-	t.Logf("%.2f system calls per %s:%s", got, thing, tr.table(n))
-	if got > most {
-		t.Errorf("%.2f system calls per %s, want at most %.1f", got, thing, most)
+	for range 3 {
+		tr := trace(t, c, r)
+		work()
+		got := float64(tr.total()) / float64(n)
+		t.Logf("%.2f system calls per %s:%s", got, thing, tr.table(n))
+		if got <= most {
+			return
+		}
 	}
+	t.Errorf("more than %.1f system calls per %s, three times", most, thing)
 }
 
 // table prints counts, most first.
