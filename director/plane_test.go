@@ -114,12 +114,12 @@ func (r *rules) Keep(want []snat.Service, forwards bool) error {
 		return r.err
 	}
 	r.have, r.wrong = map[ipvs.ServiceKey][]netip.Addr{}, ""
-	text := "rules:"
+	var keys []string
 	for _, w := range want {
 		r.have[w.Key] = w.Locals
-		text += " " + w.Key.String()
+		keys = append(keys, " "+w.Key.String())
 	}
-	r.add("%s", text)
+	r.add("rules:%s", strings.Join(keys, ""))
 	return nil
 }
 

@@ -143,12 +143,12 @@ func (s *session) close() {
 
 // one carries out one command.
 func (s *session) one(c *Command) int {
-	switch {
-	case c.Action == ActionHelp:
+	switch c.Action {
+	case ActionHelp:
 		return s.print(help(s.prog))
-	case c.Action == ActionVersion:
+	case ActionVersion:
 		return s.print("goipvs " + s.Version + "\n")
-	case c.Action == ActionRestore:
+	case ActionRestore:
 		return s.restore()
 	}
 	err := s.open(c)

@@ -40,9 +40,10 @@ func newPlanesRig(t *testing.T) *planesRig {
 // planes is a file in which TCP and UDP run where it says.
 func (r *planesRig) planes(tcp, udp, more string) {
 	r.Helper()
-	text := more + "max_removal = 1.0\nhold_on_mass_failure = 1.0\n[check]\ninterval = \"500ms\"\ntimeout = \"5s\"\n"
+	var text strings.Builder
+	text.WriteString(more + "max_removal = 1.0\nhold_on_mass_failure = 1.0\n[check]\ninterval = \"500ms\"\ntimeout = \"5s\"\n")
 	for _, s := range []struct{ name, at, proto, plane string }{{"web", "192.0.2.10:80", "tcp", tcp}, {"dns", "192.0.2.10:53", "udp", udp}} {
-		text += fmt.Sprintf(`[[virtual]]
+		fmt.Fprintf(&text, `[[virtual]]
 name = %q
 address = %q
 protocol = %q
@@ -56,10 +57,10 @@ type = "connect"
 port = 80
 `, s.name, s.at, s.proto, s.plane)
 		for n := range 2 {
-			text += fmt.Sprintf("[[virtual.real]]\naddress = \"10.9.0.%d\"\n", 11+n)
+			fmt.Fprintf(&text, "[[virtual.real]]\naddress = \"10.9.0.%d\"\n", 11+n)
 		}
 	}
-	r.file(text)
+	r.file(text.String())
 }
 
 func (r *planesRig) service(name string) (s control.ServiceStatus) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/director/daemon"
+	"github.com/goipvs/goipvs/internal/testserver"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,7 +83,7 @@ func newHouse(t testing.TB) *house {
 	h.must(err)
 	h.must(os.Symlink(self, h.path("goipvsd")))
 	h.web, h.dns = echoTCP(t), echoUDP(t)
-	h.tcp, h.udp = freeAddress(t, "tcp"), freeAddress(t, "udp")
+	h.tcp, h.udp = freeAddress(t), freeAddress(t)
 	h.file("")
 	t.Cleanup(func() {
 		h.killAll()
@@ -320,22 +321,10 @@ func descriptors(pid int) int {
 	return len(list)
 }
 
-func freeAddress(t testing.TB, network string) string {
+// freeAddress is one that nobody listens on until the test ends.
+func freeAddress(t testing.TB) string {
 	t.Helper()
-	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		return c.LocalAddr().String()
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", testserver.Port(t))
 }
 
 // echoTCP is a server that says back what it hears.

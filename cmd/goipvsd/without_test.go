@@ -24,7 +24,7 @@ type named struct {
 func newNamed(r *rig, name string) *named {
 	r.Helper()
 	s := &named{r: r, name: name}
-	s.open("127.0.0.1:0")
+	s.open(freeAddress(r))
 	s.addr = s.l.Addr().String()
 	r.Cleanup(s.close)
 	return s
@@ -56,15 +56,6 @@ func (s *named) open(addr string) {
 }
 
 func (s *named) close() { s.l.Close() }
-
-// freePort is a port of an address that nobody listens on now.
-func (r *rig) freePort(ip string) string {
-	r.Helper()
-	l, err := net.Listen("tcp", ip+":0")
-	r.must(err)
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // call connects to a service and returns who answered.
 func (r *rig) call(vip string) (net.Conn, *bufio.Reader, string) {
@@ -116,13 +107,14 @@ func TestWithoutIPVS(t *testing.T) {
 		}
 	})
 	servers := []*named{newNamed(r, "rs1"), newNamed(r, "rs2"), newNamed(r, "rs3")}
-	vip, vip2 := r.freePort("127.0.0.1"), r.freePort("127.0.0.1")
+	vip, vip2 := freeAddress(r), freeAddress(r)
 	virtual := func(name, at, forward, more string, servers ...*named) string {
-		text := fmt.Sprintf("[[virtual]]\nname = %q\naddress = %q\nscheduler = \"rr\"\nforward = %q\n%s[virtual.check]\ntype = \"connect\"\n", name, at, forward, more)
+		var text strings.Builder
+		fmt.Fprintf(&text, "[[virtual]]\nname = %q\naddress = %q\nscheduler = \"rr\"\nforward = %q\n%s[virtual.check]\ntype = \"connect\"\n", name, at, forward, more)
 		for _, s := range servers {
-			text += fmt.Sprintf("[[virtual.real]]\naddress = %q\n", s.addr)
+			fmt.Fprintf(&text, "[[virtual.real]]\naddress = %q\n", s.addr)
 		}
-		return text
+		return text.String()
 	}
 	head := "without_ipvs = \"fullnat\"\nhold_on_mass_failure = 1.0\n[check]\ninterval = \"100ms\"\ntimeout = \"5s\"\n"
 	web := virtual("web", vip, "nat", "", servers[0], servers[1])

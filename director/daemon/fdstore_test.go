@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -215,7 +216,7 @@ func TestWire(t *testing.T) {
 		}
 		a.close()
 		var m message
-		if files, err := b.receive(&m, patienceStep); err == nil || files != nil || text == "" && err != io.EOF {
+		if files, err := b.receive(&m, patienceStep); err == nil || files != nil || text == "" && !errors.Is(err, io.EOF) {
 			t.Errorf("%q: %v, %v", text, files, err)
 		}
 		b.close()

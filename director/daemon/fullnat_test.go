@@ -29,9 +29,9 @@ type kept struct{ ipvsadm.Kernel }
 
 func (kept) Close() error { return nil }
 
-func newCLI(t *testing.T, more string) *cli {
+func newCLI(t *testing.T) *cli {
 	f := newFixture(t, 1)
-	f.write(f.text(more))
+	f.write(f.text(""))
 	f.start()
 	f.has(0, "1")
 	pid := os.Getpid()
@@ -85,9 +85,9 @@ func (c *cli) greeter(name string) (addr string) {
 	return l.Addr().String()
 }
 
-// ask is what a client of a service hears; an error is "".
-func (c *cli) ask(service string) string {
-	conn, err := net.DialTimeout("tcp", strings.ReplaceAll(service, "VIP", c.vip), 30*time.Second)
+// ask is what a client of the service hears; an error is "".
+func (c *cli) ask() string {
+	conn, err := net.DialTimeout("tcp", c.vip+":8080", 30*time.Second)
 	if err != nil {
 		return ""
 	}
@@ -100,7 +100,7 @@ func (c *cli) ask(service string) string {
 // TestFullNATByCommand: a service is made, serves a client, is listed and saved,
 // and goes.
 func TestFullNATByCommand(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	one, two := c.greeter("one"), c.greeter("two")
 	c.does("goipvs -A -t VIP:8080 -s rr", "")
 	c.does("goipvs -P -t VIP:8080 -z 127.0.0.9", "")
@@ -109,7 +109,7 @@ func TestFullNATByCommand(t *testing.T) {
 	if strings.Contains(c.kernel.String(), c.vip) {
 		t.Errorf("the service is still the kernel's:\n%s", c.kernel)
 	}
-	seen := c.ask("VIP:8080") + c.ask("VIP:8080")
+	seen := c.ask() + c.ask()
 	if !strings.Contains(seen, "one 127.0.0.9:") || !strings.Contains(seen, "two 127.0.0.9:") {
 		t.Errorf("clients heard %q", seen)
 	}
@@ -137,7 +137,7 @@ func TestFullNATByCommand(t *testing.T) {
 	c.does("goipvs -S -n", before)
 	c.does("goipvs -D -t VIP:8080", "")
 	c.answers(1, "goipvs -Ln -t VIP:8080", "goipvs: read service tcp VIP:8080: no such service\n")
-	if heard := c.ask("VIP:8080"); heard != "" {
+	if heard := c.ask(); heard != "" {
 		t.Errorf("after -D clients hear %q", heard)
 	}
 }
@@ -145,7 +145,7 @@ func TestFullNATByCommand(t *testing.T) {
 // TestFullNATRefused: what is not possible is said in the words of the field and
 // changes nothing.
 func TestFullNATRefused(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	c.write(c.text("") + strings.ReplaceAll(`[[virtual]]
 name = "filed"
 address = "VIP:8081"
@@ -201,13 +201,13 @@ address = "127.0.0.1:9"
 // TestFullNATSurvives: what commands made outlives the daemon and reloads of the
 // file, until the file names it.
 func TestFullNATSurvives(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	one := c.greeter("one")
 	c.does("goipvs -A -t VIP:8080 -s wlc --fullnat", "")
 	c.does("goipvs -a -t VIP:8080 -r "+one+" -b", "")
 	serves := func(when string) {
 		t.Helper()
-		if heard := c.ask("VIP:8080"); !strings.HasPrefix(heard, "one ") {
+		if heard := c.ask(); !strings.HasPrefix(heard, "one ") {
 			t.Errorf("%s clients hear %q", when, heard)
 		}
 	}
@@ -242,7 +242,7 @@ address = "`+one+`"
 // TestFullNATWithoutDaemon: listings are of the kernel then, and what needs
 // goipvsd says so.
 func TestFullNATWithoutDaemon(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	c.does("goipvs -A -t VIP:80 -s rr", "")
 	c.stop()
 	_, list := c.run("", "goipvs -Ln")
@@ -277,7 +277,7 @@ func (c *cli) apply(rules string, o ipvsadm.ApplyOptions) (status int, out strin
 // TestFullNATTables: a rules file is put into effect in the kernel and in full NAT
 // as one table, by the fewest changes.
 func TestFullNATTables(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	const both = `-A -t VIP:80 -s rr
 -a -t VIP:80 -r 127.0.0.1:1 -m -w 1
 -A -t VIP:8080 -s wlc
@@ -333,7 +333,7 @@ func TestFullNATTables(t *testing.T) {
 // TestFullNATRestore: the lines of -R are commands, each for itself, in the order
 // of the file; wrong ones are named.
 func TestFullNATRestore(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	status, out := c.run(strings.ReplaceAll(`-A -t VIP:8080 --fullnat
 -a -t VIP:8080 -r 127.0.0.1:1 -b
 -A -t VIP:80
@@ -365,7 +365,7 @@ goipvs: hint: -a adds a real server; --ensure makes it so either way
 // TestFullNATWholeTable: -Z, --set and -C are for both tables, and goipvsd's file
 // keeps what is its own.
 func TestFullNATWholeTable(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	one := c.greeter("one")
 	for _, line := range []string{"-A -t VIP:8080 -s rr --fullnat", "-a -t VIP:8080 -r " + one + " -b", "-A -t VIP:80"} {
 		c.does("goipvs "+line, "")
@@ -380,14 +380,14 @@ func TestFullNATWholeTable(t *testing.T) {
 		}
 		return out
 	}
-	if c.ask("VIP:8080"); conns() != "1" {
+	if c.ask(); conns() != "1" {
 		t.Errorf("%s connections counted", conns())
 	}
 	c.does("goipvs -Z -t VIP:8080", "")
 	if conns() != "0" {
 		t.Errorf("after -Z -t: %s", conns())
 	}
-	c.ask("VIP:8080")
+	c.ask()
 	c.does("goipvs -Z", "")
 	if conns() != "0" {
 		t.Errorf("after -Z: %s", conns())
@@ -415,7 +415,7 @@ func TestFullNATWholeTable(t *testing.T) {
 // TestFullNATConnections: -Lc shows full NAT's connections with their local
 // addresses behind the kernel's columns.
 func TestFullNATConnections(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	one := c.greeter("one")
 	for _, line := range []string{"-A -t VIP:8080 -s rr --fullnat", "-P -t VIP:8080 -z 127.0.0.9", "-a -t VIP:8080 -r " + one + " -b"} {
 		c.does("goipvs "+line, "")
@@ -457,7 +457,7 @@ func TestFullNATConnections(t *testing.T) {
 
 // TestFullNATEnsure: made so, and silent when it is.
 func TestFullNATEnsure(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	for _, tt := range []struct{ line, out string }{
 		{"-A -t VIP:8080 -s rr --fullnat", "-A -t VIP:8080 -s rr --fullnat\n"},
 		{"-A -t VIP:8080 -s rr --fullnat", ""},
@@ -485,7 +485,7 @@ func TestFullNATEnsure(t *testing.T) {
 // TestFullNATMany: a rules file that is several requests long is put back as it
 // was saved.
 func TestFullNATMany(t *testing.T) {
-	c := newCLI(t, "")
+	c := newCLI(t)
 	const n = 3000
 	var b strings.Builder
 	fmt.Fprintf(&b, "-A -t %s:8080 -s wlc --fullnat\n", c.vip)

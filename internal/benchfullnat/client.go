@@ -137,7 +137,7 @@ func (c *client) begin() {
 func (c *client) loop(length time.Duration, on func() bool) {
 	for end := time.Now().Add(length); on() && time.Now().Before(end); {
 		for _, ev := range c.wait() {
-			c.event(int(ev.Fd), ev.Events)
+			c.event(int(ev.Fd))
 		}
 	}
 }
@@ -191,7 +191,7 @@ func (c *client) ask(fd int) {
 	}
 }
 
-func (c *client) event(fd int, ev uint32) {
+func (c *client) event(fd int) {
 	switch p := &c.conns[fd]; {
 	case p.state == connecting:
 		p.state = connected

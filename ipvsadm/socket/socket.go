@@ -86,10 +86,10 @@ func (c *Client) wait(d time.Duration) error {
 
 // failed says what was tried. A time that is over is EAGAIN to the kernel.
 func failed(what string, err error) error {
-	switch err {
-	case unix.EAGAIN:
+	switch {
+	case errors.Is(err, unix.EAGAIN):
 		return errors.New(what + ": goipvsd does not answer")
-	case unix.EACCES, unix.EPERM:
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return &ipvsadm.DaemonError{Code: "denied", Message: what + ": permission denied", Hint: "root may, and the members of control_group in goipvs.toml"}
 	}
 	return errors.New(what + ": " + err.Error())
