@@ -50,52 +50,102 @@ func defaultInFlight() int {
 
 // start begins the checks that are due, and returns the time until the next.
 func (r *Runner) start(ctx context.Context) time.Duration {
+	for {
+		connects, wait := r.due(ctx)
+		if len(connects) == 0 {
+			return wait
+		}
+		if r.connector == nil {
+			r.connector = r.newConnector(ctx)
+		}
+		if r.connector != nil {
+			r.connector.begin(connects)
+			continue
+		}
+		for _, a := range connects { // one by one, to fail as they must
+			r.launch(ctx, a.job, a.check)
+		}
+	}
+}
+
+// newConnector returns nil when there is none to be had, for want of files.
+func (r *Runner) newConnector(ctx context.Context) *connector {
+	c, err := newConnector(ctx, r)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// due begins the checks that are due, but for up to a batch of connect checks,
+// which it returns, or else the time until the next.
+func (r *Runner) due(ctx context.Context) (connects []*attempt, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.queue) > 0 {
-		now := time.Now()
+	select {
+	case <-r.wake: // what it wanted to be seen is seen now
+	default:
+	}
+	now := time.Now()
+	for len(r.queue) > 0 && len(connects) < batch {
 		if wait := r.queue[0].due.Sub(now); wait > 0 {
-			return max(wait, tick)
+			return connects, max(wait, tick)
 		}
 		if r.stats.InFlight >= r.options.InFlight {
 			break // the end of a check wakes us
 		}
-		r.launch(ctx, r.queue.next(), now)
+		j := r.queue.next()
+		r.count(j, now)
+		if a := j.attempt(); a != nil {
+			connects = append(connects, a)
+			continue
+		}
+		r.launch(ctx, j, j.prepared)
+		now = time.Now()
 	}
-	return idle
+	return connects, idle
 }
 
-func (r *Runner) launch(ctx context.Context, j *job, now time.Time) {
+// count enters that a check begins.
+func (r *Runner) count(j *job, now time.Time) {
 	lag := now.Sub(j.due)
 	r.stats.Lag.add(lag)
 	if lag > lateAfter {
 		r.stats.Late++
 	}
 	r.stats.InFlight++
-	j.running = true
-	p := j.prepared
+	j.running, j.began = true, now
+}
+
+func (r *Runner) launch(ctx context.Context, j *job, p *prepared) {
 	r.running.Go(func() {
 		once, cancel := context.WithTimeout(ctx, j.key.schedule.Timeout)
 		defer cancel()
-		r.finish(ctx, j, p.run(once, j.key.target), now)
+		res := p.run(once, j.key.target)
+		r.finish(ctx, time.Now(), []*job{j}, func(*job) Result { return res })
 	})
 }
 
-// finish enters the result of a check and plans the next.
-func (r *Runner) finish(ctx context.Context, j *job, res Result, began time.Time) {
+// finish enters the results of checks that ended now, and plans the next.
+func (r *Runner) finish(ctx context.Context, now time.Time, jobs []*job, result func(*job) Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
 	full := r.stats.InFlight >= r.options.InFlight
-	r.stats.InFlight--
-	r.stats.Checks++
-	j.running = false
+	r.stats.InFlight -= len(jobs)
+	r.stats.Checks += uint64(len(jobs))
 	if full {
 		r.poke()
 	}
-	if j.gone || ctx.Err() != nil {
-		return
+	for _, j := range jobs {
+		j.running = false
+		if !j.gone && ctx.Err() == nil {
+			r.enter(j, result(j), now)
+		}
 	}
+}
+
+// enter takes the result of one check.
+func (r *Runner) enter(j *job, res Result, now time.Time) {
 	j.checks++
 	j.checked, j.took, j.transcript = now, res.Took, res.Transcript
 	changed := j.health.take(res, j.key.schedule, now) || j.checks == 1
@@ -107,7 +157,7 @@ func (r *Runner) finish(ctx context.Context, j *job, res Result, began time.Time
 			r.options.Done(s.id, res)
 		}
 	}
-	r.plan(j, began, now)
+	r.plan(j, j.began, now)
 }
 
 // plan puts a job back into the queue, at the next point of its grid, or soon

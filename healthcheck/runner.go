@@ -37,6 +37,8 @@ type Runner struct {
 	news     map[string]struct{} // subjects changed since the last Take
 	stats    Stats
 	running  sync.WaitGroup
+
+	connector *connector // Run's; nil: not needed yet
 }
 
 // NewRunner returns a runner with nothing to check.
@@ -62,11 +64,16 @@ func (r *Runner) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			r.connector.close()
 			return
 		case <-timer.C:
 		case <-r.wake:
 		}
-		timer.Reset(r.start(ctx))
+		next := r.start(ctx)
+		if end := r.connector.expire(); end > 0 {
+			next = min(next, end)
+		}
+		timer.Reset(next)
 	}
 }
 

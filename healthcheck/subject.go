@@ -57,7 +57,8 @@ type job struct {
 	grid    time.Time // due without jitter
 	index   int       // in the queue, -1: not there
 	running bool
-	gone    bool // removed while it ran
+	began   time.Time // of the check that runs
+	gone    bool      // removed while it ran
 
 	checks     uint64
 	checked    time.Time

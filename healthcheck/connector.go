@@ -1,0 +1,344 @@
+package healthcheck
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// connector makes the connect checks of a [Runner], many at a time and without
+// a goroutine for each: most directors check most servers so, and of what such
+// a check costs all but the handshake is what is spent around it. Where package
+// net makes a dozen system calls, this makes four or five. Timeouts are the
+// business of the runner's loop, answers that take a while that of a goroutine
+// which waits for all of them.
+type connector struct {
+	runner *Runner
+	ctx    context.Context // of Run
+	lowest uint16          // port that the kernel may choose for a connection
+	poll   int             // epoll
+	file   *os.File        // poll, as Go's poller waits for it
+
+	mu      sync.Mutex
+	waiting map[int32]*attempt // by file
+	began   int32              // attempts so far, see attempt.number
+	ends    ends               // of the same, the first to end first
+}
+
+// attempt is a connect check under way.
+type attempt struct {
+	job   *job
+	check *prepared
+	to    netip.AddrPort
+	fd    int
+	// number tells an answer to this attempt from one to an attempt before,
+	// whose file had the same number and was closed after the answer came.
+	number int32
+	end    time.Time
+	index  int // in ends, -1: not there
+}
+
+// batch is how many connections are begun before a look at what became of them:
+// a server next door has answered by then.
+const batch = 16
+
+// attempt is the job's next check, if that is for the connector: it only
+// connects, and needs nothing special for that. nil: it is not.
+func (j *job) attempt() *attempt {
+	to := j.key.target.address(j.prepared.check)
+	if j.prepared.check.Type != "connect" || j.prepared.check.Via == ViaPath || j.key.target.Mark != 0 ||
+		!to.IsValid() || to.Port() == 0 || to.Addr().Is4In6() || to.Addr().Zone() != "" {
+		return nil
+	}
+	return &attempt{job: j, check: j.prepared, to: to, end: j.began.Add(j.key.schedule.Timeout), index: -1}
+}
+
+func newConnector(ctx context.Context, r *Runner) (*connector, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // for os.NewFile to hand it to Go's poller
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	c := &connector{runner: r, ctx: ctx, lowest: lowestPort(), poll: fd, file: os.NewFile(uintptr(fd), "epoll"), waiting: make(map[int32]*attempt)}
+	r.running.Go(c.wait)
+	return c, nil
+}
+
+// close ends all that is under way.
+func (c *connector) close() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for fd := range c.waiting {
+		_ = unix.Close(int(fd)) // nobody waits for it any more
+	}
+	clear(c.waiting)
+	c.ends = nil
+	_ = c.file.Close() // ends wait
+}
+
+// begin connects to some servers, and concludes what is decided at once.
+func (c *connector) begin(all []*attempt) {
+	fds := make([]unix.PollFd, 0, len(all))
+	open := all[:0]
+	for _, a := range all {
+		if err := a.connect(); err != nil {
+			c.fail(a, err)
+			continue
+		}
+		open = append(open, a)
+		fds = append(fds, unix.PollFd{Fd: int32(a.fd), Events: unix.POLLOUT})
+	}
+	if len(fds) == 0 {
+		return
+	}
+	_, _ = unix.Poll(fds, 0) // interrupted: they are waited for
+	var up []*job
+	for i, a := range open {
+		switch {
+		case fds[i].Revents == 0:
+			c.await(a)
+		case c.conclude(a, fds[i].Revents&^unix.POLLOUT != 0):
+			up = append(up, a.job)
+		}
+	}
+	c.succeed(up)
+}
+
+// connect begins to connect.
+func (a *attempt) connect() error {
+	family := unix.AF_INET
+	if a.to.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	a.fd = fd
+	// It is to end with a reset, which leaves no port in TIME-WAIT.
+	if err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		err = os.NewSyscallError("setsockopt", err)
+	}
+	if s := a.job.key.target.Source; err == nil && s.IsValid() {
+		err = os.NewSyscallError("bind", unix.Bind(fd, sockaddr(netip.AddrPortFrom(s, 0))))
+	}
+	if err == nil {
+		if err = unix.Connect(fd, sockaddr(a.to)); err == unix.EINPROGRESS {
+			return nil
+		}
+		err = os.NewSyscallError("connect", err)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+	}
+	return err
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+// await has the goroutine wait for the answer, and the runner's loop for its
+// end.
+func (c *connector) await(a *attempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.began++
+	a.number = c.began
+	event := unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(a.fd), Pad: a.number}
+	if err := unix.EpollCtl(c.poll, unix.EPOLL_CTL_ADD, a.fd, &event); err != nil {
+		_ = unix.Close(a.fd)
+		c.fail(a, ours(os.NewSyscallError("epoll_ctl", err)))
+		return
+	}
+	c.waiting[int32(a.fd)] = a
+	heap.Push(&c.ends, a)
+}
+
+// wait concludes attempts as their answers come.
+func (c *connector) wait() {
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return // closed already
+	}
+	events := make([]unix.EpollEvent, 64)
+	_ = raw.Read(func(uintptr) bool { // until the file is closed
+		for {
+			n, err := unix.EpollWait(c.poll, events, 0)
+			if n <= 0 && err != unix.EINTR {
+				return err != nil
+			}
+			c.take(events[:max(n, 0)])
+		}
+	})
+}
+
+func (c *connector) take(events []unix.EpollEvent) {
+	var up []*job
+	c.mu.Lock()
+	for _, e := range events {
+		a := c.waiting[e.Fd]
+		if a == nil || a.number != e.Pad {
+			continue // its time was over
+		}
+		delete(c.waiting, e.Fd)
+		heap.Remove(&c.ends, a.index)
+		if c.conclude(a, e.Events&^unix.EPOLLOUT != 0) {
+			up = append(up, a.job)
+		}
+	}
+	c.mu.Unlock()
+	c.succeed(up)
+}
+
+// expire ends the attempts whose time is over, and returns the time until the
+// next one's is; 0: there is none.
+func (c *connector) expire() time.Duration {
+	if c == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.ends) == 0 {
+		return 0
+	}
+	now := time.Now()
+	for len(c.ends) > 0 {
+		a := c.ends[0]
+		if left := a.end.Sub(now); left > 0 {
+			return max(left, tick)
+		}
+		heap.Pop(&c.ends)
+		delete(c.waiting, int32(a.fd))
+		_ = unix.Close(a.fd)
+		c.fail(a, ErrTimeout)
+	}
+	return 0
+}
+
+// conclude closes the connection and reports whether there was one; otherwise
+// it enters why not.
+func (c *connector) conclude(a *attempt, doubtful bool) (up bool) {
+	var err error
+	if doubtful {
+		errno, e := unix.GetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if e == nil && errno != 0 {
+			e = unix.Errno(errno)
+		}
+		err = os.NewSyscallError("connect", e)
+	}
+	if err == nil && a.toItself(c.lowest) {
+		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
+	}
+	_ = unix.Close(a.fd) // with a reset: nothing is lost
+	if err != nil {
+		c.fail(a, err)
+	}
+	return err == nil
+}
+
+// toItself reports whether the connection leads to its own beginning: where
+// nobody listens at a port of this machine, the kernel may choose just that for
+// ours, and TCP has both sides open at once.
+func (a *attempt) toItself(lowest uint16) bool {
+	if a.to.Port() < lowest { // never chosen
+		return false
+	}
+	name, err := unix.Getsockname(a.fd)
+	if err != nil {
+		return false
+	}
+	switch n := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(n.Addr), uint16(n.Port)) == a.to
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(n.Addr), uint16(n.Port)) == a.to
+	}
+	return false
+}
+
+func lowestPort() uint16 {
+	var low uint16
+	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err == nil {
+		_, err = fmt.Sscan(string(b), &low)
+	}
+	if err != nil {
+		return 1
+	}
+	return low
+}
+
+// succeed enters good results, all at once.
+func (c *connector) succeed(jobs []*job) {
+	if len(jobs) == 0 {
+		return
+	}
+	now := time.Now()
+	c.runner.finish(c.ctx, now, jobs, func(j *job) Result {
+		took := now.Sub(j.began)
+		to := j.key.target.address(j.prepared.check).String()
+		return Result{Took: took, Transcript: "* tcp connected to " + to + " after " + took.Round(10*time.Microsecond).String() + "\n"}
+	})
+}
+
+// fail enters a bad result. Finding the words for it may mean to look at the
+// machine's links, which the others need not wait for.
+func (c *connector) fail(a *attempt, err error) {
+	c.runner.running.Go(func() {
+		d := newDialer(a.check.check, a.job.key.target)
+		d.Note("tcp connect to %v: %v", a.to, err)
+		err := fmt.Errorf("tcp connect to %v: %w", a.to, err)
+		if errors.Is(err, ErrTimeout) {
+			err = fmt.Errorf("%w connecting", ErrTimeout)
+		}
+		err = d.explain(c.ctx, err)
+		now := time.Now()
+		c.runner.finish(c.ctx, now, []*job{a.job}, func(j *job) Result {
+			return Result{Err: err, Took: now.Sub(j.began), Transcript: d.transcript.String()}
+		})
+	})
+}
+
+// ends is a heap of attempts by their ends.
+type ends []*attempt
+
+func (e ends) Len() int           { return len(e) }
+func (e ends) Less(i, j int) bool { return e[i].end.Before(e[j].end) }
+func (e ends) Swap(i, j int) {
+	e[i], e[j] = e[j], e[i]
+	e[i].index, e[j].index = i, j
+}
+
+// Push and Pop are container/heap's.
+func (e *ends) Push(x any) {
+	a := x.(*attempt)
+	a.index = len(*e)
+	*e = append(*e, a)
+}
+
+// Pop takes the last one.
+func (e *ends) Pop() any {
+	last := len(*e) - 1
+	a := (*e)[last]
+	(*e)[last] = nil
+	*e = (*e)[:last]
+	a.index = -1
+	return a
+}
