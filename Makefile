@@ -76,6 +76,11 @@ bench: build ## measure against ipvsadm in one run, into docs/performance.md
 	$(GO) build -trimpath -o bin/bench ./internal/bench
 	bin/bench
 
+.PHONY: bench-directors
+bench-directors: build ## goipvsd beside Debian's keepalived, in the lab's kernel and in one run; ROUNDS=3
+	$(GO) build -trimpath -o bin/benchdirector ./internal/benchdirector
+	bin/benchdirector -rounds $(or $(ROUNDS),3)
+
 bench-checks: ## measure what 100, 1,000 and 10,000 checked servers cost
 	$(GO) build -trimpath -o bin/checkbench ./internal/checkbench
 	bin/checkbench

@@ -61,6 +61,9 @@ func (c *Config) Bind(lookup func(Host) (netip.Addr, bool)) (*Config, []Problem)
 }
 
 func (v *Virtual) bind(list []Real, lookup func(Host) (netip.Addr, bool), told *[]Problem) (out []Real) {
+	if !slices.ContainsFunc(list, func(s Real) bool { return s.Host != "" }) {
+		return list
+	}
 	tell := func(s *Real, text string) {
 		*told = append(*told, Problem{File: s.Pos.File, Line: s.Pos.Line, Text: v.Name + ": " + s.Target() + ": " + text})
 	}

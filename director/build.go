@@ -3,6 +3,7 @@ package director
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/goipvs/goipvs/config"
@@ -29,9 +30,16 @@ func Build(c *config.Config, userspace bool) (*Setup, error) {
 // the Setup, is refused and keeps no other from running.
 func BuildFor(c *config.Config, m Machine) (*Setup, error) {
 	b := builder{machine: m, setup: &Setup{Settings: settingsOf(c), NoIPVS: m.NoIPVS}, ready: make(map[healthcheck.Key]error), marks: make(map[uint32]bool)}
+	subjects := 0
 	for i := range c.Virtuals {
-		b.marks[c.Virtuals[i].Service.FWMark] = true
+		v := &c.Virtuals[i]
+		b.marks[v.Service.FWMark] = true
+		for j := range v.Reals {
+			subjects += len(v.Reals[j].Checks)
+		}
 	}
+	b.setup.Services = make([]VirtualService, 0, len(c.Virtuals))
+	b.setup.Subjects = make([]Subject, 0, subjects)
 	for i := range c.Virtuals {
 		b.virtual(&c.Virtuals[i])
 	}
@@ -79,6 +87,7 @@ func (b *builder) virtual(c *config.Virtual) {
 			v.Fallback = append(v.Fallback, v.local(c.Fallback[i].Destination()))
 		}
 	}
+	v.Servers = make([]RealServer, 0, len(c.Reals))
 	for i := range c.Reals {
 		if r := &c.Reals[i]; r.Addr.IsValid() {
 			v.Servers = append(v.Servers, RealServer{Name: r.Target(), Destination: v.place(r.Destination())})
@@ -118,6 +127,11 @@ func (b *builder) checks(c *config.Virtual, r *config.Real, in config.Plane) {
 	}
 }
 
+// subjectID names the check at a place of a server's list of checks.
+func subjectID(id ServerID, i int) string {
+	return id.Service.String() + "|" + id.Addr.String() + "|" + strconv.Itoa(i)
+}
+
 func (b *builder) subject(id ServerID, i int, c *config.Check, r *config.Real) (Subject, error) {
 	check := convert(c, id.Addr.Port())
 	check.Protocol = protocol(c, id.Service)
@@ -129,7 +143,7 @@ func (b *builder) subject(id ServerID, i int, c *config.Check, r *config.Real) (
 		return Subject{}, err
 	}
 	s := Subject{Server: id, Index: i}
-	s.ID = fmt.Sprintf("%s|%s|%d", id.Service, id.Addr, i)
+	s.ID = subjectID(id, i)
 	s.Check, s.Schedule = check, healthcheck.Schedule{
 		Interval: c.Interval, Timeout: c.Timeout, FastInterval: c.FastInterval, Rise: c.Rise, Fall: c.Fall, Jitter: c.Jitter,
 	}

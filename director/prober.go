@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/goipvs/goipvs/healthcheck"
@@ -17,13 +18,12 @@ type Prober struct {
 	next   chan []Subject // what is to be checked from now on, the latest
 
 	mu       sync.Mutex
-	subjects map[string]Subject
+	subjects map[string]*Subject // of the list that was set last
 	// awaited are subjects that the runner takes for up without having looked:
 	// their first result is news to us, though not to it.
-	awaited  map[string]bool
-	first    []string // of those, the ones that have a result now
-	firsts   chan struct{}
-	byServer map[ServerID][]Subject
+	awaited map[string]bool
+	first   []string // of those, the ones that have a result now
+	firsts  chan struct{}
 }
 
 // NewProber returns a Prober that checks nothing yet.
@@ -124,19 +124,22 @@ func (p *Prober) await(list []healthcheck.Status) (looked []healthcheck.Status) 
 }
 
 func (p *Prober) replace(list []Subject) {
-	subjects := make(map[string]Subject, len(list))
-	byServer := make(map[ServerID][]Subject, len(list))
-	plain := make([]healthcheck.Subject, 0, len(list))
-	for _, s := range list {
-		subjects[s.ID] = s
-		byServer[s.Server] = append(byServer[s.Server], s)
-		plain = append(plain, s.Subject)
+	subjects := make(map[string]*Subject, len(list))
+	for i := range list {
+		subjects[list[i].ID] = &list[i]
 	}
 	p.mu.Lock()
-	p.subjects, p.byServer = subjects, byServer
+	p.subjects = subjects
 	maps.DeleteFunc(p.awaited, func(id string, _ bool) bool { _, stays := subjects[id]; return !stays })
 	p.mu.Unlock()
-	if err := p.runner.Replace(plain); err != nil { // Build has looked at them; a file may have gone since
+	plain := func(yield func(*healthcheck.Subject) bool) {
+		for i := range list {
+			if !yield(&list[i].Subject) {
+				return
+			}
+		}
+	}
+	if err := p.runner.ReplaceAll(len(list), plain); err != nil { // Build has looked at them; a file may have gone since
 		p.log.Error("checks could not be changed, the old ones go on", "event", "checks_unchanged", "err", err)
 	}
 }
@@ -169,14 +172,16 @@ func (p *Prober) results(list []healthcheck.Status) []Result {
 // Checks tells what is known of the checks of a server.
 func (p *Prober) Checks(id ServerID) (out []CheckStatus) {
 	p.mu.Lock()
-	list := p.byServer[id]
-	p.mu.Unlock()
-	for _, s := range list {
+	defer p.mu.Unlock()
+	for i := 0; ; i++ {
+		s := p.subjects[subjectID(id, i)]
+		if s == nil {
+			return out
+		}
 		if st, ok := p.runner.Status(s.ID); ok {
 			out = append(out, CheckStatus{s.Check.Type, st})
 		}
 	}
-	return out
 }
 
 // Stats counts what the runner did.
@@ -185,8 +190,6 @@ func (p *Prober) Stats() healthcheck.Stats { return p.runner.Stats() }
 // subjects are what is to be checked. Checks of servers that were found serving start from up, so
 // that fall counts for them, and those that another process made before us from what they said.
 func (s *state) subjects() []Subject {
-	out := make([]Subject, len(s.setup.Subjects))
-	copy(out, s.setup.Subjects)
 	found := make(map[ServerID]bool)
 	for key, v := range s.services {
 		for a, srv := range v.mem.Servers {
@@ -195,6 +198,10 @@ func (s *state) subjects() []Subject {
 			}
 		}
 	}
+	if len(found) == 0 {
+		return s.setup.Subjects
+	}
+	out := slices.Clone(s.setup.Subjects)
 	for i := range out {
 		if found[out[i].Server] {
 			out[i].Start = healthcheck.Up

@@ -1,13 +1,13 @@
 package healthcheck
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
+	"unique"
 )
 
 // A Check says what to ask a server and what to expect. The zero value of a
@@ -50,11 +50,31 @@ const (
 	ViaPath = "path"
 )
 
-// Key is equal for checks that ask the same in the same way.
-type Key [sha256.Size]byte
+// Key is equal for checks that ask the same in the same way. It is as small as a
+// pointer and quickly compared.
+type Key struct{ of unique.Handle[identity] }
+
+// identity is a check that can be compared.
+type identity struct {
+	typ, request, receive, status, virtualHost, method, login, password, database, secret, via, protocol, command string
+
+	port   uint16
+	follow int
+	tls    TLS
+}
 
 // Key returns the check's key.
-func (c Check) Key() Key { return sha256.Sum256(fmt.Appendf(nil, "%#v", c)) }
+func (c Check) Key() Key {
+	id := identity{
+		typ: c.Type, request: c.Request, receive: c.Receive, status: c.Status, virtualHost: c.VirtualHost, method: c.Method,
+		login: c.Login, password: c.Password, database: c.Database, secret: c.Secret, via: c.Via, protocol: c.Protocol,
+		port: c.Port, follow: c.Follow, tls: c.TLS,
+	}
+	if len(c.Command) > 0 {
+		id.command = fmt.Sprintf("%q", c.Command)
+	}
+	return Key{unique.Make(id)}
+}
 
 // Validate says what is wrong with the check, reading the files it names.
 func (c Check) Validate() error {

@@ -52,7 +52,7 @@ const batch = 16
 // attempt is the job's next check, if that is for the connector: it only
 // connects, and needs nothing special for that. nil: it is not.
 func (j *job) attempt() *attempt {
-	to := j.key.target.address(j.prepared.check)
+	to := j.key.target.address(&j.prepared.check)
 	if j.prepared.check.Type != "connect" || j.prepared.check.Via == ViaPath || j.key.target.Mark != 0 ||
 		!to.IsValid() || to.Port() == 0 || to.Addr().Is4In6() || to.Addr().Zone() != "" {
 		return nil
@@ -293,7 +293,7 @@ func (c *connector) succeed(jobs []*job) {
 	now := time.Now()
 	c.runner.finish(c.ctx, now, jobs, func(j *job) Result {
 		took := now.Sub(j.began)
-		to := j.key.target.address(j.prepared.check).String()
+		to := j.key.target.address(&j.prepared.check).String()
 		return Result{Took: took, Transcript: "* tcp connected to " + to + " after " + took.Round(10*time.Microsecond).String() + "\n"}
 	})
 }

@@ -51,7 +51,7 @@ func newDialer(c Check, t Target) *Dialer {
 func (d *Dialer) limit(bytes int64) { d.budget.read.Store(min(bytes, d.budget.read.Load())) }
 
 // Address is where the check goes: the real server, or the VIP for Via "path".
-func (d *Dialer) Address() netip.AddrPort { return d.Target.address(d.Check) }
+func (d *Dialer) Address() netip.AddrPort { return d.Target.address(&d.Check) }
 
 // Dial connects to the server. The network is "tcp" or "udp".
 func (d *Dialer) Dial(ctx context.Context, network string) (net.Conn, error) {

@@ -73,6 +73,6 @@ func TestFTP(t *testing.T) {
 	t.Run("PASV to the VIP", func(t *testing.T) {
 		target := loopback(elsewhere)
 		target.Virtual = loopbackVIP
-		judgeState(t, row("", get, elsewhere, ""), lookAt(t, get, target.seen(get, kinds["ftp"]))) // as the runner has it
+		judgeState(t, row("", get, elsewhere, ""), lookAt(t, get, target.seen(&get, kinds["ftp"]))) // as the runner has it
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"sync"
 	"time"
@@ -122,10 +123,29 @@ func (r *Runner) Statuses() []Status {
 // end, and those whose ID stays keep what is known of them, also when their
 // check is another one now. Files that checks name are read anew. On an error
 // nothing changes.
-func (r *Runner) Replace(subjects []Subject) error { return r.update(subjects, true) }
+func (r *Runner) Replace(subjects []Subject) error {
+	return r.update(pointers(subjects), len(subjects), true)
+}
+
+// ReplaceAll is Replace of n subjects that are in something larger.
+func (r *Runner) ReplaceAll(n int, subjects iter.Seq[*Subject]) error {
+	return r.update(subjects, n, true)
+}
 
 // Add adds subjects or replaces those of the same ID. On an error nothing changes.
-func (r *Runner) Add(subjects ...Subject) error { return r.update(subjects, false) }
+func (r *Runner) Add(subjects ...Subject) error {
+	return r.update(pointers(subjects), len(subjects), false)
+}
+
+func pointers(list []Subject) iter.Seq[*Subject] {
+	return func(yield func(*Subject) bool) {
+		for i := range list {
+			if !yield(&list[i]) {
+				return
+			}
+		}
+	}
+}
 
 // Remove ends the checks of these subjects.
 func (r *Runner) Remove(ids ...string) {
@@ -136,21 +156,23 @@ func (r *Runner) Remove(ids ...string) {
 	}
 }
 
-func (r *Runner) update(subjects []Subject, only bool) error {
-	jobs, err := prepareAll(subjects)
+func (r *Runner) update(subjects iter.Seq[*Subject], n int, only bool) error {
+	list, err := prepareAll(subjects, n)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	spread := r.spread(jobs)
-	stay := make(map[string]bool, len(subjects))
-	for i, s := range subjects {
-		stay[s.ID] = true
-		r.attach(s, jobs[i], now, spread)
+	spread := r.spread(list)
+	for i := range list {
+		r.attach(&list[i], now, spread)
 	}
-	if only {
+	if only && len(r.subjects) > len(list) {
+		stay := make(map[string]bool, len(list))
+		for i := range list {
+			stay[list[i].ID] = true
+		}
 		for id := range r.subjects {
 			if !stay[id] {
 				r.detach(id)
@@ -161,57 +183,64 @@ func (r *Runner) update(subjects []Subject, only bool) error {
 	return nil
 }
 
-// prepareAll returns a job for each subject, or all that is wrong with them.
-func prepareAll(subjects []Subject) ([]*job, error) {
-	jobs := make([]*job, len(subjects))
+// planned is a subject whose check is ready to be made.
+type planned struct {
+	*Subject
+	key   jobKey
+	check *prepared
+}
+
+// prepareAll prepares each subject's check, equal ones once, or returns all that
+// is wrong with them.
+func prepareAll(subjects iter.Seq[*Subject], n int) ([]planned, error) {
+	list := make([]planned, 0, n)
 	ready := make(map[Key]*prepared)
-	seen := make(map[string]bool, len(subjects))
+	seen := make(map[string]bool, n)
 	var wrong []error
-	for i, s := range subjects {
-		j, err := newJob(s, ready)
+	for s := range subjects {
+		p, err := prepareOne(s, ready)
 		if err == nil && seen[s.ID] {
 			err = errors.New("twice in the list")
 		}
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("%s: %w", s.ID, err))
 		}
-		jobs[i], seen[s.ID] = j, true
+		list = append(list, p)
+		seen[s.ID] = true
 	}
-	return jobs, errors.Join(wrong...)
+	return list, errors.Join(wrong...)
 }
 
-func newJob(s Subject, ready map[Key]*prepared) (*job, error) {
+func prepareOne(s *Subject, ready map[Key]*prepared) (p planned, err error) {
 	if err := s.Schedule.validate(); err != nil {
-		return nil, err
+		return p, err
 	}
-	j := &job{key: jobKey{target: s.Target, schedule: s.Schedule.withDefaults()}, index: -1}
+	p = planned{Subject: s, key: jobKey{target: s.Target, schedule: s.Schedule.withDefaults()}}
 	if s.Probe != nil {
-		j.prepared, j.key.id = foreign(s.Probe), s.ID
-		return j, nil
+		p.check, p.key.id = foreign(s.Probe), s.ID
+		return p, nil
 	}
-	j.key.check = s.Check.Key()
-	if ready[j.key.check] == nil {
-		p, err := prepareCheck(s.Check)
-		if err != nil {
-			return nil, err
+	p.key.check = s.Check.Key()
+	if p.check = ready[p.key.check]; p.check == nil {
+		if p.check, err = prepareCheck(s.Check); err != nil {
+			return p, err
 		}
-		ready[j.key.check] = p
+		ready[p.key.check] = p.check
 	}
-	j.prepared = ready[j.key.check]
-	j.key.target = s.Target.seen(s.Check, kinds[s.Check.Type])
-	return j, nil
+	p.key.target = s.Target.seen(&s.Check, kinds[s.Check.Type])
+	return p, nil
 }
 
-// attach gives a subject its job: an equal one that runs already, or the new one.
-func (r *Runner) attach(s Subject, fresh *job, now time.Time, spread time.Duration) {
+// attach gives a subject its job: an equal one that runs already, or a new one.
+func (r *Runner) attach(s *planned, now time.Time, spread time.Duration) {
 	old := r.subjects[s.ID]
-	if old != nil && old.job.key == fresh.key {
-		old.job.prepared = fresh.prepared
+	if old != nil && old.job.key == s.key {
+		old.job.prepared = s.check
 		return
 	}
-	j := r.jobs[fresh.key]
+	j := r.jobs[s.key]
 	if j == nil {
-		j = fresh
+		j = &job{key: s.key, index: -1}
 		j.health.since = now
 		if old != nil {
 			j.health.inherit(old.job.health)
@@ -220,7 +249,7 @@ func (r *Runner) attach(s Subject, fresh *job, now time.Time, spread time.Durati
 		}
 		r.begin(j, now, spread)
 	}
-	j.prepared = fresh.prepared
+	j.prepared = s.check
 	n := &subject{id: s.ID, job: j, start: s.Start}
 	if old != nil {
 		n.start = old.start
@@ -235,14 +264,14 @@ func (r *Runner) attach(s Subject, fresh *job, now time.Time, spread time.Durati
 
 // spread is the time over which the first checks are made of those jobs that
 // are new.
-func (r *Runner) spread(jobs []*job) time.Duration {
+func (r *Runner) spread(list []planned) time.Duration {
 	spread := or(r.options.Spread, math.MaxInt64)
 	if r.options.Apart == 0 {
 		return spread
 	}
 	n := 0
-	for _, j := range jobs {
-		if r.jobs[j.key] == nil {
+	for i := range list {
+		if r.jobs[list[i].key] == nil {
 			n++
 		}
 	}

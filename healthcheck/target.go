@@ -16,7 +16,7 @@ type Target struct {
 }
 
 // address is where the check's packets go.
-func (t Target) address(c Check) netip.AddrPort {
+func (t Target) address(c *Check) netip.AddrPort {
 	to := t.Real
 	switch {
 	case c.Via == ViaPath:
@@ -32,7 +32,7 @@ func (t Target) address(c Check) netip.AddrPort {
 
 // seen is what a check can see of the target: checks of the same server for
 // several virtual services are one, unless the service matters.
-func (t Target) seen(c Check, k kind) Target {
+func (t Target) seen(c *Check, k kind) Target {
 	if !k.whole && c.Via != ViaPath {
 		t.Virtual, t.FWMark, t.Protocol, t.Direct = netip.AddrPort{}, 0, "", false
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -152,9 +151,6 @@ func (p *program) daemon() int {
 	w, err := p.logTo()
 	if err != nil {
 		return p.outcome(err)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50) // a small heap that lives long: memory is worth more than the time
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
 		LogTo: w, Config: p.config, Version: version, Signals: p.signals, Ready: started, Kernel: p.kernel,

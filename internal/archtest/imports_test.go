@@ -52,6 +52,7 @@ var allowed = map[string][]string{
 	"ipvsadm/socket":                      {"ipvsadm"},
 	"internal/archtest":                   {},
 	"internal/bench":                      {"internal/lab/boot"},
+	"internal/benchdirector":              {"internal/lab/boot", "ipvs"},
 	"internal/checkbench":                 {"healthcheck"},
 	"internal/benchfullnat":               {"fullnat", "fullnat/snat", "internal/lab/topo", "internal/testserver", "ipvs", "sysctl"},
 	"internal/dump":                       {},
@@ -127,6 +128,8 @@ var outside = []struct{ tree, module string }{
 	{"internal/bench", "golang.org/x/sys"},
 	{"internal/checkbench", "golang.org/x/sys"},
 	{"internal/bench", "github.com/vishvananda/netlink"},
+	{"internal/benchdirector", "golang.org/x/sys"},
+	{"internal/benchdirector", "github.com/vishvananda/netlink"},
 }
 
 // never are packages that must not be linked into a program, whoever imports

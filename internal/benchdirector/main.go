@@ -1,0 +1,42 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.lab, "lab", "bin/lab", "the lab to measure in")
+	flag.StringVar(&o.goipvsd, "goipvsd", "bin/goipvsd", "the goipvsd to measure")
+	flag.StringVar(&o.only, "only", "goipvsd,keepalived", "the directors to measure")
+	flag.IntVar(&o.servers, "servers", 500, "real servers, ten to a service")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds, in which the directors take turns")
+	flag.DurationVar(&o.steady, "steady", time.Minute, "for how long CPU is measured while nothing happens")
+	flag.DurationVar(&o.patience, "patience", time.Minute, "how long a start may take")
+	inside := flag.String("inside", "", "be the half in the kernel, for this director")
+	root := flag.String("root", "", "where its packages are unpacked")
+	role := flag.Bool("serve", false, "be the real servers")
+	flag.Parse()
+	var err error
+	switch {
+	case *role:
+		err = serve(o.servers)
+	case *inside != "":
+		err = runInside(*inside, *root, o)
+	default:
+		err = runOutside(o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "benchdirector:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	lab, goipvsd, only string
+	servers, rounds    int
+	steady, patience   time.Duration
+}
