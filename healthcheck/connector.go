@@ -53,7 +53,7 @@ const batch = 16
 // connects, and needs nothing special for that. nil: it is not.
 func (j *job) attempt() *attempt {
 	to := j.key.target.address(&j.prepared.check)
-	if j.prepared.check.Type != "connect" || j.prepared.check.Via == ViaPath || j.key.target.Mark != 0 ||
+	if c := &j.prepared.check; c.Type != "connect" || c.Protocol != "" && c.Protocol != "tcp" || j.prepared.check.Via == ViaPath || j.key.target.Mark != 0 ||
 		!to.IsValid() || to.Port() == 0 || to.Addr().Is4In6() || to.Addr().Zone() != "" {
 		return nil
 	}
@@ -147,13 +147,6 @@ func (a *attempt) connect() error {
 	return err
 }
 
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is4() {
-		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
-	}
-	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
-}
-
 // await has the goroutine wait for the answer, and the runner's loop for its
 // end.
 func (c *connector) await(a *attempt) {
@@ -222,7 +215,7 @@ func (c *connector) expire() time.Duration {
 	for len(c.ends) > 0 {
 		a := c.ends[0]
 		if left := a.end.Sub(now); left > 0 {
-			return max(left, tick)
+			return max(left, leastWait)
 		}
 		heap.Pop(&c.ends)
 		delete(c.waiting, int32(a.fd))
@@ -264,13 +257,17 @@ func (a *attempt) toItself(lowest uint16) bool {
 	if err != nil {
 		return false
 	}
+	return socketAddr(name) == a.to
+}
+
+func socketAddr(name unix.Sockaddr) (a netip.AddrPort) {
 	switch n := name.(type) {
 	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(n.Addr), uint16(n.Port)) == a.to
+		a = netip.AddrPortFrom(netip.AddrFrom4(n.Addr), uint16(n.Port))
 	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(n.Addr), uint16(n.Port)) == a.to
+		a = netip.AddrPortFrom(netip.AddrFrom16(n.Addr), uint16(n.Port))
 	}
-	return false
+	return a
 }
 
 func lowestPort() uint16 {

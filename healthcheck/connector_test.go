@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -214,6 +215,57 @@ func TestConnectNoFiles(t *testing.T) {
 		cancel()
 		<-done
 	}
+}
+
+// TestConnectOther: what more than connects by TCP is not the connector's.
+func TestConnectOther(t *testing.T) {
+	at := netip.MustParseAddrPort("192.0.2.1:80")
+	for name, s := range map[string]Subject{
+		"TCP":  {Check: Check{Type: "connect"}, Target: Target{Real: at}},
+		"SCTP": {Check: Check{Type: "connect", Protocol: "sctp"}, Target: Target{Real: at}},
+		"path": {Check: Check{Type: "connect", Via: ViaPath}, Target: Target{Real: at, Virtual: at, Mark: 1}},
+		"http": {Check: Check{Type: "http"}, Target: Target{Real: at}},
+		"zone": {Check: Check{Type: "connect"}, Target: Target{Real: netip.MustParseAddrPort("[fe80::1%lo]:80")}},
+	} {
+		j := &job{key: jobKey{target: s.Target}, prepared: &prepared{check: s.Check}}
+		if got := j.attempt() != nil; got != (name == "TCP") {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestKeys: a check that differs in whatever field has another key.
+func TestKeys(t *testing.T) {
+	keys := map[Key]string{Check{}.Key(): "none"}
+	var change func(name string, v reflect.Value, c *Check)
+	change = func(name string, v reflect.Value, c *Check) {
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				change(name+"."+v.Type().Field(i).Name, v.Field(i), c)
+			}
+			return
+		case reflect.String:
+			v.SetString("x")
+		case reflect.Bool:
+			v.SetBool(true)
+		case reflect.Int, reflect.Int64:
+			v.SetInt(1)
+		case reflect.Uint16:
+			v.SetUint(1)
+		case reflect.Slice:
+			v.Set(reflect.ValueOf([]string{"x"}))
+		default:
+			t.Fatalf("%s is of a kind that the test does not know: %v", name, v.Kind())
+		}
+		if other, known := keys[c.Key()]; known {
+			t.Errorf("%s and %s have the same key", name, other)
+		}
+		keys[c.Key()] = name
+		v.SetZero()
+	}
+	var c Check
+	change("Check", reflect.ValueOf(&c).Elem(), &c)
 }
 
 // TestConnectToItself: a connection that the kernel led back to its own

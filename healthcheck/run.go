@@ -10,10 +10,23 @@ import (
 // lateAfter is from when on a check counts as late.
 const lateAfter = 250 * time.Millisecond
 
-// tick is the least time between two starts: checks that are due in one tick
-// begin together, so that hundreds of them a second do not wake the process as
-// often.
-const tick = 20 * time.Millisecond
+// tick is by how much checks may begin before their time, or a twentieth of their
+// interval if that is less: those that are due within it begin together, so that
+// hundreds of them a second do not wake the process as often. To wake up costs
+// more than many checks do.
+const tick = 100 * time.Millisecond
+
+// leastWait is the least time between two looks at what is over, and the tick of
+// first checks, which are to be spread over a short time.
+const leastWait = 20 * time.Millisecond
+
+func (j *job) tick() time.Duration {
+	most := tick
+	if j.checks == 0 {
+		most = leastWait
+	}
+	return min(most, j.key.schedule.Interval/20, j.key.schedule.FastInterval/20)
+}
 
 // idle is how long the runner sleeps when it has nothing to do.
 const idle = time.Hour
@@ -50,8 +63,9 @@ func defaultInFlight() int {
 
 // start begins the checks that are due, and returns the time until the next.
 func (r *Runner) start(ctx context.Context) time.Duration {
+	begun := false
 	for {
-		connects, wait := r.due(ctx)
+		connects, wait := r.due(ctx, &begun)
 		if len(connects) == 0 {
 			return wait
 		}
@@ -77,9 +91,10 @@ func (r *Runner) newConnector(ctx context.Context) *connector {
 	return c
 }
 
-// due begins the checks that are due, but for up to a batch of connect checks,
+// due begins the checks that are due, and once one has begun those that are
+// within their tick, for company: but for up to a batch of connect checks,
 // which it returns, or else the time until the next.
-func (r *Runner) due(ctx context.Context) (connects []*attempt, wait time.Duration) {
+func (r *Runner) due(ctx context.Context, begun *bool) (connects []*attempt, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
@@ -88,13 +103,15 @@ func (r *Runner) due(ctx context.Context) (connects []*attempt, wait time.Durati
 	}
 	now := time.Now()
 	for len(r.queue) > 0 && len(connects) < batch {
-		if wait := r.queue[0].due.Sub(now); wait > 0 {
-			return connects, max(wait, tick)
+		wait := r.queue[0].due.Sub(now)
+		if wait > 0 && (!*begun || wait > r.queue[0].tick()) {
+			return connects, wait
 		}
 		if r.stats.InFlight >= r.options.InFlight {
 			break // the end of a check wakes us
 		}
 		j := r.queue.next()
+		*begun = true
 		r.count(j, now)
 		if a := j.attempt(); a != nil {
 			connects = append(connects, a)
@@ -157,15 +174,17 @@ func (r *Runner) enter(j *job, res Result, now time.Time) {
 			r.options.Done(s.id, res)
 		}
 	}
-	r.plan(j, j.began, now)
+	r.plan(j, now)
 }
 
 // plan puts a job back into the queue, at the next point of its grid, or soon
-// after a first failure. A check that came early by jitter was that point's;
+// after a first failure. A check that came early, by jitter or for company, was
+// that point's;
 // points that passed while it ran are left out.
-func (r *Runner) plan(j *job, began, now time.Time) {
+func (r *Runner) plan(j *job, now time.Time) {
 	s := j.key.schedule
-	for !began.Before(j.grid.Add(-s.mostEarly())) {
+	at := later(j.began, j.due)
+	for !at.Before(j.grid.Add(-s.mostEarly())) {
 		j.grid = j.grid.Add(s.Interval)
 	}
 	for j.grid.Before(now) {
@@ -174,7 +193,7 @@ func (r *Runner) plan(j *job, began, now time.Time) {
 	}
 	j.due = j.grid.Add(-s.early())
 	if j.health.pending() {
-		j.due = earlier(j.due, began.Add(s.FastInterval))
+		j.due = earlier(j.due, j.began.Add(s.FastInterval))
 	}
 	if j.due.Before(now) {
 		j.due = now
@@ -183,6 +202,13 @@ func (r *Runner) plan(j *job, began, now time.Time) {
 	if j.index == 0 {
 		r.poke()
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func earlier(a, b time.Time) time.Time {
