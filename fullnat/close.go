@@ -82,7 +82,6 @@ func (l *loop) forget(c *conn, st sched.State) {
 	if c.dst != nil {
 		c.dst.shares[l.id].live.Add(-1)
 	}
-	l.returnLocal(c)
 	l.wheel.disarm(&l.conns, c.index)
 	if c.hold.Server() != nil {
 		if c.state != st {
@@ -90,6 +89,7 @@ func (l *loop) forget(c *conn, st sched.State) {
 		}
 		l.haunt(c, st)
 	}
+	l.returnLocal(c)
 	c.svc.live.Add(-1)
 	l.engine.conns.Add(-1)
 	l.released = true

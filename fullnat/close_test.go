@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -217,5 +218,19 @@ func TestPortReuse(t *testing.T) {
 	eventually(t, "it is forgotten", func() bool { return e.Ghosts() == 0 })
 	if d := e.Services()[0].Destinations[0]; d.Active != 0 || d.Inactive != 0 {
 		t.Errorf("%d active and %d inactive in the end", d.Active, d.Inactive)
+	}
+}
+
+func TestClosedConnectionKeepsItsLocal(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), named("a")))
+	s.Options.Locals = []netip.Addr{n.addr(21)}
+	apply(t, e, s)
+	ask(t, s.Addr)
+	eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+	list := e.Connections()
+	if len(list) != 1 || list[0].Local != netip.AddrPortFrom(n.addr(21), 0) {
+		t.Errorf("%+v, want one from %s", list, n.addr(21))
 	}
 }

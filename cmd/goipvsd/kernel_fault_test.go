@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,27 +120,48 @@ func TestKernelModuleReloaded(t *testing.T) {
 	r.file("hold_on_mass_failure = 1.0\n" + three(3, ""))
 	r.start()
 	r.becomes(all3)
-	r.must(r.cmd.Process.Signal(unix.SIGSTOP)) // or it would load the module itself
-	r.must(r.client.Flush())
-	for _, name := range []string{"ip_vs_rr", "ip_vs_wlc", "ip_vs"} {
-		if err := unload(name); err != nil {
-			t.Fatalf("unload %s: %v", name, err)
-		}
-	}
+	r.unloadIPVS()
 	r.must(r.cmd.Process.Signal(unix.SIGCONT))
 	r.must(lab.Load("ip_vs"))
 	r.becomes(all3)
 }
 
-// unload takes a module out; one that is not in is as good.
-func unload(name string) error {
-	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if err = unix.DeleteModule(name, unix.O_NONBLOCK); err == nil || err == unix.ENOENT {
-			return nil
+// unloadIPVS stops goipvsd, which would load the module itself, and takes it out.
+func (r *rig) unloadIPVS() {
+	r.Helper()
+	for end := time.Now().Add(r.patience); ; {
+		r.must(r.cmd.Process.Signal(unix.SIGSTOP))
+		r.must(r.client.Flush())
+		err := unload("ip_vs_rr", "ip_vs_wlc", "ip_vs")
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			r.Fatal(err)
+		}
+		// It may have been stopped in the middle of a listing, for which the kernel
+		// keeps the module.
+		r.must(r.cmd.Process.Signal(unix.SIGCONT))
+		time.Sleep(100 * time.Millisecond) // in a loop
+	}
+}
+
+// unload takes modules out; one that is not in is as good.
+func unload(names ...string) error {
+	for _, name := range names {
+		var err error
+		for range 40 { // what the kernel frees later may still use it
+			if err = unix.DeleteModule(name, unix.O_NONBLOCK); err == nil || errors.Is(err, unix.ENOENT) {
+				err = nil
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if err != nil {
+			return fmt.Errorf("unload %s: %w", name, err)
 		}
 	}
-	return err
+	return nil
 }
 
 // TestKernelSecondDaemon: there is one daemon for a control socket, whatever

@@ -66,6 +66,9 @@ port = 80
 func (r *planesRig) service(name string) (s control.ServiceStatus) {
 	r.Helper()
 	st, err := r.rig.status()
+	if err != nil {
+		r.askWhere()
+	}
 	r.must(err)
 	for _, s := range st.Services {
 		if s.Name == name {
@@ -363,16 +366,10 @@ func TestKernelPlaneComesAndGoes(t *testing.T) {
 	program := sysctl.Knob("kernel/modprobe")
 	was, err := (sysctl.Netns{}).Get(program)
 	r.must(err)
-	r.must(r.cmd.Process.Signal(unix.SIGSTOP)) // or it would load the module itself
 	_, err = (sysctl.Netns{}).Set(program, "/nonexistent")
 	r.must(err)
 	t.Cleanup(func() { _, _ = (sysctl.Netns{}).Set(program, was); _ = lab.Load("ip_vs") })
-	r.must(r.client.Flush())
-	for _, name := range []string{"ip_vs_rr", "ip_vs_wlc", "ip_vs"} {
-		if err := unload(name); err != nil {
-			t.Fatalf("unload %s: %v", name, err)
-		}
-	}
+	r.unloadIPVS()
 	r.must(r.cmd.Process.Signal(unix.SIGCONT))
 	p := &planesRig{rig: r}
 	r.await("user space serves", func() bool {

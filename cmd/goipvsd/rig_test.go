@@ -190,8 +190,22 @@ func (r *rig) await(what string, f func() bool) {
 	for end := time.Now().Add(r.patience); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			_, status, _ := r.goipvs("status")
+			r.askWhere()
 			r.Fatalf("waited %v in vain until %s; the table is\n%s\n%s", r.patience, what, r.table(), status)
 		}
+	}
+}
+
+// askWhere has goipvsd end with what its goroutines do in its log.
+func (r *rig) askWhere() {
+	if r.cmd == nil || r.cmd.Process == nil {
+		return
+	}
+	_ = r.cmd.Process.Signal(unix.SIGQUIT)
+	_ = r.cmd.Process.Signal(unix.SIGCONT)
+	select {
+	case <-r.ended:
+	case <-time.After(patience):
 	}
 }
 
