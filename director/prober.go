@@ -17,7 +17,7 @@ type Prober struct {
 	log    *slog.Logger
 	next   chan []Subject // what is to be checked from now on, the latest
 
-	mu       sync.Mutex
+	mu       sync.Mutex          // the runner calls done with its own lock held: it is not asked anything under this one
 	subjects map[string]*Subject // of the list that was set last
 	// awaited are subjects that the runner takes for up without having looked:
 	// their first result is news to us, though not to it.
@@ -171,16 +171,24 @@ func (p *Prober) results(list []healthcheck.Status) []Result {
 
 // Checks tells what is known of the checks of a server.
 func (p *Prober) Checks(id ServerID) (out []CheckStatus) {
+	for _, s := range p.of(id) {
+		if st, ok := p.runner.Status(s.ID); ok {
+			out = append(out, CheckStatus{s.Check.Type, st})
+		}
+	}
+	return out
+}
+
+// of are the subjects of a server.
+func (p *Prober) of(id ServerID) (list []*Subject) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := 0; ; i++ {
 		s := p.subjects[subjectID(id, i)]
 		if s == nil {
-			return out
+			return list
 		}
-		if st, ok := p.runner.Status(s.ID); ok {
-			out = append(out, CheckStatus{s.Check.Type, st})
-		}
+		list = append(list, s)
 	}
 }
 
