@@ -155,7 +155,7 @@ func unload(names ...string) error {
 				err = nil
 				break
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond) // in a loop: nothing tells of it
 		}
 		if err != nil {
 			return fmt.Errorf("unload %s: %w", name, err)
