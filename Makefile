@@ -72,7 +72,10 @@ lab: build ## a shell in client-director-servers namespaces inside the lab's ker
 	$(GO) build -trimpath -o bin/labshell ./internal/lab/cmd/labshell
 	bin/lab -tty bin/labshell -method $(or $(METHOD),nat) -goipvs bin/goipvs
 
-bench: build ## measure against ipvsadm in one run, into docs/performance.md
+bench: bench-ipvsadm bench-directors bench-checks bench-fullnat ## all that docs/performance.md has, beside ipvsadm, keepalived, HAProxy and nginx; needs root
+
+.PHONY: bench-ipvsadm
+bench-ipvsadm: build ## measure against ipvsadm in one run
 	$(GO) build -trimpath -o bin/bench ./internal/bench
 	bin/bench
 
@@ -81,10 +84,11 @@ bench-directors: build ## goipvsd beside Debian's keepalived, in the lab's kerne
 	$(GO) build -trimpath -o bin/benchdirector ./internal/benchdirector
 	bin/benchdirector -rounds $(or $(ROUNDS),3)
 
-bench-checks: ## measure what 100, 1,000 and 10,000 checked servers cost
+bench-checks: bin/goipvsd ## measure what 100, 1,000 and 10,000 checked servers cost
 	$(GO) build -trimpath -o bin/checkbench ./internal/checkbench
 	bin/checkbench
 	bin/checkbench -black-holes 0.1
+	bin/checkbench -daemon bin/goipvsd
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@for pkg in $$($(GO) list ./...); do \

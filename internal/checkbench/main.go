@@ -28,6 +28,7 @@ type options struct {
 	counts           string
 	kind             string
 	holes            float64
+	daemon           string
 }
 
 func main() {
@@ -37,6 +38,7 @@ func main() {
 	flag.StringVar(&o.counts, "servers", "100,1000,10000", "numbers of servers")
 	flag.StringVar(&o.kind, "type", "connect", "type of check: connect or http")
 	flag.Float64Var(&o.holes, "black-holes", 0, "share of servers that never answer")
+	flag.StringVar(&o.daemon, "daemon", "", "measure this goipvsd as a whole")
 	serve := flag.Bool("serve", false, "be the servers")
 	count := flag.Int("count", 0, "measure one number of servers, in this process")
 	port := flag.String("port", "", "of the servers")
@@ -75,6 +77,9 @@ func all(o options) error {
 	if _, err := fmt.Fscan(out, &port); err != nil {
 		return err
 	}
+	if o.daemon != "" {
+		return allOfDaemon(o, strconv.Itoa(port))
+	}
 	fmt.Println("| servers | checks/s | CPU of one core | CPU per check | lag p99 | lag max | late | at once | resident |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|")
 	for n := range strings.SplitSeq(o.counts, ",") {
@@ -84,6 +89,21 @@ func all(o options) error {
 		cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 		if err := cmd.Run(); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func allOfDaemon(o options, port string) error {
+	fmt.Println("| servers | all in after | checks/s | CPU of one core | CPU per check | lag p99 | late | resident |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
+	for text := range strings.SplitSeq(o.counts, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("-servers: %w", err)
+		}
+		if err := daemonBench(o, n, port); err != nil {
+			return fmt.Errorf("%d servers: %w", n, err)
 		}
 	}
 	return nil
