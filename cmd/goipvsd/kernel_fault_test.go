@@ -11,6 +11,7 @@ import (
 
 	"github.com/goipvs/goipvs/internal/lab"
 	"github.com/goipvs/goipvs/internal/lab/topo"
+	"github.com/goipvs/goipvs/sysctl"
 	"golang.org/x/sys/unix"
 )
 
@@ -124,6 +125,56 @@ func TestKernelModuleReloaded(t *testing.T) {
 	r.must(r.cmd.Process.Signal(unix.SIGCONT))
 	r.must(lab.Load("ip_vs"))
 	r.becomes(all3)
+}
+
+// TestKernelPlaneComesAndGoes: a machine loses IPVS and gets it back, and NAT
+// services go to user space and back to the kernel, each with clients served. It
+// runs early: a namespace that one of the longer tests left behind, and that the
+// kernel has not taken away yet, would keep the module in use.
+func TestKernelPlaneComesAndGoes(t *testing.T) {
+	if lab.Kind() != "uml" {
+		t.Skip("once is enough, and the host's module is not ours to unload")
+	}
+	r := newRig(t, topo.Spec{Servers: 3})
+	serveAll(r)
+	r.file("without_ipvs = \"fullnat\"\nhold_on_mass_failure = 1.0\n" + three(3, ""))
+	r.start()
+	r.becomes(all3)
+	if s := (&planesRig{rig: r}).service("web"); s.Plane != "" {
+		t.Errorf("%+v", s)
+	}
+	program := sysctl.Knob("kernel/modprobe")
+	was, err := (sysctl.Netns{}).Get(program)
+	r.must(err)
+	_, err = (sysctl.Netns{}).Set(program, "/nonexistent")
+	r.must(err)
+	t.Cleanup(func() { _, _ = (sysctl.Netns{}).Set(program, was); _ = lab.Load("ip_vs") })
+	r.unloadIPVS()
+	r.must(r.cmd.Process.Signal(unix.SIGCONT))
+	p := &planesRig{rig: r}
+	r.await("user space serves", func() bool {
+		s := p.service("web")
+		return s.Plane == "userspace" && len(s.Servers) == 3 && s.Servers[0].WeightKernel != nil
+	})
+	if seen := p.answers("tcp", 80); seen[r.net.Director.Addr4] != 4 {
+		t.Errorf("servers saw %v, want the director", seen)
+	}
+	if out := r.ok("status"); !strings.Contains(out, "WITHOUT IPVS") {
+		t.Error(out)
+	}
+	_, err = (sysctl.Netns{}).Set(program, was)
+	r.must(err)
+	r.must(lab.Load("ip_vs"))
+	r.becomes(all3)
+	r.await("it is said", func() bool { return strings.Contains(r.log.String(), "event=ipvs_appeared") })
+	for range 4 {
+		if who := r.ask(vipPort); who == "" {
+			t.Error("nobody answers")
+		}
+	}
+	if out := r.ok("status"); strings.Contains(out, "WITHOUT IPVS") || strings.Contains(out, "user space") {
+		t.Error(out)
+	}
 }
 
 // unloadIPVS stops goipvsd, which would load the module itself, and takes it out.

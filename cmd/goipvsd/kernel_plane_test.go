@@ -13,7 +13,6 @@ import (
 	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/sysctl"
 	"github.com/google/nftables"
-	"golang.org/x/sys/unix"
 )
 
 // planesRig has two services of full NAT, of TCP and of UDP, whose real servers
@@ -347,52 +346,4 @@ func TestKernelPlaneMissing(t *testing.T) {
 	r.ok("reload")
 	r.runs("dns", "userspace")
 	r.served()
-}
-
-// TestKernelPlaneComesAndGoes: a machine loses IPVS and gets it back, and NAT
-// services go to user space and back to the kernel, each with clients served.
-func TestKernelPlaneComesAndGoes(t *testing.T) {
-	if lab.Kind() != "uml" {
-		t.Skip("once is enough, and the host's module is not ours to unload")
-	}
-	r := newRig(t, topo.Spec{Servers: 3})
-	serveAll(r)
-	r.file("without_ipvs = \"fullnat\"\nhold_on_mass_failure = 1.0\n" + three(3, ""))
-	r.start()
-	r.becomes(all3)
-	if s := (&planesRig{rig: r}).service("web"); s.Plane != "" {
-		t.Errorf("%+v", s)
-	}
-	program := sysctl.Knob("kernel/modprobe")
-	was, err := (sysctl.Netns{}).Get(program)
-	r.must(err)
-	_, err = (sysctl.Netns{}).Set(program, "/nonexistent")
-	r.must(err)
-	t.Cleanup(func() { _, _ = (sysctl.Netns{}).Set(program, was); _ = lab.Load("ip_vs") })
-	r.unloadIPVS()
-	r.must(r.cmd.Process.Signal(unix.SIGCONT))
-	p := &planesRig{rig: r}
-	r.await("user space serves", func() bool {
-		s := p.service("web")
-		return s.Plane == "userspace" && len(s.Servers) == 3 && s.Servers[0].WeightKernel != nil
-	})
-	if seen := p.answers("tcp", 80); seen[r.net.Director.Addr4] != 4 {
-		t.Errorf("servers saw %v, want the director", seen)
-	}
-	if out := r.ok("status"); !strings.Contains(out, "WITHOUT IPVS") {
-		t.Error(out)
-	}
-	_, err = (sysctl.Netns{}).Set(program, was)
-	r.must(err)
-	r.must(lab.Load("ip_vs"))
-	r.becomes(all3)
-	r.await("it is said", func() bool { return strings.Contains(r.log.String(), "event=ipvs_appeared") })
-	for range 4 {
-		if who := r.ask(vipPort); who == "" {
-			t.Error("nobody answers")
-		}
-	}
-	if out := r.ok("status"); strings.Contains(out, "WITHOUT IPVS") || strings.Contains(out, "user space") {
-		t.Error(out)
-	}
 }
