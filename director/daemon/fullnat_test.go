@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -257,7 +258,7 @@ func TestFullNATWithoutDaemon(t *testing.T) {
 	c.answers(255, "goipvs -D -t VIP:80", "goipvs: delete service tcp VIP:80: no such service\n")
 	c.does("goipvs -C", "")
 	c.does("goipvs -Z", "")
-	if _, err := socket.Dial(c.path("sock")); err != ipvsadm.ErrNotRunning {
+	if _, err := socket.Dial(c.path("sock")); !errors.Is(err, ipvsadm.ErrNotRunning) {
 		t.Error(err)
 	}
 	var _ ipvs.Kernel = c.kernel
