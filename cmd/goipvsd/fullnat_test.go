@@ -2,12 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,20 +57,7 @@ address   = "10.9.0.13:80"
 	r.becomes(filed)
 	do(0, "", "-a -t 192.0.2.10:80 -r 10.9.0.12 -b")
 	do(0, "", "-P -t 192.0.2.10:80 -z "+r.net.Director.Addr4.String())
-	seen := map[string]bool{}
-	for range 4 {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		a, err := r.net.Client.Ask(ctx, "tcp", netip.AddrPort{}, vipPort)
-		cancel()
-		r.must(err)
-		seen[a.Server] = true
-		if a.Remote.Addr() != r.net.Director.Addr4 {
-			t.Errorf("%s saw the client as %s, want the director's address", a.Server, a.Remote)
-		}
-	}
-	if !seen["rs1"] || !seen["rs2"] {
-		t.Errorf("only %v answered", seen)
-	}
+	r.bothByFullNAT(4)
 	list := do(0, "", "-Ln")
 	for _, want := range []string{"IP Virtual Server version 1.2.1", "TCP  192.0.2.10:80 rr\n", "  -> 10.9.0.11:80                 FullNat 1 ", "TCP  192.0.2.10:81 wlc\n", "  -> 10.9.0.13:80                 Masq    1 "} {
 		if !strings.Contains(list, want) {

@@ -15,6 +15,26 @@ import (
 	"github.com/goipvs/goipvs/sysctl/vip"
 )
 
+// bothByFullNAT has the client ask so many times: rs1 and rs2 answer, and see the
+// director's address.
+func (r *rig) bothByFullNAT(times int) {
+	r.Helper()
+	seen := map[string]bool{}
+	for range times {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		a, err := r.net.Client.Ask(ctx, "tcp", netip.AddrPort{}, vipPort)
+		cancel()
+		r.must(err)
+		seen[a.Server] = true
+		if a.Remote.Addr() != r.net.Director.Addr4 {
+			r.Errorf("%s saw the client as %s, want the director's address", a.Server, a.Remote)
+		}
+	}
+	if !seen["rs1"] || !seen["rs2"] {
+		r.Errorf("only %v answered", seen)
+	}
+}
+
 // TestKernelFullNAT: real servers that know no way to the client are reached
 // through the engine, whose servers come and go as the kernel's do.
 func TestKernelFullNAT(t *testing.T) {
@@ -36,20 +56,7 @@ address   = "10.9.0.13:80"
 	}
 	r.await("rs1 is in", in(1, "in"))
 	r.await("rs2 is in", in(2, "in"))
-	seen := map[string]bool{}
-	for range 6 {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		a, err := r.net.Client.Ask(ctx, "tcp", netip.AddrPort{}, vipPort)
-		cancel()
-		r.must(err)
-		seen[a.Server] = true
-		if a.Remote.Addr() != r.net.Director.Addr4 {
-			t.Errorf("%s saw the client as %s, want the director's address", a.Server, a.Remote)
-		}
-	}
-	if !seen["rs1"] || !seen["rs2"] {
-		t.Errorf("only %v answered", seen)
-	}
+	r.bothByFullNAT(6)
 	r.must(servers[0].Close())
 	r.await("rs1 is quiesced", in(1, "quiesced"))
 	for range 4 {
