@@ -43,6 +43,9 @@ type Decision struct {
 	Capacity int
 	// Leaving counts destinations that are being drained.
 	Leaving int
+	// Drained are those that were, and whose last connection is over: they are
+	// to be removed.
+	Drained []netip.AddrPort
 }
 
 // Decide says what the kernel should have for a service at a time. have are the
@@ -98,11 +101,16 @@ func (d *Decision) place(now time.Time, v *VirtualService, m *Memory, have []ipv
 		}
 	}
 	for i := range have {
-		if a := have[i].Addr; !named[a] && m.stays(now, v, &have[i], d.patience(v, a)) {
+		a := have[i].Addr
+		_, known := m.Leaving[a]
+		switch {
+		case named[a]:
+			delete(m.Leaving, a)
+		case m.stays(now, v, &have[i], d.patience(v, a)):
 			add(have[i].Destination, 0)
 			d.Leaving++
-		} else if named[a] {
-			delete(m.Leaving, a)
+		case known && idle(v.Service.Protocol, &have[i]):
+			d.Drained = append(d.Drained, a)
 		}
 	}
 	m.forget(have)

@@ -41,8 +41,34 @@ func TestEventsAreDocumented(t *testing.T) {
 	}
 }
 
+// TestEventsAreLogged: each kind of event is one that somebody emits, under its
+// variable or its name.
+func TestEventsAreLogged(t *testing.T) {
+	kinds, err := os.ReadFile("kinds.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := sources(t)
+	for _, m := range regexp.MustCompile(`(?m)^\t(\w+) += kind\("([a-z0-9_]+)"`).FindAllStringSubmatch(string(kinds), -1) {
+		// Once where the variable is made.
+		if len(regexp.MustCompile(`\b`+m[1]+`\b`).FindAllString(text, 2)) < 2 && !strings.Contains(text, `"event", "`+m[2]+`"`) {
+			t.Errorf("nobody emits %s", m[2])
+		}
+	}
+}
+
 // logged are the names of events in the sources that are not of a kind.
 func logged(t *testing.T) (names []string) {
+	for _, m := range regexp.MustCompile(`"event", "([a-z0-9_]+)"`).FindAllStringSubmatch(sources(t), -1) {
+		names = append(names, m[1])
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// sources are the texts of the daemon's parts.
+func sources(t *testing.T) string {
+	var all strings.Builder
 	for _, dir := range []string{".", "alert", "control", "daemon", "web"} {
 		files, err := os.ReadDir(dir)
 		if err != nil {
@@ -56,13 +82,10 @@ func logged(t *testing.T) (names []string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range regexp.MustCompile(`"event", "([a-z0-9_]+)"`).FindAllStringSubmatch(string(b), -1) {
-				names = append(names, m[1])
-			}
+			all.Write(b)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return all.String()
 }
 
 func known(name string) bool {

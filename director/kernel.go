@@ -47,6 +47,14 @@ type listing struct {
 // should be there, false for those that should not.
 type planes map[ipvs.Lister]map[ipvs.ServiceKey]bool
 
+// ask has a kernel asked for a service that should be there.
+func (p planes) ask(k ipvs.Lister, key ipvs.ServiceKey) {
+	if p[k] == nil {
+		p[k] = make(map[ipvs.ServiceKey]bool)
+	}
+	p[k][key] = true
+}
+
 // list asks the kernels once for services. One listing proves presence, never
 // absence.
 func list(p planes) (*listing, error) {
@@ -84,9 +92,11 @@ func (l *listing) add(k ipvs.Lister, keys map[ipvs.ServiceKey]bool) error {
 }
 
 // lookTwice lists until a listing agrees with the one before, which may be that
-// of the last tick. settled is false when others kept writing.
+// of the last tick. settled is false when others kept writing: l is then
+// whatever was seen in any of the listings.
 func lookTwice(p planes, last *listing) (l *listing, settled bool, err error) {
 	const most = 5
+	var seen []*listing
 	for range most {
 		if l, err = list(p); err != nil {
 			return nil, false, err
@@ -95,8 +105,26 @@ func lookTwice(p planes, last *listing) (l *listing, settled bool, err error) {
 			return l, true, nil
 		}
 		last = l
+		seen = append(seen, l)
+	}
+	for _, o := range seen {
+		l.join(o)
 	}
 	return l, false, nil
+}
+
+// join adds what only the other listing saw.
+func (l *listing) join(o *listing) {
+	for key, s := range o.services {
+		if _, has := l.services[key]; !has {
+			l.services[key] = s
+		}
+		for _, d := range o.dests[key] {
+			if !slices.ContainsFunc(l.dests[key], func(h ipvs.DestinationInfo) bool { return h.Addr == d.Addr }) {
+				l.dests[key] = append(l.dests[key], d)
+			}
+		}
+	}
 }
 
 // same reports whether two listings name the same services and destinations.

@@ -408,6 +408,9 @@ func TestReloadDrains(t *testing.T) {
 		if f.seen(ServiceRemoved) != 1 {
 			t.Error("want service_removed")
 		}
+		if n := f.seen(ServerDrained); n != 3 {
+			t.Errorf("%d times server_drained, want it of each server", n)
+		}
 	})
 }
 

@@ -101,9 +101,13 @@ func (s *state) swap(setup *Setup) (r Reload) {
 		}
 	}
 	s.setup = setup
+	var fresh []*service
 	for i := range setup.Services {
-		s.take(&setup.Services[i], &r)
+		if v := s.take(&setup.Services[i], &r); v != nil {
+			fresh = append(fresh, v)
+		}
 	}
+	s.adoptNew(fresh)
 	s.configure()
 	s.save()
 	s.recheck = true
@@ -118,8 +122,9 @@ func (v *service) leave(s *state) {
 	s.emit(v.event(ServiceLeaving, netip.AddrPort{}, ""))
 }
 
-// take brings one service of the file in: a new one, or one that is known.
-func (s *state) take(next *VirtualService, r *Reload) {
+// take brings one service of the file in: a new one, which it returns, or one
+// that is known.
+func (s *state) take(next *VirtualService, r *Reload) (fresh *service) {
 	v := s.services[next.Key()]
 	if next.Path {
 		r = &Reload{} // not counted
@@ -130,8 +135,7 @@ func (s *state) take(next *VirtualService, r *Reload) {
 		s.services[next.Key()] = v
 		s.emit(v.event(ServiceAdded, netip.AddrPort{}, ""))
 		r.Added++
-		s.adoptNew(v)
-		return
+		return v
 	case v.gone:
 		r.Added++
 	case v.VirtualService.equal(next):
@@ -140,17 +144,27 @@ func (s *state) take(next *VirtualService, r *Reload) {
 		r.Changed++
 	}
 	v.update(s, next)
+	return nil
 }
 
-// adoptNew takes what the kernel has for a service that comes in by a reload,
-// as it is done at the start.
-func (s *state) adoptNew(v *service) {
-	l, err := list(planes{v.plane(s): {v.Key(): true}})
+// adoptNew takes what the kernel has for services that come in by a reload, as
+// it is done at the start.
+func (s *state) adoptNew(fresh []*service) {
+	if len(fresh) == 0 {
+		return
+	}
+	p := make(planes)
+	for _, v := range fresh {
+		p.ask(v.plane(s), v.Key())
+	}
+	l, _, err := lookTwice(p, nil)
 	if err != nil {
 		return // the kernel is lost, which the next tick tells
 	}
-	v.have, v.seen = l.dests[v.Key()], l.services[v.Key()]
-	s.adopt(v)
+	for _, v := range fresh {
+		v.have, v.seen = l.dests[v.Key()], l.services[v.Key()]
+		s.adopt(v)
+	}
 }
 
 // update gives a service another definition. Servers are known by their

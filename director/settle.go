@@ -63,6 +63,11 @@ func (v *service) decide(s *state) {
 	old := v.decision
 	v.decision = Decide(s.d.now(), &v.VirtualService, &v.mem, v.ours(&s.setup.Settings))
 	d := &v.decision
+	for _, a := range d.Drained {
+		if !slices.ContainsFunc(v.Fallback, func(f ipvs.Destination) bool { return f.Addr == a }) {
+			s.emit(v.event(ServerDrained, a, ""))
+		}
+	}
 	if v.gone {
 		return
 	}
@@ -164,6 +169,9 @@ func (s *state) applyTo(k ipvs.Kernel, work []*service) {
 	if isLost(err) {
 		return
 	}
+	if errors.Is(err, ipvs.ErrUnsettled) {
+		s.settled(false)
+	}
 	for _, v := range work {
 		v.applied(s, r, err)
 	}
@@ -174,12 +182,13 @@ func (v *service) applied(s *state, r ipvs.Result, err error) {
 	e := v.decision.Entry
 	v.asked, v.made, v.drift = &e, &e, ""
 	reason := refusedOf(err, v.Key())
+	unsettled := errors.Is(err, ipvs.ErrUnsettled)
 	for _, c := range r.Withheld {
-		if c.Service.ServiceKey == v.Key() && reason == "" {
+		if c.Service.ServiceKey == v.Key() && reason == "" && !unsettled {
 			reason = "withheld: " + c.String()
 		}
 	}
-	if reason != "" {
+	if reason != "" || unsettled { // what is unsettled is nobody's refusal: the next tick tries again
 		v.made = nil
 	} else {
 		v.assume(e)
@@ -245,8 +254,12 @@ func removeFrom(k ipvs.Kernel, key ipvs.ServiceKey) error {
 	return err
 }
 
-// bury removes services that left the file and whose connections are over.
+// bury removes services that left the file and whose connections are over. It
+// waits while it is not known what they have.
 func (s *state) bury() {
+	if s.unsettled {
+		return
+	}
 	for key, v := range s.services {
 		if !v.gone || v.decision.Leaving > 0 {
 			continue

@@ -18,6 +18,7 @@ type state struct {
 	hold      Hold
 	nat       sourceNAT
 	last      *listing                 // the tick's before
+	unsettled bool                     // others keep changing the tables, so absence proves nothing
 	lost      error                    // why the kernel cannot be reached; nil: it can
 	recheck   bool                     // there is something else to check, once this is settled
 	dirty     map[ipvs.ServiceKey]bool // to be decided anew

@@ -17,7 +17,9 @@ func (s *state) tick() {
 		if s.look() != nil {
 			return // said by look; the next tick tries again
 		}
-		s.findDrift()
+		if !s.unsettled { // what a listing lacks may be there
+			s.findDrift()
+		}
 		s.findSourceNATDrift()
 	}
 	s.retire()
@@ -40,20 +42,21 @@ func (s *state) look() error {
 	p := planes{s.d.o.Kernel: {}} // asked even for nothing: is it there?
 	for key, v := range s.services {
 		k := v.plane(s)
-		if p[k] == nil {
-			p[k] = make(map[ipvs.ServiceKey]bool)
-		}
-		p[k][key] = true
+		p.ask(k, key)
 		if v.Proxy != nil && k != s.d.o.Kernel {
 			p[s.d.o.Kernel][key] = false // it would take its connections
 		}
 	}
-	l, _, err := lookTwice(p, s.last)
+	l, settled, err := lookTwice(p, s.last)
 	if s.reached(err); err != nil {
 		s.last = nil
 		return err
 	}
-	s.last = l
+	if s.settled(settled); settled {
+		s.last = l
+	} else {
+		s.last = nil
+	}
 	for key, v := range s.services {
 		v.have, v.seen, v.shadowed = l.dests[key], l.services[key], l.also[key]
 		if _, there := l.services[key]; !there {
@@ -63,6 +66,15 @@ func (s *state) look() error {
 		}
 	}
 	return nil
+}
+
+// settled takes note of whether listings can be believed, and says so when they
+// no longer can.
+func (s *state) settled(yes bool) {
+	if !yes && !s.unsettled {
+		s.emit(Event{Kind: Unsettled})
+	}
+	s.unsettled = !yes
 }
 
 // reached takes note of whether the kernel answers, and says so when it changes.
