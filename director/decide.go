@@ -2,6 +2,7 @@ package director
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -97,6 +98,8 @@ func (d *Decision) place(now time.Time, v *VirtualService, m *Memory, have []ipv
 		for _, f := range v.Fallback {
 			if !named[f.Addr] {
 				add(f, max(f.Weight, 1))
+			} else if i := slices.IndexFunc(d.Entry.Destinations, func(o ipvs.Destination) bool { return o.Addr == f.Addr }); i >= 0 {
+				d.Entry.Destinations[i].Weight = max(f.Weight, 1) // one of the servers is the last resort
 			}
 		}
 	}

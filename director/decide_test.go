@@ -38,6 +38,8 @@ func fallback(v *VirtualService) {
 	v.Fallback = []ipvs.Destination{{Addr: netip.MustParseAddrPort("127.0.0.1:80")}}
 }
 
+func lastResort(v *VirtualService) { v.Fallback = []ipvs.Destination{{Addr: addr(1)}} }
+
 func memory(servers ...Server) *Memory {
 	m := &Memory{}
 	for i, s := range servers {
@@ -83,6 +85,8 @@ func TestDecide(t *testing.T) {
 		{"one unchecked, the rest up", testService(), memory(up, Server{}, up), "1:1 3:3"},
 		{"all down: the fallback beside the quiesced", testService(fallback), memory(down, down, down), "1:0 2:0 3:0 F:1 down"},
 		{"all down: the fallback alone", testService(fallback, removing), memory(down, down, down), "F:1 down"},
+		{"all down: the fallback is one of them", testService(lastResort), memory(down, down, down), "1:1 2:0 3:0 down"},
+		{"a fallback that is one of the servers and fails alone", testService(lastResort), memory(down, up, up), "1:0 2:2 3:3"},
 		{"all down and no fallback", testService(), memory(down, down, down), "1:0 2:0 3:0 down"},
 		{"two down, one never checked: too early for the fallback", testService(fallback), memory(down, down), "1:0 2:0 pending"},
 		{"adopted servers stay until their first verdict", testService(fallback), memory(

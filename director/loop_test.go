@@ -17,6 +17,7 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvs/ipvstest"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // fixture is a Director on a kernel in memory, with fake time.
@@ -184,6 +185,83 @@ func TestLife(t *testing.T) {
 		if n := f.seen(FallbackOn); n != 1 {
 			t.Errorf("%d times fallback_on", n)
 		}
+	})
+}
+
+// TestAllChecksMustPass: with several checks a server is in when the last of them
+// has passed, and out when one fails.
+func TestAllChecksMustPass(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		setup := setupOf(v)
+		id := ServerID{v.Key(), addr(1)}
+		setup.Subjects = []Subject{{Server: id}, {Server: id, Index: 1}}
+		f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
+		for _, step := range []struct {
+			check int
+			h     Health
+			want  string
+		}{{0, Up, ""}, {1, Unchecked, ""}, {1, Up, " 1:1"}, {0, Down, " 1:0"}, {1, Up, " 1:0"}, {0, Up, " 1:1"}, {1, Down, " 1:0"}} {
+			f.d.Observe([]Result{{Server: id, Index: step.check, Health: step.h}})
+			synctest.Wait()
+			f.holds("192.0.2.1:80" + step.want)
+		}
+	})
+}
+
+// TestRestartWithFallback: a fallback that is in use when the daemon starts is
+// known as one, so that its end is told, once, and its beginning is not told again.
+func TestRestartWithFallback(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService(fallback)
+		v.FallbackCommand = []string{"page"}
+		k := ipvstest.New(ipvstest.Options{})
+		var words []string
+		run := func() *fixture {
+			return startWith(t, k, setupOf(v), Options{Command: func(c Command) { words = append(words, c.Argv[1]) }})
+		}
+		f := run()
+		f.verdict(v, Down, 1, 2, 3)
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		f = run()
+		f.verdict(v, Down, 1, 2, 3)
+		f.holds("192.0.2.1:80 1:0 2:0 3:0 F:1")
+		f.verdict(v, Up, 1)
+		if got := strings.Join(words, " "); got != "start stop" {
+			t.Errorf("the command was run with %q", got)
+		}
+		if f.seen(FallbackOn) != 0 || f.seen(FallbackOff) != 1 {
+			t.Error("want the end of the fallback told and nothing else")
+		}
+	})
+}
+
+// TestReconcileOff: without looks at the kernel for the sake of drift, what
+// leaves is still waited for and removed.
+func TestReconcileOff(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v, w := testService(drain), testService(named("other", "192.0.2.2:80"))
+		off := func(s *Setup) *Setup { s.Settings.Reconcile = 0; return s }
+		f := start(t, ipvstest.New(ipvstest.Options{}), off(setupOf(v, w)), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		if err := f.k.Other().Do(ipvs.Change{Op: ipvs.UpdateDestination, Service: v.Service, Destination: ipvs.Destination{Addr: addr(1), Weight: 50}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		f.holds("192.0.2.1:80 1:50 2:2 3:3\n192.0.2.2:80")
+		f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{Active: 1})
+		if _, err := f.d.Reload(off(setupOf(w)), false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		f.holds("192.0.2.1:80 2:0\n192.0.2.2:80")
+		f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{})
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		f.holds("192.0.2.2:80")
 	})
 }
 
@@ -453,6 +531,79 @@ func TestRefusedServiceStopsNoOther(t *testing.T) {
 	})
 }
 
+// TestRefusalIsNotRetriedTightly: what the kernel refuses is asked for less and
+// less often, however much else happens, and it is had when the kernel has thought
+// better of it.
+func TestRefusalIsNotRetriedTightly(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		k := ipvstest.New(ipvstest.Options{})
+		asked := 0
+		k.OnCall(func(c ipvstest.Call) {
+			if c.Op == "add service" {
+				asked++
+			}
+		})
+		k.Inject(ipvstest.Fault{Op: "add service", Times: -1, Err: unix.ENOMEM})
+		f := start(t, k, setupOf(v), Persistent{})
+		for range 600 {
+			time.Sleep(time.Second)
+			f.verdict(v, Up, 1, 2, 3)
+		}
+		if asked < 5 || asked > 30 {
+			t.Errorf("asked %d times in ten minutes", asked)
+		}
+		k.Heal()
+		time.Sleep(time.Minute)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestBackInTheFile: a server that left the file and comes back is one that was
+// never checked, whatever it was before.
+func TestBackInTheFile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v, less := testService(), testService()
+		less.Servers = less.Servers[1:]
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		for _, step := range []struct {
+			v    *VirtualService
+			want string
+		}{{less, " 2:2 3:3"}, {v, " 2:2 3:3"}} {
+			if _, err := f.d.Reload(setupOf(step.v), false); err != nil {
+				t.Fatal(err)
+			}
+			f.holds("192.0.2.1:80" + step.want)
+		}
+		f.verdict(v, Up, 1)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestStopAtOnce: a stop that drains ends, with the services gone, when the
+// operator has no more patience.
+func TestStopAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		setup := setupOf(v)
+		setup.Settings.OnStop = StopDrain
+		abort := make(chan struct{})
+		f := startWith(t, ipvstest.New(ipvstest.Options{}), setup, Options{Abort: abort})
+		f.verdict(v, Up, 1, 2, 3)
+		f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{Active: 1})
+		time.AfterFunc(time.Minute, func() { close(abort) })
+		began := time.Now()
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("")
+		if took := time.Since(began); took != time.Minute {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
 // TestSlowStart: a server that comes back climbs.
 func TestSlowStart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -530,6 +681,9 @@ func TestStop(t *testing.T) {
 					t.Fatal(err)
 				}
 				f.holds(want)
+				if owned := len(f.saved.Owned) > 0; owned != (mode == StopKeep) {
+					t.Errorf("services of ours in the state: %v", f.saved.Owned)
+				}
 				if waited := time.Since(began) > 10*time.Second; waited != (mode == StopDrain) {
 					t.Errorf("took %v", time.Since(began))
 				}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"net"
 	"path/filepath"
 	"strings"
@@ -8,21 +9,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goipvs/goipvs/ipvs/ipvstest"
 	"golang.org/x/sys/unix"
 )
 
-// TestSystemd: systemd hears when the daemon is ready, reloads, lives, stops.
-func TestSystemd(t *testing.T) {
+// systemd hears what a daemon says to the socket of a fake systemd.
+type systemd struct {
+	*net.UnixConn
+	path  string
+	mu    sync.Mutex
+	heard []string
+}
+
+// newSystemd has the daemon find itself under systemd, with a watchdog of 300 ms.
+func newSystemd(t *testing.T) *systemd {
 	path := filepath.Join(t.TempDir(), "notify")
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "300000")
-	var mu sync.Mutex
-	var heard []string
+	s := &systemd{UnixConn: l, path: path}
 	go func() {
 		b := make([]byte, 4096)
 		for {
@@ -30,29 +39,51 @@ func TestSystemd(t *testing.T) {
 			if err != nil {
 				return
 			}
-			mu.Lock()
-			heard = append(heard, string(b[:n]))
-			mu.Unlock()
+			s.mu.Lock()
+			s.heard = append(s.heard, string(b[:n]))
+			s.mu.Unlock()
 		}
 	}()
-	count := func(text string) (n int) {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, h := range heard {
-			n += strings.Count(h, text)
-		}
-		return n
+	return s
+}
+
+func (s *systemd) count(text string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.heard {
+		n += strings.Count(h, text)
 	}
+	return n
+}
+
+// sofar counts what was said until now, also what has not been read yet.
+func (s *systemd) sofar(f *fixture, text string) int {
+	mark := fmt.Sprint("mark of ", time.Now().UnixNano())
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.path, Net: "unixgram"})
+	f.must(err)
+	defer c.Close()
+	_, err = c.Write([]byte(mark))
+	f.must(err)
+	f.await("systemd has read all", func() bool { return s.count(mark) == 1 })
+	return s.count(text)
+}
+
+// TestSystemd: systemd hears when the daemon is ready, reloads, lives, has
+// trouble, stops.
+func TestSystemd(t *testing.T) {
+	s := newSystemd(t)
 	f := newFixture(t, 1)
 	f.write(strings.Replace(f.text(""), "[check]", "reconcile = \"50ms\"\n[check]", 1))
 	f.start()
 	f.has(0, "1")
-	f.await("signs of life", func() bool { return count("WATCHDOG=1") > 2 })
-	if count("READY=1") != 1 || count("STATUS=") == 0 {
-		t.Errorf("%q", heard)
+	f.await("signs of life", func() bool { return s.count("WATCHDOG=1") > 2 })
+	if n := s.sofar(f, "READY=1\nSTATUS="); n != 1 {
+		t.Errorf("%d times ready", n)
 	}
 	f.signals <- unix.SIGHUP
-	f.await("reloading and ready", func() bool { return count("RELOADING=1\nMONOTONIC_USEC=") == 1 && count("READY=1") == 2 })
+	f.await("reloading and ready", func() bool { return s.count("RELOADING=1\nMONOTONIC_USEC=") == 1 && s.count("READY=1") == 2 })
+	f.servers[0].Close()
+	f.await("what is wrong in systemctl status", func() bool { return s.count("STATUS=real server down: web: "+f.servers[0].Addr().String()) == 1 })
 	f.signals <- unix.SIGTERM
 	select {
 	case err := <-f.done:
@@ -60,5 +91,31 @@ func TestSystemd(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("does not stop")
 	}
-	f.await("stopping", func() bool { return count("STOPPING=1") == 1 })
+	f.await("stopping", func() bool { return s.count("STOPPING=1") == 1 })
+}
+
+// TestWatchdogStarves: when the loop that looks after the kernel hangs systemd
+// gets no sign of life, whatever else of the daemon is awake.
+func TestWatchdogStarves(t *testing.T) {
+	s := newSystemd(t)
+	f := newFixture(t, 1)
+	f.write(strings.Replace(f.text(""), "[check]", "reconcile = \"50ms\"\n[check]", 1))
+	f.start()
+	f.has(0, "1")
+	hung, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.kernel.OnCall(func(c ipvstest.Call) {
+		if c.Op == "list services" {
+			once.Do(func() { close(hung) })
+			<-release
+		}
+	})
+	<-hung
+	before := s.sofar(f, "WATCHDOG=1")
+	time.Sleep(time.Second) // for so long nothing may come, ten times as long as it would take
+	if n := s.sofar(f, "WATCHDOG=1") - before; n != 0 {
+		t.Errorf("%d signs of life of a loop that hangs", n)
+	}
+	close(release)
+	f.await("signs of life again", func() bool { return s.count("WATCHDOG=1") > before+1 })
 }
