@@ -49,7 +49,11 @@ type Check struct {
 
 	Record   string   // type of DNS record: A, AAAA, ...
 	Protocol string   // "udp" or "tcp", of types that speak both; empty: the service's
-	Command  []string // argv of an external check, to which ldirectord's four arguments are added
+	Command  []string // argv of an external check
+	// Arguments: ldirectord's four are added to Command.
+	Arguments bool
+	// DynamicWeight: statuses of Command above 1 are up, and say the weight.
+	DynamicWeight bool
 }
 
 // Timing is when a check is made and how often it must agree.

@@ -41,6 +41,9 @@ const effects = `
 [[virtual]]        one_packet forward                                       cmd/goipvsd         TestKernelEveryKey
 [[virtual]]        vip_interface                                            cmd/goipvsd         TestKernelVIP
 [[virtual]]        quorum                                                   director            TestDecide TestBuild
+[[virtual]]        quorum_hysteresis                                        director            TestHysteresis
+[[virtual]]        quorum_hysteresis notify_up notify_down                  cmd/goipvsd         TestKernelKeepalivedScripts
+[[virtual]]        notify_up notify_down                                    director/daemon     TestNotifyKeys
 [[virtual]]        fallback                                                 cmd/goipvsd         TestKernelMainPath TestKernelEveryKey
 [[virtual]]        fallback_command                                         director/daemon     TestFallbackCommand
 [[virtual]]        quiescent drain slow_start                               director            TestBuild
@@ -62,6 +65,11 @@ const effects = `
 [virtual.check]    record                                                   healthcheck         TestDNS
 [virtual.check]    protocol                                                 healthcheck         TestDNS TestSIP TestKernelSCTP
 [virtual.check]    command                                                  healthcheck         TestExternal TestExternalHangs
+[virtual.check]    arguments dynamic_weight                                 healthcheck         TestExternalBare TestExternalWeighs
+[virtual.check]    arguments dynamic_weight                                 director            TestCheckKeys
+[virtual.check]    dynamic_weight                                           director/daemon     TestDynamicWeight
+[[virtual.real]]   notify_up notify_down                                    director/daemon     TestNotifyKeys
+[[virtual.real]]   notify_up notify_down                                    cmd/goipvsd         TestKernelKeepalivedScripts
 [[virtual.real]]   address weight forward upper lower tunnel                cmd/goipvsd         TestKernelEveryKey
 [[virtual.real]]   check                                                    director            TestRealCheckKeys
 tunnel             type port csum                                           cmd/goipvsd         TestKernelEveryKey

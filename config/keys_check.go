@@ -76,6 +76,10 @@ var typeKeys = []key[Check]{
 		func(c *Check) *string { return &c.Protocol }, "", "udp", "tcp", "sctp"),
 	listKey("command", "[]", "Program and arguments, to which ldirectord's four are added: virtual address or firewall mark, its port, real server, its port. Status 0 is up. It runs without a shell, and is ended with all it started at the timeout.",
 		func(c *Check) *[]string { return &c.Command }, nil),
+	boolKey("arguments", "true", "Whether ldirectord's four arguments are added to `command`. What they tell is in the environment in any case.",
+		func(c *Check) *bool { return &c.Arguments }),
+	boolKey("dynamic_weight", "false", "Statuses of `command` from 2 to 255 are up, too, and the server's weight is the status less 2 for as long as it is said (keepalived's `misc_dynamic`). Status 0: the weight of the file. Of several such checks the least weight counts.",
+		func(c *Check) *bool { return &c.DynamicWeight }),
 }
 
 // checkKeys are all keys of a check.

@@ -26,7 +26,9 @@ type rawVirtual struct {
 	forward      ipvs.Method
 	vipInterface string
 	quorum       int
+	hysteresis   int
 	fallbackCmd  []string
+	notify       Notify
 	policy       Policy
 }
 
@@ -73,8 +75,14 @@ var virtualKeys = append([]key[rawVirtual]{
 		func(v *rawVirtual) *string { return &v.vipInterface }, ifaceName),
 	intKey("quorum", "1", "Sum of weights below which the service counts as down.",
 		func(v *rawVirtual) *int { return &v.quorum }, 1, 1<<31-1),
+	intKey("quorum_hysteresis", "0", "A service that is up is down when the sum is below `quorum` by more than this; one that is down is up when the sum is above `quorum` by this, or all servers are up (keepalived's `hysteresis`).",
+		func(v *rawVirtual) *int { return &v.hysteresis }, 0, 1<<31-1),
 	listKey("fallback_command", "[]", "Program and arguments, to which \"start\" or \"stop\" is added, run when the fallback comes into use and when it leaves.",
 		func(v *rawVirtual) *[]string { return &v.fallbackCmd }, nil),
+	notifyKey("notify_up", "Program and arguments, run when the service comes up, at the daemon's start, too (keepalived's `quorum_up`), with GOIPVS_EVENT (`up` or `down`), GOIPVS_VIRTUAL, GOIPVS_REAL and GOIPVS_REASON in its environment; without a shell.",
+		func(v *rawVirtual) *[]string { return &v.notify.Up }),
+	notifyKey("notify_down", "The same when it goes down (keepalived's `quorum_down`).",
+		func(v *rawVirtual) *[]string { return &v.notify.Down }),
 }, lift(policyKeys, func(v *rawVirtual) *Policy { return &v.policy })...)
 
 // rawFullNAT is [virtual.fullnat] in the file's words.
@@ -127,6 +135,7 @@ type rawReal struct {
 	upper, lower uint32
 	encap        ipvs.Encap
 	tunnelLine   int // 0: not given
+	notify       Notify
 }
 
 var realKeys = []key[rawReal]{
@@ -149,6 +158,23 @@ var realKeys = []key[rawReal]{
 			}
 		},
 		func(s *rawReal) string { return tunnelText(s.encap) }},
+	notifyKey("notify_up", "Program and arguments, run when checks bring the server up that counted as down (keepalived's `notify_up`); as that of the service.",
+		func(s *rawReal) *[]string { return &s.notify.Up }),
+	notifyKey("notify_down", "The same when checks find a server down that counted as up (keepalived's `notify_down`).",
+		func(s *rawReal) *[]string { return &s.notify.Down }),
+}
+
+// notifyKey is a program that is run by what happens, by its path.
+func notifyKey[T any](name, doc string, at func(*T) *[]string) key[T] {
+	k := listKey(name, "[]", doc, at, nil)
+	read := k.set
+	k.set = func(r *reader, n node, t *T) {
+		before := len(r.problems)
+		if read(r, n, t); len(r.problems) == before && len(*at(t)) > 0 {
+			r.program(n.line, name, *at(t))
+		}
+	}
+	return k
 }
 
 // noMethod stands for a server's own method when it has none.

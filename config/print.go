@@ -123,7 +123,7 @@ func rawOf(v *Virtual) rawVirtual {
 	raw := rawVirtual{
 		address: s.Addr, fwmark: s.FWMark, family: "ipv4", protocol: "tcp", scheduler: s.Scheduler, engine: s.PE,
 		onePacket: s.Flags&ipvs.OnePacket != 0, forward: v.Forward, vipInterface: v.VIPInterface,
-		quorum: v.Quorum, fallbackCmd: v.FallbackCommand, policy: v.Policy,
+		quorum: v.Quorum, hysteresis: v.Hysteresis, fallbackCmd: v.FallbackCommand, notify: v.Notify, policy: v.Policy,
 	}
 	if v.Name != DefaultName(s.ServiceKey) {
 		raw.name = v.Name
@@ -190,7 +190,7 @@ func secretsApart(ch *Check) *Check {
 }
 
 func (p *printer) real(s *Real, v *Virtual) {
-	raw := rawReal{at: endpoint{host: s.Target()}, weight: s.Weight, forward: s.Method, upper: s.Upper, lower: s.Lower, encap: s.Encap}
+	raw := rawReal{at: endpoint{host: s.Target()}, weight: s.Weight, forward: s.Method, upper: s.Upper, lower: s.Lower, encap: s.Encap, notify: s.Notify}
 	base := rawReal{weight: 1, forward: v.Forward}
 	p.line("", "\n  [[virtual.real]]")
 	rows(p, "  ", realKeys, &raw, &base)

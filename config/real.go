@@ -20,6 +20,7 @@ type Real struct {
 	Method       ipvs.Method
 	Upper, Lower uint32
 	Encap        ipvs.Encap
+	Notify       Notify
 	// Checks has an element for each of Virtual.Checks, with what this server
 	// overrides.
 	Checks []Check

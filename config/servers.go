@@ -55,7 +55,7 @@ func (r *reader) real(t *table, where string, v *Virtual, c *Config) []Real {
 		return nil
 	}
 	s := Real{Host: raw.at.host, Port: raw.at.port, Weight: raw.weight, Method: raw.forward,
-		Upper: raw.upper, Lower: raw.lower, Encap: raw.encap, Pos: Position{r.file, t.line}}
+		Upper: raw.upper, Lower: raw.lower, Encap: raw.encap, Notify: raw.notify, Pos: Position{r.file, t.line}}
 	if s.Method == noMethod {
 		s.Method = v.Forward
 	}
@@ -120,9 +120,9 @@ func (r *reader) fallback(t *table, v *Virtual) {
 		if !ok {
 			ft = &table{file: r.file, line: e.line, at: map[string]node{"address": e}}
 		}
-		for _, k := range []string{"weight", "upper", "lower", "check"} {
+		for _, k := range []string{"weight", "upper", "lower", "check", "notify_up", "notify_down"} {
 			if x, has := ft.at[k]; has {
-				r.problem(x.line, "a fallback has weight 1 and no check", "fallback: key %s", quote(k))
+				r.problem(x.line, "a fallback has weight 1, no check, and nothing to notify of", "fallback: key %s", quote(k))
 			}
 		}
 		for _, s := range r.real(ft, "fallback", v, nil) {

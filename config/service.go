@@ -18,7 +18,12 @@ func (r *reader) virtual(t *table, c *Config) *Virtual {
 	fill(r, "[[virtual]]", virtualKeys, t, &raw, "fallback", "fullnat", "check", "real")
 	v := &Virtual{
 		Name: raw.name, Forward: raw.forward, VIPInterface: raw.vipInterface, Quorum: raw.quorum,
-		FallbackCommand: raw.fallbackCmd, Policy: raw.policy, Pos: Position{r.file, t.line},
+		Hysteresis: raw.hysteresis, FallbackCommand: raw.fallbackCmd, Notify: raw.notify, Policy: raw.policy, Pos: Position{r.file, t.line},
+	}
+	if raw.hysteresis >= raw.quorum && raw.quorum > 0 {
+		if l := t.at["quorum_hysteresis"].line; l != 0 {
+			r.problem(l, "a sum that is below quorum by so much would be none", "quorum_hysteresis: %d is not less than quorum, %d", raw.hysteresis, raw.quorum)
+		}
 	}
 	r.service(t, &raw, &v.Service)
 	if !v.known() && len(r.problems) == before {

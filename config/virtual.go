@@ -19,9 +19,13 @@ type Virtual struct {
 	VIPInterface string
 	// Quorum is the sum of weights below which the service counts as down.
 	Quorum int
+	// Hysteresis is by how much more than Quorum it takes to be up again, and by
+	// how much less to be down; less than Quorum.
+	Hysteresis int
 	// Fallback are used while no real server is up. Weight is 1, Checks is empty.
 	Fallback        []Real
 	FallbackCommand []string // argv, to which "start" or "stop" is added; empty: none
+	Notify          Notify   // of the service as a whole
 	FullNAT         FullNAT  // used when Forward is ipvs.FullNAT
 	Policy
 	// Checks must all pass; there is at least one. Those of a real server are
@@ -34,6 +38,10 @@ type Virtual struct {
 	// Comment is what Print writes above the service; Load leaves it empty.
 	Comment string
 }
+
+// Notify are the programs that are run when a service, or a real server, comes
+// up and goes down: argv, empty: none.
+type Notify struct{ Up, Down []string }
 
 // FullNAT is how full NAT of a service works.
 type FullNAT struct {

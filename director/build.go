@@ -3,6 +3,7 @@ package director
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,7 +75,7 @@ func (b *builder) fail(p config.Position, err error) {
 func (b *builder) virtual(c *config.Virtual) {
 	v := VirtualService{
 		Name: c.Name, Service: c.Service,
-		FallbackCommand: c.FallbackCommand, Quorum: c.Quorum,
+		FallbackCommand: c.FallbackCommand, Quorum: c.Quorum, Hysteresis: c.Hysteresis, Notify: c.Notify,
 		Quiescent: c.Quiescent, Drain: c.Drain, SlowStart: c.SlowStart,
 		UncheckedUp: c.Unchecked == config.UncheckedUp, VIPInterface: c.VIPInterface,
 	}
@@ -90,7 +91,8 @@ func (b *builder) virtual(c *config.Virtual) {
 	v.Servers = make([]RealServer, 0, len(c.Reals))
 	for i := range c.Reals {
 		if r := &c.Reals[i]; r.Addr.IsValid() {
-			v.Servers = append(v.Servers, RealServer{Name: r.Target(), Destination: v.place(r.Destination())})
+			v.Servers = append(v.Servers, RealServer{Name: r.Target(), Destination: v.place(r.Destination()), Notify: r.Notify,
+				Weighs: slices.ContainsFunc(r.Checks, func(c config.Check) bool { return c.DynamicWeight })})
 			if !v.refused() {
 				b.checks(c, r, v.Plane)
 			}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -12,7 +13,23 @@ import (
 // shell's line.
 type Command struct {
 	Virtual string // name of the service it is for
+	Real    string // address of the real server it is for; empty: the service as a whole
 	Argv    []string
+	Env     []string // beside what every program gets
+}
+
+// notify has one of a pair of programs run.
+func (v *service) notify(s *state, n config.Notify, up bool, e Event) {
+	argv, word := n.Down, "down"
+	if up {
+		argv, word = n.Up, "up"
+	}
+	if len(argv) == 0 {
+		return
+	}
+	s.d.o.Command(Command{v.Name, e.Server, argv, []string{
+		"GOIPVS_EVENT=" + word, "GOIPVS_VIRTUAL=" + v.Name, "GOIPVS_REAL=" + e.Server, "GOIPVS_REASON=" + Clean(e.Reason),
+	}})
 }
 
 // command has the service's fallback_command run with what became of the
@@ -25,7 +42,7 @@ func (v *service) command(s *state) {
 	if v.decision.Fallback {
 		word = "start"
 	}
-	s.d.o.Command(Command{v.Name, slices.Concat(v.FallbackCommand, []string{word})})
+	s.d.o.Command(Command{Virtual: v.Name, Argv: slices.Concat(v.FallbackCommand, []string{word})})
 }
 
 // handOutVIPs says which virtual addresses are ours to set up, when that

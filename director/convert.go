@@ -15,7 +15,7 @@ func convert(c *config.Check, port uint16) healthcheck.Check {
 		Type: c.Type, Port: c.Port, Request: c.Request, Receive: c.Receive,
 		Status: c.Status, VirtualHost: c.VirtualHost, Method: c.Method + c.Record, // no type has both
 		Login: c.Login, Password: c.Password.Reveal(), Database: c.Database, Secret: c.Secret.Reveal(),
-		Command: c.Command, Follow: c.Follow,
+		Command: c.Command, Bare: c.Type == "external" && !c.Arguments, Weighs: c.DynamicWeight, Follow: c.Follow,
 	}
 	if h.Port == 0 && port == 0 {
 		h.Port = c.TargetPort(0)

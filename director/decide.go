@@ -11,6 +11,8 @@ import (
 // Memory is what is remembered of one service between decisions. The zero value
 // is a service that was never seen.
 type Memory struct {
+	// Up: the service was up by the last decision that could tell.
+	Up      bool
 	Servers map[netip.AddrPort]*Server
 	// Leaving are destinations on their way out, and since when.
 	Leaving map[netip.AddrPort]time.Time
@@ -51,7 +53,7 @@ type Decision struct {
 
 // Decide says what the kernel should have for a service at a time. have are the
 // destinations the kernel has now, which only matter for those on their way
-// out; m.Leaving is brought up to date and is all that changes.
+// out; m.Leaving and m.Up are brought up to date and are all that changes.
 func Decide(now time.Time, v *VirtualService, m *Memory, have []ipvs.DestinationInfo) Decision {
 	d := Decision{Entry: ipvs.Entry{Service: v.Service}, Standings: make([]Standing, len(v.Servers))}
 	unsure := false
@@ -61,14 +63,30 @@ func Decide(now time.Time, v *VirtualService, m *Memory, have []ipvs.Destination
 		d.Capacity += int(s.full)
 		unsure = unsure || s.Place == Absent && s.Cause == CauseUnchecked
 	}
-	d.Up = d.Capacity >= max(v.Quorum, 1)
-	d.Pending = !d.Up && unsure
+	d.Up = d.Capacity >= v.needs(m.Up)
+	if d.Pending = !d.Up && unsure; !d.Pending {
+		m.Up = d.Up
+	}
 	d.Fallback = !d.Up && !d.Pending && len(v.Fallback)+len(v.FallbackCommand) > 0
 	if d.Fallback && len(v.Fallback) > 0 {
 		quiesceAll(d.Standings) // the fallback stands in for them, not beside them
 	}
 	d.place(now, v, m, have)
 	return d
+}
+
+// needs is the sum of weights that it takes to be up, for a service that is so
+// far or that is not. All servers together are always enough.
+func (v *VirtualService) needs(up bool) int {
+	quorum := max(v.Quorum, 1)
+	if up {
+		return max(quorum-v.Hysteresis, 1)
+	}
+	all := 0
+	for i := range v.Servers {
+		all += int(v.Servers[i].Weight)
+	}
+	return max(quorum, min(quorum+v.Hysteresis, all))
 }
 
 // quiesceAll takes new connections from servers that are too few to make a

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goipvs/goipvs/healthcheck"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/go-cmp/cmp"
 )
@@ -119,6 +120,73 @@ func TestDecide(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestHysteresis: a service that is up stays so down to the quorum less the
+// hysteresis, and one that is down comes up at the quorum and the hysteresis, or
+// with all of its servers.
+func TestHysteresis(t *testing.T) {
+	up, down := Server{Health: Up}, Server{Health: Down}
+	dynamic := func(n int32) Server { return Server{Health: Up, Weight: healthcheck.Weight{Said: true, Value: n}} }
+	for name, test := range map[string]struct {
+		quorum, hysteresis int
+		steps              [][]Server
+		want               string
+	}{
+		"none":               {4, 0, [][]Server{{up, up, up}, {up, down, up}, {up, up, down}, {up, down, up}}, "up up down up"},
+		"up and down":        {4, 1, [][]Server{{down, down, up}, {up, down, up}, {down, up, up}, {up, down, up}, {down, down, up}, {down, up, down}, {up, down, up}}, "down down up up up down down"},
+		"none left":          {1, 0, [][]Server{{up, up, up}, {down, down, down}}, "up down"},
+		"all are enough":     {5, 4, [][]Server{{up, down, up}, {up, up, up}, {up, down, down}, {down, down, down}}, "down up up down"},
+		"weights of checks":  {10, 4, [][]Server{{dynamic(5), dynamic(5), down}, {dynamic(7), dynamic(7), down}, {dynamic(3), dynamic(3), down}, {dynamic(3), dynamic(2), down}}, "up up up down"},
+		"never checked ones": {4, 1, [][]Server{{up, up, up}, {{}, {}, up}, {{}, up, down}}, "up up pending"},
+	} {
+		v, m := testService(quorum(test.quorum), func(v *VirtualService) { v.Hysteresis = test.hysteresis }), &Memory{}
+		var got []string
+		for _, servers := range test.steps {
+			for i, s := range servers {
+				*m.Server(addr(i + 1)) = s
+			}
+			switch d := Decide(t0, v, m, nil); {
+			case d.Pending:
+				got = append(got, "pending")
+			case d.Up:
+				got = append(got, "up")
+			default:
+				got = append(got, "down")
+			}
+		}
+		if diff := cmp.Diff(test.want, strings.Join(got, " ")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestWeightsOfChecks: of several checks the least weight counts, an operator's
+// word before it, and a dead server's is 0.
+func TestWeightsOfChecks(t *testing.T) {
+	say := func(n int32) healthcheck.Weight { return healthcheck.Weight{Said: true, Value: n} }
+	for name, test := range map[string]struct {
+		list checks
+		want healthcheck.Weight
+	}{
+		"nothing is said":       {checks{{Health: Up}, {Health: Up}}, healthcheck.Weight{}},
+		"one says it":           {checks{{Health: Up}, {Health: Up, Weight: say(0)}}, say(0)},
+		"the least":             {checks{{Health: Up, Weight: say(9)}, {Health: Up, Weight: say(3)}, {Health: Up}}, say(3)},
+		"one is down":           {checks{{Health: Up, Weight: say(9)}, {Health: Down}}, healthcheck.Weight{}},
+		"one cannot be checked": {checks{{Health: Up, Weight: say(9)}, {Reason: "no file"}}, healthcheck.Weight{}},
+	} {
+		if got := test.list.combine().Weight; got != test.want {
+			t.Errorf("%s: %+v, want %+v", name, got, test.want)
+		}
+	}
+	m := memory(Server{Health: Up, Weight: say(9)}, Server{Health: Up, Weight: say(9), Override: &Override{Kind: SetWeight, Weight: 4}}, Server{Health: Down, Weight: say(9)})
+	if diff := cmp.Diff("1:9 2:4 3:0", text(Decide(t0, testService(), m, nil))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	m = memory(Server{Health: Up, Weight: say(0)}, Server{Health: Up}, Server{Health: Up})
+	if diff := cmp.Diff("1:0 2:2 3:3", text(Decide(t0, testService(removing), m, nil))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

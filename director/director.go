@@ -27,7 +27,7 @@ type Options struct {
 	// what a watchdog should be fed by.
 	Beat func()
 	// Command is asked to run a program of the operator's, in the order of the
-	// calls for each service; nil: none is run. It must not wait for it.
+	// calls for each service and for each server; nil: none is run. It must not wait for it.
 	Command func(Command)
 	// VIPs hears which virtual addresses belong on which interface, after every
 	// change of that; nil: nobody sets them up. It must not block.

@@ -37,17 +37,18 @@ type ServiceKnowledge struct {
 
 // ServerKnowledge is what is known of one real server.
 type ServerKnowledge struct {
-	Server    netip.AddrPort `json:"server"`
-	Health    Health         `json:"health,omitempty"`
-	Reason    string         `json:"reason,omitempty"`
-	Since     time.Time      `json:"since,omitzero"`
-	Ramp      time.Time      `json:"ramp,omitzero"`
-	Adopted   bool           `json:"adopted,omitempty"`
-	AdoptedIn bool           `json:"adopted_in,omitempty"`
-	Failed    bool           `json:"failed,omitempty"`
-	Held      bool           `json:"held,omitempty"`
-	Results   []Result       `json:"results,omitempty"` // of its checks, in their order
-	Events    []pastEvent    `json:"events,omitempty"`
+	Server    netip.AddrPort     `json:"server"`
+	Health    Health             `json:"health,omitempty"`
+	Reason    string             `json:"reason,omitempty"`
+	Since     time.Time          `json:"since,omitzero"`
+	Ramp      time.Time          `json:"ramp,omitzero"`
+	Adopted   bool               `json:"adopted,omitempty"`
+	AdoptedIn bool               `json:"adopted_in,omitempty"`
+	Failed    bool               `json:"failed,omitempty"`
+	Held      bool               `json:"held,omitempty"`
+	Weight    healthcheck.Weight `json:"weight,omitzero"`
+	Results   []Result           `json:"results,omitempty"` // of its checks, in their order
+	Events    []pastEvent        `json:"events,omitempty"`
 }
 
 type leaving struct {
@@ -97,7 +98,7 @@ func (s *state) knowledge() *Knowledge {
 		for a, m := range v.mem.Servers {
 			known.Servers = append(known.Servers, ServerKnowledge{
 				Server: a, Health: m.Health, Reason: m.Reason, Since: m.Since, Ramp: m.Ramp, Adopted: m.Adopted, AdoptedIn: m.AdoptedIn,
-				Failed: m.Failed, Held: m.Held, Results: v.results[a], Events: v.history(a).past(),
+				Failed: m.Failed, Held: m.Held, Weight: m.Weight, Results: v.results[a], Events: v.history(a).past(),
 			})
 		}
 		for a, since := range v.mem.Leaving {
@@ -130,6 +131,7 @@ func (s *state) know(k *Knowledge) {
 }
 
 func (v *service) know(k *ServiceKnowledge, kinds map[string]*EventKind) {
+	v.mem.Up = k.Up
 	v.decision.Up, v.decision.Fallback, v.decided, v.since = k.Up, k.Fallback, k.Decided, k.Since
 	v.events.recall(k.Events, kinds, v)
 	for _, l := range k.Leaving {
@@ -145,7 +147,7 @@ func (v *service) know(k *ServiceKnowledge, kinds map[string]*EventKind) {
 		}
 		m := v.mem.Server(known.Server)
 		m.Health, m.Reason, m.Since, m.Ramp = known.Health, known.Reason, known.Since, known.Ramp
-		m.Adopted, m.AdoptedIn, m.Failed, m.Held = known.Adopted, known.AdoptedIn, known.Failed, known.Held
+		m.Adopted, m.AdoptedIn, m.Failed, m.Held, m.Weight = known.Adopted, known.AdoptedIn, known.Failed, known.Held, known.Weight
 		v.history(known.Server).recall(known.Events, kinds, v)
 		if n := len(known.Results); n > 0 && n <= v.checks[known.Server] {
 			for i := range known.Results {

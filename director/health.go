@@ -3,6 +3,8 @@ package director
 import (
 	"fmt"
 	"time"
+
+	"github.com/goipvs/goipvs/healthcheck"
 )
 
 // Health is what checks say of a real server.
@@ -37,6 +39,8 @@ type Server struct {
 	// Adopted: the kernel had the server before us, AdoptedIn: with a weight.
 	// Counts until the first verdict.
 	Adopted, AdoptedIn bool
+	// Weight is what its checks say that it can bear; not said: the file's.
+	Weight healthcheck.Weight
 	// Failed: it was in when it failed.
 	Failed bool
 	// Held: it is down, but so is nearly everything, see massFailure.

@@ -56,6 +56,8 @@ func TestCheckKeys(t *testing.T) {
 			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "dns", Request: "a.test", Method: "MX", Protocol: "udp"}}}},
 		"command": {"type = \"external\"\ncommand = [\"/bin/true\", \"x\"]",
 			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "external", Command: []string{"/bin/true", "x"}}}}},
+		"arguments, dynamic_weight": {"type = \"external\"\ncommand = [\"/bin/true\", \"x\"]\narguments = false\ndynamic_weight = true",
+			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "external", Command: []string{"/bin/true", "x"}, Bare: true, Weighs: true}}}},
 	} {
 		s, err := build(t, head+"[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"\n[virtual.check]\n"+test.text+"\n[[virtual.real]]\naddress = \"10.0.0.1:8080\"\n")
 		if err != nil {

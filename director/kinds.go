@@ -91,6 +91,7 @@ var (
 	Maintenance    = kind("server_maintenance", info, "a maintenance file takes a real server out", "")
 	MaintenanceEnd = kind("server_maintenance_over", info, "the maintenance file is gone", "")
 	CheckWarning   = kind("check_warning", warn, "a check passed with a warning", "")
+	WeightSaid     = kind("weight_said", info, "a check says another weight", "")
 	AddressChanged = kind("address_changed", info, "a host name has another address", "")
 	ResolveFailed  = kind("resolve_failed", warn, "a host name cannot be resolved, the last address is kept", "")
 )

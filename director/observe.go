@@ -38,7 +38,13 @@ func (v *service) observe(s *state, now time.Time, r Result) {
 		return
 	}
 	srv := v.mem.Server(a)
+	if all.Health == Up && srv.Weight != all.Weight {
+		srv.Weight = all.Weight
+		s.emit(v.weighed(a))
+		s.touch(v)
+	}
 	was, since := srv.Health, srv.Since
+	counted := was == Up || was == Unchecked && (srv.AdoptedIn || v.UncheckedUp)
 	if !srv.Observe(now, all.Health, all.Reason) {
 		return
 	}
@@ -52,7 +58,21 @@ func (v *service) observe(s *state, now time.Time, r Result) {
 		e.Attrs = append(e.Attrs, slog.Duration("for", now.Sub(since).Round(time.Millisecond)))
 	}
 	s.emit(e)
+	if up := all.Health == Up; up != counted {
+		v.notify(s, v.server(r.Server).Notify, up, e)
+	}
 	s.touch(v)
+}
+
+// weighed is the event of a server whose checks say another weight.
+func (v *service) weighed(a netip.AddrPort) Event {
+	e := v.event(WeightSaid, a, "")
+	w := v.mem.Server(a).Weight
+	if !w.Said {
+		w.Value = v.server(ServerID{v.Key(), a}).Weight
+	}
+	e.Attrs = []slog.Attr{slog.Int("weight", int(w.Value))}
+	return e
 }
 
 // event is an event of the service, or of one of its servers when a is valid.

@@ -154,7 +154,7 @@ func (p *Prober) results(list []healthcheck.Status) []Result {
 		if !known {
 			continue
 		}
-		r := Result{Server: s.Server, Index: s.Index, Reason: st.Reason, Warning: st.Warning}
+		r := Result{Server: s.Server, Index: s.Index, Reason: st.Reason, Warning: st.Warning, Weight: st.Weight}
 		switch st.Verdict {
 		case healthcheck.Up:
 			r.Health = Up

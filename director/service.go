@@ -22,6 +22,11 @@ type VirtualService struct {
 
 	// Quorum is the sum of weights below which the service is down; 0 is 1.
 	Quorum int
+	// Hysteresis is by how much more than Quorum a service needs that is down,
+	// and how much less one that is up.
+	Hysteresis int
+	// Notify are run when the service comes up and goes down.
+	Notify config.Notify
 	// Quiescent gives a failed server weight 0 instead of removing it.
 	Quiescent bool
 	// Drain is how long a server that is to be removed may take to end its
@@ -64,6 +69,10 @@ type RealServer struct {
 	// Destination is what the kernel is told while the server is in, slow
 	// start aside.
 	ipvs.Destination
+	// Notify are run when checks bring the server up and find it down.
+	Notify config.Notify
+	// Weighs: one of its checks says the weight.
+	Weighs bool
 }
 
 // ServerID identifies a real server: one address in two services is two real

@@ -77,10 +77,14 @@ func (v *service) decide(s *state) {
 		d.Up = old.Up // too early to tell, so nothing is told
 	case d.Up && (!old.Up || !v.decided):
 		v.since = s.d.now()
-		s.emit(v.event(ServiceUp, none, ""))
+		e := v.event(ServiceUp, none, "")
+		s.emit(e)
+		v.notify(s, v.Notify, true, e)
 	case !d.Up && (old.Up || !v.decided):
 		v.since = s.d.now()
-		s.emit(v.event(ServiceDown, none, v.why()))
+		e := v.event(ServiceDown, none, v.why())
+		s.emit(e)
+		v.notify(s, v.Notify, false, e)
 	}
 	v.decided = v.decided || !d.Pending
 	if d.Fallback != old.Fallback {

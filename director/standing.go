@@ -40,6 +40,7 @@ const (
 	CauseMaintenance Cause = "maintenance_file"
 	CauseQuorum      Cause = "quorum"
 	CauseSlowStart   Cause = "slow_start"
+	CauseDynamic     Cause = "dynamic_weight"
 )
 
 // A Standing is where one real server stands in a Decision.
@@ -93,6 +94,12 @@ func out(v *VirtualService, why Cause) Standing {
 
 func in(now time.Time, v *VirtualService, r *RealServer, s *Server, why Cause) Standing {
 	full := r.Weight
+	if s.Weight.Said {
+		full = s.Weight.Value
+		if why == CauseHealthy {
+			why = CauseDynamic
+		}
+	}
 	if s.Override.active(now) && s.Override.Kind == SetWeight {
 		full = s.Override.Weight
 	}

@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/healthcheck"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -79,7 +80,8 @@ func (s *state) takeOrphans() {
 func (s *state) adopt(v *service) {
 	for i := range v.have {
 		h := &v.have[i]
-		if r := v.server(ServerID{v.Key(), h.Addr}); r == nil {
+		r := v.server(ServerID{v.Key(), h.Addr})
+		if r == nil {
 			continue
 		}
 		srv := v.mem.Server(h.Addr)
@@ -87,6 +89,10 @@ func (s *state) adopt(v *service) {
 			continue
 		}
 		srv.Adopted, srv.AdoptedIn = true, h.Weight > 0
+		v.mem.Up = v.mem.Up || srv.AdoptedIn
+		if r.Weighs && srv.AdoptedIn {
+			srv.Weight = healthcheck.Weight{Said: true, Value: h.Weight} // as its check said it before us
+		}
 		s.emit(v.event(ServerAdopted, h.Addr, ""))
 	}
 	v.adoptFallback()

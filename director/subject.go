@@ -16,16 +16,23 @@ type Result struct {
 	Reason string // why it is not up
 	// Warning: healthy, but not for long.
 	Warning string
+	// Weight is what the check says that the server can bear.
+	Weight healthcheck.Weight
 }
 
 // checks are the results of a server's checks, by their place.
 type checks []Result
 
 // combine makes one verdict of several: all must pass, one failure is enough,
-// and as long as one cannot tell and none fails nobody can.
+// and as long as one cannot tell and none fails nobody can. Of weights the least
+// counts.
 func (c checks) combine() Result {
 	var unknown *Result
+	var weight healthcheck.Weight
 	for i := range c {
+		if w := c[i].Weight; w.Said && (!weight.Said || w.Value < weight.Value) {
+			weight = w
+		}
 		switch c[i].Health {
 		case Down:
 			return c[i]
@@ -41,7 +48,7 @@ func (c checks) combine() Result {
 	if len(c) == 0 {
 		return Result{}
 	}
-	return Result{Server: c[0].Server, Health: Up}
+	return Result{Server: c[0].Server, Health: Up, Weight: weight}
 }
 
 // A Subject is one check of one real server: what the runner is to do, and what

@@ -26,6 +26,8 @@ type Check struct {
 	Database    string   // SQL: database; LDAP and others as their row says
 	Secret      string   // RADIUS: shared secret
 	Command     []string // external: argv
+	Bare        bool     // external: nothing is added to Command
+	Weighs      bool     // external: statuses above 1 are healthy, too, and say a weight: the status less 2
 	Via         string   // "" or "real": the real server's address; "path": the VIP, marked with Target.Mark
 	Protocol    string   // "tcp", "udp" or "sctp" where a type speaks several (connect, dns, sip)
 	Follow      int      // HTTP: redirects to follow on the same server, at most 3; 0: none
@@ -58,9 +60,10 @@ type Key struct{ of unique.Handle[identity] }
 type identity struct {
 	typ, request, receive, status, virtualHost, method, login, password, database, secret, via, protocol, command string
 
-	port   uint16
-	follow int
-	tls    TLS
+	port         uint16
+	follow       int
+	bare, weighs bool
+	tls          TLS
 }
 
 // Key returns the check's key.
@@ -68,7 +71,7 @@ func (c Check) Key() Key {
 	id := identity{
 		typ: c.Type, request: c.Request, receive: c.Receive, status: c.Status, virtualHost: c.VirtualHost, method: c.Method,
 		login: c.Login, password: c.Password, database: c.Database, secret: c.Secret, via: c.Via, protocol: c.Protocol,
-		port: c.Port, follow: c.Follow, tls: c.TLS,
+		port: c.Port, follow: c.Follow, bare: c.Bare, weighs: c.Weighs, tls: c.TLS,
 	}
 	if len(c.Command) > 0 {
 		id.command = fmt.Sprintf("%q", c.Command)

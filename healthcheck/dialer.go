@@ -30,6 +30,7 @@ type Dialer struct {
 	transcript transcript
 	budget     budget
 	warning    string
+	weight     Weight
 
 	mu     sync.Mutex
 	stage  string // what we wait for, for the words of a timeout

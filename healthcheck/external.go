@@ -18,8 +18,9 @@ import (
 )
 
 // external runs the operator's own program with ldirectord's four arguments
-// after its own: address (or firewall mark) and port of the virtual service,
-// address and port of the real server. Exit status 0 is up. It runs without a
+// after its own, unless it is to be bare: address (or firewall mark) and port of
+// the virtual service, address and port of the real server. Exit status 0 is up,
+// and of one that weighs each but 1, as with keepalived's misc_dynamic. It runs without a
 // shell, in a process group of its own that is killed at the deadline.
 func external(c Check) (look, error) {
 	if len(c.Command) == 0 {
@@ -41,15 +42,34 @@ func external(c Check) (look, error) {
 		if _, still := undead.Load(d.Target); still {
 			return fmt.Errorf("%w: the command of an earlier check was killed and has still not ended", ErrTimeout)
 		}
-		args := slices.Concat(c.Command, arguments(d.Target))
+		args := c.Command
+		if !c.Bare {
+			args = slices.Concat(c.Command, arguments(d.Target))
+		}
 		d.Note("run %s", strings.Join(args, " "))
 		undead.Store(d.Target, true)
 		out, err := command(ctx, path, args, environment(d.Target), func() { undead.Delete(d.Target) })
 		if len(out) > 0 {
 			d.transcript.received(out)
 		}
+		if c.Weighs {
+			if status, says := weighs(err); says {
+				d.weight = Weight{true, int32(status - 2)}
+				return nil
+			}
+		}
 		return outcome(out, err)
 	}, nil
+}
+
+// weighs tells whether a program's end is a status that says a weight.
+func weighs(err error) (status int, says bool) {
+	var exit *exitError
+	if !errors.As(err, &exit) || !exit.state.Exited() {
+		return 0, false
+	}
+	status = exit.state.ExitCode()
+	return status, status >= 2
 }
 
 // arguments are ldirectord's.

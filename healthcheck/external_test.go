@@ -57,6 +57,42 @@ func TestExternal(t *testing.T) {
 	}
 }
 
+// TestExternalBare: the program gets its own arguments and no others.
+func TestExternalBare(t *testing.T) {
+	file := script(t, `test "$*" = "mine" && test "$GOIPVS_REAL" = 192.0.2.21`)
+	if res := lookAt(t, Check{Type: "external", Command: []string{file, "mine"}, Bare: true}, externalTarget); res.Err != nil {
+		t.Error(res.Err)
+	}
+}
+
+// TestExternalWeighs: a status above 1 says a weight, which is what the next ones
+// make of it, and stays while the server is down.
+func TestExternalWeighs(t *testing.T) {
+	dir := testserver.Dir(t, nil)
+	file := script(t, "read n < "+dir+"/status; case $n in kill) kill -KILL $$;; esac; exit $n")
+	for _, test := range []struct {
+		status string
+		weight Weight
+		want   string
+	}{
+		{status: "0"},
+		{status: "1", want: "exit status 1"},
+		{status: "2", weight: Weight{true, 0}},
+		{status: "10", weight: Weight{true, 8}},
+		{status: "255", weight: Weight{true, 253}},
+		{status: "kill", want: "signal: killed"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "status"), []byte(test.status+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		res := lookAt(t, Check{Type: "external", Command: []string{file}, Weighs: true}, externalTarget)
+		judgeState(t, state{want: test.want}, res)
+		if res.Weight != test.weight {
+			t.Errorf("status %s says %+v, want %+v", test.status, res.Weight, test.weight)
+		}
+	}
+}
+
 func TestExternalFirewallMark(t *testing.T) {
 	file := script(t, `test "$*" = "7 0 192.0.2.21 0"`)
 	res := lookAt(t, Check{Type: "external", Command: []string{file}}, Target{Real: netip.MustParseAddrPort("192.0.2.21:0"), FWMark: 7})

@@ -11,7 +11,8 @@ type health struct {
 	bad     int       // failures in a row
 	reason  error     // of the last result, nil for a success
 	warning string
-	settled bool // a success, or Fall failures: what a subject was taken for at its start is over
+	weight  Weight // of the last success
+	settled bool   // a success, or Fall failures: what a subject was taken for at its start is over
 }
 
 // take enters a result, and tells whether anything changed that someone must
@@ -21,7 +22,7 @@ func (h *health) take(r Result, s Schedule, now time.Time) (changed bool) {
 	h.reason = r.Err
 	switch Judge(r.Err) {
 	case Up:
-		h.good, h.bad, h.warning = h.good+1, 0, r.Warning
+		h.good, h.bad, h.warning, h.weight = h.good+1, 0, r.Warning, r.Weight
 		if h.known != Up && (h.known == Unknown || h.good >= s.Rise) {
 			h.known = Up
 		}
@@ -39,7 +40,7 @@ func (h *health) take(r Result, s Schedule, now time.Time) (changed bool) {
 	if h.verdict != before.verdict {
 		h.since = now
 	}
-	return h.verdict != before.verdict || h.known != before.known || h.warning != before.warning || h.settled != before.settled
+	return h.verdict != before.verdict || h.known != before.known || h.warning != before.warning || h.weight != before.weight || h.settled != before.settled
 }
 
 // inherit takes over what is known of a server that is checked in another way

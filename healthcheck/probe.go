@@ -28,6 +28,14 @@ type Result struct {
 	Took       time.Duration // from start to verdict
 	Transcript string        // what was said, shortened, without secrets
 	Warning    string        // healthy, but not for long: a certificate about to expire
+	Weight     Weight        // what the server says it can bear
+}
+
+// A Weight is what a check says of how much its server can bear. The zero value
+// is that of a check that says nothing of it.
+type Weight struct {
+	Said  bool  `json:"said,omitempty"`
+	Value int32 `json:"value,omitempty"`
 }
 
 // Look makes the check on the target once, and tells more than a [Probe] does.
@@ -74,7 +82,7 @@ func (p *prepared) run(ctx context.Context, t Target) Result {
 	d := newDialer(p.check, t)
 	err := d.explain(ctx, contained(ctx, p.look, d))
 	d.close()
-	return Result{Err: err, Took: time.Since(start), Transcript: d.transcript.String(), Warning: d.warning}
+	return Result{Err: err, Took: time.Since(start), Transcript: d.transcript.String(), Warning: d.warning, Weight: d.weight}
 }
 
 // contained turns a panic in a protocol or its library into an error that says

@@ -23,6 +23,7 @@ type Status struct {
 	Reason     string        `json:"reason,omitempty"`  // of the last result, "" for a success
 	Class      string        `json:"class,omitempty"`   // the reason in one word; see [Class]
 	Warning    string        `json:"warning,omitempty"` // up, but not for long
+	Weight     Weight        `json:"weight,omitzero"`   // what the last success said
 	Successes  int           `json:"successes"`         // in a row
 	Failures   int           `json:"failures"`          // in a row
 	Checks     uint64        `json:"checks"`            // results so far
@@ -69,7 +70,7 @@ type job struct {
 func (s *subject) status() Status {
 	j := s.job
 	out := Status{
-		ID: s.id, Since: j.health.since, Warning: j.health.warning,
+		ID: s.id, Since: j.health.since, Warning: j.health.warning, Weight: j.health.weight,
 		Successes: j.health.good, Failures: j.health.bad,
 		Checks: j.checks, Checked: j.checked, Took: j.took, Transcript: j.transcript,
 	}

@@ -215,17 +215,20 @@ func (k *keepalived) udpCheck(c *kaCheck) {
 }
 
 func (k *keepalived) miscCheck(c *kaCheck) {
-	command, timeout := "", c.delay
+	var command []string
+	timeout, dynamic := c.delay, false
 	for _, b := range c.rest {
 		switch b.name() {
 		case "misc_path":
-			if command = k.commandText(b, b.arg(0)); len(b.words) > 2 {
-				command = k.commandText(b, strings.Join(b.words[1:], " "))
+			text := b.arg(0)
+			if len(b.words) > 2 {
+				text = strings.Join(b.words[1:], " ")
 			}
+			command = argv(k.commandText(b, text))
 		case "misc_timeout":
 			timeout = k.seconds(b, timeout)
 		case "misc_dynamic":
-			k.lost(b, "a check does not set weights: every status but 0 is down")
+			dynamic = k.truth(b)
 		case "user":
 			k.lost(b, "commands run as the daemon")
 		default:
@@ -233,18 +236,13 @@ func (k *keepalived) miscCheck(c *kaCheck) {
 		}
 	}
 	c.connect = timeout
-	if command == "" {
+	if len(command) == 0 {
 		k.lost(c.block, "no command: the check is left out")
 		return
 	}
 	out := c.newCheck("external", 1)
 	out.Address, out.Port, out.Source = netip.Addr{}, 0, netip.Addr{}
-	// The shell drops the four arguments that are added, which this command does
-	// not expect.
-	if shellFree(command) {
-		command = "exec " + command
-	}
-	out.Command = []string{"/bin/sh", "-c", command}
+	out.Command, out.Arguments, out.DynamicWeight = command, false, dynamic
 	c.list = append(c.list, out)
 }
 

@@ -52,9 +52,9 @@ func (k *keepalived) virtualLine(v *kaVirtual, b *block) {
 			v.Quorum = n
 		}
 	case "quorum_up":
-		v.up = k.script(b)
+		v.Notify.Up = k.script(b)
 	case "quorum_down":
-		v.down = k.script(b)
+		v.Notify.Down = k.script(b)
 	case "sorry_server":
 		v.sorry = b
 	case "sorry_server_lvs_method", "sorry_server_lb_kind":
@@ -70,8 +70,8 @@ func (k *keepalived) virtualLine(v *kaVirtual, b *block) {
 			k.lost(b, "there is no such local_address_group")
 		}
 	case "hysteresis":
-		if arg != "0" {
-			k.lost(b, noLike)
+		if n, ok := k.number(b, 0, math.MaxInt32); ok {
+			v.Hysteresis = n
 		}
 	case "alpha", "inhibit_on_failure", "virtualhost", "smtp_alert":
 		k.flagLine(&v.defaults, b)
@@ -158,12 +158,12 @@ func (k *keepalived) number(b *block, low, high int) (int, bool) {
 	return n, true
 }
 
-// script is the command of a line, in a shell's words. Who runs it is lost.
-func (k *keepalived) script(b *block) string {
+// script is the command of a line.
+func (k *keepalived) script(b *block) []string {
 	if len(b.words) > 2 {
 		k.lost(b, "the user is lost: commands run as the daemon")
 	}
-	return k.commandText(b, b.arg(0))
+	return argv(k.commandText(b, b.arg(0)))
 }
 
 // commandText is a command without definitions that do not exist.
@@ -180,17 +180,15 @@ func (k *keepalived) commandText(b *block, s string) string {
 	return text
 }
 
-// quorumCommand makes one command of quorum_up and quorum_down: it gets "start"
-// when the fallback is needed and "stop" when no longer.
-func (k *keepalived) quorumCommand(v *kaVirtual) {
-	if v.up == "" && v.down == "" {
-		return
+// argv is a command in a shell's words, as keepalived runs it: without a shell.
+// One that looks as if it were meant for a shell gets one, and so does one that
+// is found by its name.
+func argv(text string) []string {
+	if text == "" {
+		return nil
 	}
-	or := func(s string) string {
-		if s == "" {
-			return ":"
-		}
-		return s
+	if words, ok := shellWords(text); ok && shellFree(text) && strings.HasPrefix(words[0], "/") {
+		return words
 	}
-	v.FallbackCommand = []string{"/bin/sh", "-c", `case "$1" in start) ` + or(v.down) + ` ;; stop) ` + or(v.up) + ` ;; esac`, "quorum"}
+	return []string{"/bin/sh", "-c", text}
 }

@@ -115,6 +115,15 @@ func (k *keepalived) realServer(v *kaVirtual, b *block) {
 		k.lose(b.place, "%d checks are too many: the first 16 are left", len(s.Checks))
 		s.Checks = s.Checks[:16]
 	}
+	n := 0
+	for i := range s.Checks {
+		if s.Checks[i].DynamicWeight {
+			n++
+		}
+	}
+	if n > 1 {
+		k.lose(b.place, "%d checks with misc_dynamic: there what they add to the weight adds up, here the least weight counts", n)
+	}
 	if s.Lower > s.Upper {
 		k.lose(b.place, "lthreshold %d is above uthreshold %d: left out", s.Lower, s.Upper)
 		s.Lower = 0
@@ -146,8 +155,10 @@ func (k *keepalived) realLine(s *config.Real, d *kaDefaults, b *block) {
 		if m, ok := k.methodOf(b); ok {
 			s.Method, s.Encap = m.method, m.encap
 		}
-	case "notify_up", "notify_down":
-		k.lost(b, "command of [alert] is run for the events of all servers")
+	case "notify_up":
+		s.Notify.Up = k.script(b)
+	case "notify_down":
+		s.Notify.Down = k.script(b)
 	case "alpha", "inhibit_on_failure", "virtualhost", "smtp_alert":
 		k.flagLine(d, b)
 	default:

@@ -28,7 +28,6 @@ type kaVirtual struct {
 	alpha    int // real servers with alpha
 	sorry    *block
 	sorryBy  *kaMethod
-	up, down string // quorum_up, quorum_down
 }
 
 // kaMethod is a forwarding method with its tunnel.
@@ -59,7 +58,6 @@ func (k *keepalived) virtual(b *block) {
 		return
 	}
 	k.agree(v)
-	k.quorumCommand(v)
 	for _, key := range v.keys {
 		k.add(k.serviceOf(v, key), b.place)
 	}
@@ -122,6 +120,7 @@ func (k *keepalived) serviceOf(v *kaVirtual, key ipvs.ServiceKey) config.Virtual
 		out.Reals = append(out.Reals, s)
 	}
 	out.Quorum = reachable(out.Quorum, out.Reals)
+	out.Hysteresis = min(out.Hysteresis, out.Quorum-1) // as there
 	out.Forward = v.method.method
 	if !v.ssh && len(out.Reals) > 0 {
 		out.Forward = commonMethod(out.Reals)

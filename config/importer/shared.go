@@ -84,3 +84,35 @@ const maxAddresses = 4096
 
 // shellFree tells that a command is words and nothing that a shell would read.
 func shellFree(s string) bool { return !strings.ContainsAny(s, "&;|<>$`(){}*?[]~\n") }
+
+// shellWords takes a command apart as a shell does; false when a quote is open,
+// or there is no word.
+func shellWords(s string) (out []string, ok bool) {
+	var word strings.Builder
+	in, quoted := false, byte(0)
+	for i := 0; i < len(s); i++ {
+		switch ch := s[i]; {
+		case quoted == 0 && (ch == ' ' || ch == '\t'):
+			if in {
+				out = append(out, word.String())
+				word.Reset()
+				in = false
+			}
+		case quoted == 0 && (ch == '\'' || ch == '"'):
+			quoted, in = ch, true
+		case quoted == ch && quoted != 0:
+			quoted = 0
+		case ch == '\\' && quoted != '\'' && i+1 < len(s) && (quoted == 0 || strings.IndexByte("\\\"", s[i+1]) >= 0):
+			i++
+			word.WriteByte(s[i])
+			in = true
+		default:
+			word.WriteByte(ch)
+			in = true
+		}
+	}
+	if in {
+		out = append(out, word.String())
+	}
+	return out, quoted == 0 && len(out) > 0
+}

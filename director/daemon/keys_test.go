@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -180,6 +181,99 @@ func TestFallbackCommand(t *testing.T) {
 	if b, _ := os.ReadFile(out); string(b) != want {
 		t.Errorf("%q, want %q", b, want)
 	}
+}
+
+// TestDynamicWeight: the weight is what the check's status says, also after a
+// reload and over a restart, for as long as it is said.
+func TestDynamicWeight(t *testing.T) {
+	f := newFixture(t, 1)
+	say := func(status string) {
+		f.must(os.WriteFile(f.path("new"), []byte(status+"\n"), 0o600))
+		f.must(os.Rename(f.path("new"), f.path("status")))
+	}
+	say("12")
+	text := strings.Replace(f.text(""), "type = \"connect\"\n", fmt.Sprintf("type = \"external\"\ndynamic_weight = true\ncommand = [\"/bin/sh\", \"-c\", \"read n < %s; exit $n\", \"sh\"]\n", f.path("status")), 1)
+	f.write(text)
+	f.start()
+	f.has(0, "10")
+	say("2")
+	f.has(0, "0")
+	say("202")
+	f.has(0, "200")
+	f.must(f.do("weight", control.ServerArgs{Server: f.servers[0].Addr().String(), Weight: new(int32(5))}, nil))
+	f.has(0, "5")
+	f.must(f.do("enable", control.ServerArgs{Server: f.servers[0].Addr().String()}, nil))
+	f.has(0, "200")
+	say("1")
+	f.has(0, "0")
+	say("202")
+	f.has(0, "200")
+	f.reload("", "")
+	f.has(0, "200")
+	f.stop()
+	var mu sync.Mutex
+	var calls []string
+	f.kernel.OnCall(func(c ipvstest.Call) { mu.Lock(); defer mu.Unlock(); calls = append(calls, fmt.Sprint(c)) })
+	f.start()
+	f.await("it was checked", func() bool {
+		var st control.Status
+		f.must(f.do("status", nil, &st))
+		return st.Services[0].Servers[0].Verdict == "up"
+	})
+	mu.Lock()
+	for _, c := range calls {
+		if strings.Contains(c, f.servers[0].Addr().String()) {
+			t.Errorf("the restart changed the server: %s", c)
+		}
+	}
+	if len(calls) == 0 {
+		t.Error("the restart did not even look at the kernel")
+	}
+	mu.Unlock()
+	say("0")
+	f.has(0, "1")
+}
+
+// TestNotifyKeys: programs are run when servers and services come up and go down,
+// in order, each told what of, and by no reload; a program that hangs is nobody
+// else's trouble.
+func TestNotifyKeys(t *testing.T) {
+	f := newFixture(t, 2)
+	out := f.path("out")
+	tell := func(who string) string {
+		const line = `notify_%[1]s = ["/bin/sh", "-c", "echo %[2]s $GOIPVS_EVENT $GOIPVS_VIRTUAL $GOIPVS_REAL >> %[3]s"]` + "\n"
+		return fmt.Sprintf(line, "up", who, out+"-"+who) + fmt.Sprintf(line, "down", who, out+"-"+who)
+	}
+	text := f.text("")
+	first := fmt.Sprintf("address = %q\n", f.servers[0].Addr())
+	second := fmt.Sprintf("address = %q\n", f.servers[1].Addr())
+	text = strings.Replace(text, "scheduler = ", tell("service")+"scheduler = ", 1)
+	text = strings.Replace(text, first, first+tell("first"), 1)
+	text = strings.Replace(text, second, second+"notify_down = [\"/bin/sleep\", \"1000\"]\n", 1)
+	f.write(text)
+	f.start()
+	f.has(0, "1")
+	f.has(1, "1")
+	f.servers[1].Close()
+	f.has(1, "0")
+	addr := f.servers[0].Addr().String()
+	f.servers[0].Close()
+	f.has(0, "0")
+	f.reload("", "")
+	f.listen(addr)
+	f.has(0, "1")
+	for who, want := range map[string]string{
+		"service": "service up web\nservice down web\nservice up web\n",
+		"first":   strings.ReplaceAll("first up web A\nfirst down web A\nfirst up web A\n", "A", addr),
+	} {
+		var b []byte
+		f.await("all is told of the "+who, func() bool { b, _ = os.ReadFile(out + "-" + who); return len(b) >= len(want) })
+		if string(b) != want {
+			t.Errorf("%q, want %q", b, want)
+		}
+	}
+	f.write(strings.Replace(text, "scheduler = ", "quorum_hysteresis = 1\nscheduler = ", 1))
+	f.reload("bad_config", "goipvs.toml:13: quorum_hysteresis: 1 is not less than quorum, 1")
 }
 
 // TestOnStopKeys: the services stay or go with the daemon, those of others stay.
