@@ -187,6 +187,33 @@ func parseRanges(list []string) (out []netip.Addr, err error) {
 	return out, nil
 }
 
+// parsePeers reads an address, or a network as ADDRESS/BITS.
+func parsePeers(s string) (p netip.Prefix, err error) {
+	addr, bits, isNet := strings.Cut(s, "/")
+	a, err := parseBare(addr)
+	if err != nil || !isNet {
+		return netip.PrefixFrom(a, a.BitLen()), err
+	}
+	if p, err = netip.ParsePrefix(a.String() + "/" + bits); err != nil {
+		return p, fmt.Errorf("bad network %s: want ADDRESS/BITS, bits up to %d", quote(clip(s)), a.BitLen())
+	}
+	if p != p.Masked() {
+		return p, hinted{fmt.Errorf("%s has bits behind the network's", p), "write " + p.Masked().String()}
+	}
+	return p, nil
+}
+
+func formatPeers(list []netip.Prefix) (out []string) {
+	for _, p := range list {
+		if p.IsSingleIP() {
+			out = append(out, p.Addr().String())
+		} else {
+			out = append(out, p.String())
+		}
+	}
+	return out
+}
+
 // formatRanges writes runs of three and more addresses as a range.
 func formatRanges(list []netip.Addr) (out []string) {
 	for i := 0; i < len(list); {

@@ -49,6 +49,7 @@ const effects = `
 [[virtual]]        quiescent drain slow_start                               director            TestBuild
 [[virtual]]        unchecked                                                director            TestDecide
 [virtual.fullnat]  plane local proxy_protocol connect_timeout retries       director            TestFullNATKeys
+[virtual.fullnat]  trusted_peers                                            cmd/goipvsd         TestTrustedPeers
 [virtual.fullnat]  plane notrack                                            director            TestChoose
 [virtual.fullnat]  local proxy_protocol connect_timeout retries             fullnat             TestLocalsNotInStep TestProxyHeadersByReceivers TestConnectTimeout TestRetry
 [virtual.check]    type                                                     director            TestCheckTypes

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,6 +108,21 @@ var fullNATKeys = []key[FullNAT]{
 		func(f *FullNAT) string { return quoteList(formatRanges(f.Local)) }},
 	choiceKey("proxy_protocol", `""`, "`v1` or `v2`: the real server is told the client's address by the PROXY protocol (in user space).",
 		func(f *FullNAT) *string { return &f.ProxyProtocol }, "", "v1", "v2"),
+	{"trusted_peers", "[]", "Proxies in front of the service, addresses and networks: \"10.0.0.0/8\". A PROXY header that they send, of either version, is passed on in that of proxy_protocol; what others send is data.",
+		func(r *reader, n node, f *FullNAT) {
+			texts, ok := r.texts(n, "trusted_peers", func(s string) error { _, err := parsePeers(s); return err })
+			if !ok {
+				return
+			}
+			for _, s := range texts {
+				p, _ := parsePeers(s)
+				if slices.Contains(f.TrustedPeers, p) {
+					r.problem(n.line, "", "trusted_peers: %s is there twice", p)
+				}
+				f.TrustedPeers = append(f.TrustedPeers, p)
+			}
+		},
+		func(f *FullNAT) string { return quoteList(formatPeers(f.TrustedPeers)) }},
 	spanKey("connect_timeout", `"3s"`, "Time for a connection to a real server. Given, it asks for user space.",
 		func(f *FullNAT) *time.Duration { return &f.ConnectTimeout }, 10*time.Millisecond, time.Hour),
 	intKey("retries", "2", "Other servers that are tried when a connection fails. Given, it asks for user space.",

@@ -171,6 +171,9 @@ func (r *reader) fullNAT(t *table, v *Virtual) {
 		if f.ProxyProtocol != "" && v.Service.Protocol == ipvs.SCTP {
 			r.problem(ft.at["proxy_protocol"].line, "", "proxy_protocol: not with sctp")
 		}
+		if len(f.TrustedPeers) > 0 && f.ProxyProtocol == "" {
+			r.problem(ft.at["trusted_peers"].line, `proxy_protocol = "v2"?`, "trusted_peers: without proxy_protocol real servers get no header")
+		}
 		if f.Plane == PlaneUserspace && v.Service.FWMark != 0 {
 			r.problem(ft.line, "a service for each address and port", "plane: full NAT knows no firewall marks")
 		}
@@ -194,6 +197,8 @@ func (r *reader) kernelFullNAT(t *table, v *Virtual) {
 	switch {
 	case v.Service.FWMark != 0:
 		r.problem(t.at["plane"].line, "a service for each address and port", "plane: full NAT knows no firewall marks")
+	case v.Service.Flags&ipvs.OnePacket != 0:
+		r.problem(t.at["plane"].line, `plane = "auto" or "userspace"`, "plane: the kernel loses the answers of one_packet services")
 	case v.known() && !slices.ContainsFunc(f.Local, func(a netip.Addr) bool { return a.Is4() == v.Service.Addr.Addr().Is4() }):
 		r.problem(t.at["plane"].line, `like local = ["198.51.100.1-198.51.100.8"], addresses of the director`, "plane: the kernel needs local addresses of the service's family")
 	}

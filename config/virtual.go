@@ -45,9 +45,12 @@ type Notify struct{ Up, Down []string }
 
 // FullNAT is how full NAT of a service works.
 type FullNAT struct {
-	Plane          Plane
-	Local          []netip.Addr  // source addresses towards real servers; empty: the director's own
-	ProxyProtocol  string        // "", "v1", "v2"
+	Plane         Plane
+	Local         []netip.Addr // source addresses towards real servers; empty: the director's own
+	ProxyProtocol string       // "", "v1", "v2"
+	// TrustedPeers are the proxies in front whose PROXY headers are passed on;
+	// there are none without ProxyProtocol.
+	TrustedPeers   []netip.Prefix
 	ConnectTimeout time.Duration // of one try
 	Retries        int           // other servers tried when a connect fails
 	// Asked: the file has connect_timeout, or retries, which the kernel cannot do.

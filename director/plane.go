@@ -89,8 +89,15 @@ func (m Machine) notInKernel(v *config.Virtual) string {
 		return "the kernel's plane lives by connection tracking, and notrack is asked for"
 	case s.FWMark != 0:
 		return "source NAT knows no firewall marks"
+	case s.Flags&ipvs.OnePacket != 0: // ip_vs_update_conntrack in net/netfilter/ipvs/ip_vs_nfct.c leaves them alone
+		return "connection tracking does not know where IPVS sends single packets (one_packet), and answers would be lost"
 	case len(localsOf(v)) == 0:
 		return fmt.Sprintf("no local address of %s is given", s.AF())
+	}
+	for i := range v.Reals { // a fallback there is reached without NAT
+		if a := v.Reals[i].Addr; a.IsValid() && a.IsLoopback() { // ip_vs_nat_xmit in ip_vs_xmit.c
+			return fmt.Sprintf("the kernel's NAT does not reach the loopback address %s", v.Reals[i].Target())
+		}
 	}
 	for _, list := range [][]config.Real{v.Reals, v.Fallback} {
 		for i := range list {
@@ -151,7 +158,7 @@ func proxyOptions(c *config.Virtual) (*fullnat.Options, error) {
 		return &fullnat.Options{}, nil
 	}
 	f := &c.FullNAT
-	o := fullnat.Options{Locals: f.Local, ConnectTimeout: f.ConnectTimeout, Retries: f.Retries}
+	o := fullnat.Options{Locals: f.Local, TrustedPeers: f.TrustedPeers, ConnectTimeout: f.ConnectTimeout, Retries: f.Retries}
 	if f.Retries == 0 {
 		o.Retries = -1 // the engine's zero value means its default
 	}

@@ -230,7 +230,7 @@ func TestParseErrors(t *testing.T) {
 		{"-A -t 10.0.0.1:80 -b", 255, "-b: missing argument"},
 		{"-A -t 10.0.0.1:80 --proxy-protocol v3", 2, "v3: illegal proxy protocol specified (v1, v2 or disable)"},
 		{"-A -t 10.0.0.1:80 --proxy-protocol=", 2, "\"\": illegal proxy protocol specified (v1, v2 or disable)"},
-		{"-A -t 10.0.0.1:80 --proxy-protocol v2-insecure", 2, "v2-insecure: not supported: a header that a client sends is never passed on (v1, v2 or disable)"},
+		{"-A -t 10.0.0.1:80 --proxy-protocol v2-insecure", 2, "v2-insecure: not supported: whoever connects could say who he is; trusted_peers in goipvs.toml names those who may (v1, v2 or disable)"},
 		{"-a -t 10.0.0.1:80 -r 10.0.0.2 -b --proxy-protocol v2", 2, "--proxy-protocol: illegal 'proxy-protocol' option with the 'add-server' command"},
 		{"-A -t 10.0.0.1:80 -j on", 2, "on: illegal synproxy specified (enable or disable)"},
 		{"-P -t 10.0.0.1:80 -z 10.0.0.9:80", 2, "10.0.0.9:80: illegal local address specified (a unicast address, in numbers)"},

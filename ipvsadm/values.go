@@ -87,7 +87,7 @@ func setProxy(p *parser, v string) error {
 	s := &p.cmd.Change.Service
 	switch v {
 	case "v1-insecure", "v2-insecure":
-		return usage("", "not supported: a header that a client sends is never passed on (v1, v2 or disable)")
+		return usage("", "not supported: whoever connects could say who he is; trusted_peers in goipvs.toml names those who may (v1, v2 or disable)")
 	case "":
 		return usage("", "illegal proxy protocol specified (v1, v2 or disable)")
 	}
