@@ -39,6 +39,7 @@ func TestNames(t *testing.T) {
 		{"the same", []netip.Addr{one}, nil, false, one},
 		{"several, the old among them", []netip.Addr{two, one}, nil, false, one},
 		{"another", []netip.Addr{two}, nil, true, two},
+		{"several, another one first", []netip.Addr{one, two}, nil, false, two},
 		{"mapped", []netip.Addr{netip.MustParseAddr("::ffff:10.0.0.2")}, nil, false, two},
 	} {
 		list, fail = step.list, step.err
