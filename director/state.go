@@ -54,6 +54,7 @@ type service struct {
 	results map[netip.AddrPort]checks
 	since   time.Time // of decision.Up
 	refusal refusal
+	failure error // the refusal, for who asked for it
 
 	events       timeline
 	serverEvents map[netip.AddrPort]*timeline
@@ -100,6 +101,9 @@ func (s *state) keys() []ipvs.ServiceKey {
 func (s *state) servers() iter.Seq[*Server] {
 	return func(yield func(*Server) bool) {
 		for _, v := range s.services {
+			if v.Manual != nil {
+				continue
+			}
 			for i := range v.Servers {
 				if !yield(v.mem.Server(v.Servers[i].Addr)) {
 					return
