@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,20 +17,24 @@ import (
 // connector makes the connect checks of a [Runner], many at a time and without
 // a goroutine for each: most directors check most servers so, and of what such
 // a check costs all but the handshake is what is spent around it. Where package
-// net makes a dozen system calls, this makes four or five. Timeouts are the
-// business of the runner's loop, answers that take a while that of a goroutine
-// which waits for all of them.
+// net makes a dozen system calls, this makes two, and one for each batch: one
+// that connects and one that resets the connection and leaves the socket to the
+// next. Timeouts are the business of the runner's loop, answers that take a
+// while that of a goroutine which waits for all of them.
 type connector struct {
 	runner *Runner
 	ctx    context.Context // of Run
 	lowest uint16          // port that the kernel may choose for a connection
 	poll   int             // epoll
 	file   *os.File        // poll, as Go's poller waits for it
+	fds    []unix.PollFd   // of a batch
 
 	mu      sync.Mutex
 	waiting map[int32]*attempt // by file
 	began   int32              // attempts so far, see attempt.number
 	ends    ends               // of the same, the first to end first
+	spare   []*tcpSocket       // sockets that nobody uses
+	closed  bool
 }
 
 // attempt is a connect check under way.
@@ -37,7 +42,7 @@ type attempt struct {
 	job   *job
 	check *prepared
 	to    netip.AddrPort
-	fd    int
+	sock  *tcpSocket
 	// number tells an answer to this attempt from one to an attempt before,
 	// whose file had the same number and was closed after the answer came.
 	number int32
@@ -47,7 +52,7 @@ type attempt struct {
 
 // batch is how many connections are begun before a look at what became of them:
 // a server next door has answered by then.
-const batch = 16
+const batch = 32
 
 // attempt is the job's next check, if that is for the connector: it only
 // connects, and needs nothing special for that. nil: it is not.
@@ -80,87 +85,108 @@ func (c *connector) close() {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for fd := range c.waiting {
-		_ = unix.Close(int(fd)) // nobody waits for it any more
+	for _, a := range c.waiting {
+		c.spare = append(c.spare, a.sock) // nobody waits for it any more
+	}
+	for _, s := range c.spare {
+		s.reset()
+		s.close()
 	}
 	clear(c.waiting)
-	c.ends = nil
-	_ = c.file.Close() // ends wait
+	c.ends, c.spare, c.closed = nil, nil, true
+	c.mu.Unlock()      // wait may be about to take what came
+	_ = c.file.Close() // ends it, and waits for that
 }
 
-// begin connects to some servers, and concludes what is decided at once.
-func (c *connector) begin(all []*attempt) {
-	fds := make([]unix.PollFd, 0, len(all))
+// begin connects to some servers, and concludes what is decided at once. It
+// returns the time at its end.
+func (c *connector) begin(all []*attempt) time.Time {
+	var up []*job
+	c.mu.Lock()
+	c.fds = c.fds[:0]
 	open := all[:0]
 	for _, a := range all {
-		if err := a.connect(); err != nil {
-			c.fail(a, err)
+		if err := c.connect(a); err != nil {
+			c.fail(err, a)
 			continue
 		}
 		open = append(open, a)
-		fds = append(fds, unix.PollFd{Fd: int32(a.fd), Events: unix.POLLOUT})
+		c.fds = append(c.fds, unix.PollFd{Fd: a.sock.fd, Events: unix.POLLOUT})
 	}
-	if len(fds) == 0 {
-		return
+	if len(open) > 0 {
+		pollNow(c.fds)
 	}
-	_, _ = unix.Poll(fds, 0) // interrupted: they are waited for
-	var up []*job
 	for i, a := range open {
-		switch {
-		case fds[i].Revents == 0:
+		switch revents := c.fds[i].Revents; {
+		case revents == 0:
 			c.await(a)
-		case c.conclude(a, fds[i].Revents&^unix.POLLOUT != 0):
+		case c.conclude(a, revents&^unix.POLLOUT != 0):
 			up = append(up, a.job)
 		}
 	}
-	c.succeed(up)
+	c.mu.Unlock()
+	now := time.Now()
+	c.succeed(up, now)
+	return now
 }
 
 // connect begins to connect.
-func (a *attempt) connect() error {
-	family := unix.AF_INET
+func (c *connector) connect(a *attempt) (err error) {
+	family, source := uint16(unix.AF_INET), a.job.key.target.Source
 	if a.to.Addr().Is6() {
 		family = unix.AF_INET6
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
+	if !source.IsValid() {
+		a.sock = c.unused(family)
 	}
-	a.fd = fd
-	// It is to end with a reset, which leaves no port in TIME-WAIT.
-	if err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-		err = os.NewSyscallError("setsockopt", err)
+	if a.sock == nil {
+		if a.sock, err = newTCPSocket(family); err != nil {
+			return err
+		}
 	}
-	if s := a.job.key.target.Source; err == nil && s.IsValid() {
-		err = os.NewSyscallError("bind", unix.Bind(fd, sockaddr(netip.AddrPortFrom(s, 0))))
+	if source.IsValid() {
+		err = a.sock.bind(source)
 	}
 	if err == nil {
-		if err = unix.Connect(fd, sockaddr(a.to)); err == unix.EINPROGRESS {
-			return nil
-		}
-		err = os.NewSyscallError("connect", err)
+		err = a.sock.connect(a.to)
 	}
 	if err != nil {
-		_ = unix.Close(fd)
+		a.sock.close()
 	}
 	return err
+}
+
+// unused is a socket that nobody uses, or nil.
+func (c *connector) unused(family uint16) *tcpSocket {
+	for i := len(c.spare) - 1; i >= 0; i-- {
+		if s := c.spare[i]; s.family == family {
+			c.spare = slices.Delete(c.spare, i, i+1)
+			return s
+		}
+	}
+	return nil
+}
+
+// leave ends a connection and keeps the socket for another.
+func (c *connector) leave(s *tcpSocket) {
+	if !s.reset() || s.bound || c.closed || len(c.spare) >= batch {
+		s.close()
+		return
+	}
+	c.spare = append(c.spare, s)
 }
 
 // await has the goroutine wait for the answer, and the runner's loop for its
 // end.
 func (c *connector) await(a *attempt) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.began++
 	a.number = c.began
-	event := unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(a.fd), Pad: a.number}
-	if err := unix.EpollCtl(c.poll, unix.EPOLL_CTL_ADD, a.fd, &event); err != nil {
-		_ = unix.Close(a.fd)
-		c.fail(a, ours(os.NewSyscallError("epoll_ctl", err)))
+	if err := a.sock.watch(c.poll, a.number); err != nil {
+		a.sock.close()
+		c.fail(ours(err), a)
 		return
 	}
-	c.waiting[int32(a.fd)] = a
+	c.waiting[a.sock.fd] = a
 	heap.Push(&c.ends, a)
 }
 
@@ -173,11 +199,11 @@ func (c *connector) wait() {
 	events := make([]unix.EpollEvent, 64)
 	_ = raw.Read(func(uintptr) bool { // until the file is closed
 		for {
-			n, err := unix.EpollWait(c.poll, events, 0)
-			if n <= 0 && err != unix.EINTR {
+			n, err := epollNow(c.poll, events)
+			if n == 0 && err != unix.EINTR {
 				return err != nil
 			}
-			c.take(events[:max(n, 0)])
+			c.take(events[:n])
 		}
 	})
 }
@@ -197,40 +223,42 @@ func (c *connector) take(events []unix.EpollEvent) {
 		}
 	}
 	c.mu.Unlock()
-	c.succeed(up)
+	c.succeed(up, time.Now())
 }
 
 // expire ends the attempts whose time is over, and returns the time until the
 // next one's is; 0: there is none.
-func (c *connector) expire() time.Duration {
+func (c *connector) expire(now time.Time) time.Duration {
 	if c == nil {
 		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.ends) == 0 {
-		return 0
-	}
-	now := time.Now()
+	var over []*attempt
+	var next time.Duration
 	for len(c.ends) > 0 {
 		a := c.ends[0]
 		if left := a.end.Sub(now); left > 0 {
-			return max(left, leastWait)
+			next = max(left, leastWait)
+			break
 		}
 		heap.Pop(&c.ends)
-		delete(c.waiting, int32(a.fd))
-		_ = unix.Close(a.fd)
-		c.fail(a, ErrTimeout)
+		delete(c.waiting, a.sock.fd)
+		a.sock.close()
+		over = append(over, a)
 	}
-	return 0
+	if len(over) > 0 {
+		c.fail(ErrTimeout, over...)
+	}
+	return next
 }
 
-// conclude closes the connection and reports whether there was one; otherwise
+// conclude ends the connection and reports whether there was one; otherwise
 // it enters why not.
 func (c *connector) conclude(a *attempt, doubtful bool) (up bool) {
 	var err error
 	if doubtful {
-		errno, e := unix.GetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		errno, e := unix.GetsockoptInt(int(a.sock.fd), unix.SOL_SOCKET, unix.SO_ERROR)
 		if e == nil && errno != 0 {
 			e = unix.Errno(errno)
 		}
@@ -239,9 +267,9 @@ func (c *connector) conclude(a *attempt, doubtful bool) (up bool) {
 	if err == nil && a.toItself(c.lowest) {
 		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
-	_ = unix.Close(a.fd) // with a reset: nothing is lost
+	c.leave(a.sock) // with a reset: nothing is lost
 	if err != nil {
-		c.fail(a, err)
+		c.fail(err, a)
 	}
 	return err == nil
 }
@@ -253,7 +281,7 @@ func (a *attempt) toItself(lowest uint16) bool {
 	if a.to.Port() < lowest { // never chosen
 		return false
 	}
-	name, err := unix.Getsockname(a.fd)
+	name, err := unix.Getsockname(int(a.sock.fd))
 	if err != nil {
 		return false
 	}
@@ -283,11 +311,10 @@ func lowestPort() uint16 {
 }
 
 // succeed enters good results, all at once.
-func (c *connector) succeed(jobs []*job) {
+func (c *connector) succeed(jobs []*job, now time.Time) {
 	if len(jobs) == 0 {
 		return
 	}
-	now := time.Now()
 	c.runner.finish(c.ctx, now, jobs, func(j *job) Result {
 		took := now.Sub(j.began)
 		to := j.key.target.address(&j.prepared.check).String()
@@ -295,22 +322,34 @@ func (c *connector) succeed(jobs []*job) {
 	})
 }
 
-// fail enters a bad result. Finding the words for it may mean to look at the
+// fail enters bad results. Finding the words for them may mean to look at the
 // machine's links, which the others need not wait for.
-func (c *connector) fail(a *attempt, err error) {
+func (c *connector) fail(err error, all ...*attempt) {
 	c.runner.running.Go(func() {
-		d := newDialer(a.check.check, a.job.key.target)
-		d.Note("tcp connect to %v: %v", a.to, err)
-		err := fmt.Errorf("tcp connect to %v: %w", a.to, err)
-		if errors.Is(err, ErrTimeout) {
-			err = fmt.Errorf("%w connecting", ErrTimeout)
+		jobs, results := make([]*job, len(all)), make(map[*job]Result, len(all))
+		for i, a := range all {
+			jobs[i], results[a.job] = a.job, a.failed(c.ctx, err)
 		}
-		err = d.explain(c.ctx, err)
 		now := time.Now()
-		c.runner.finish(c.ctx, now, []*job{a.job}, func(j *job) Result {
-			return Result{Err: err, Took: now.Sub(j.began), Transcript: d.transcript.String()}
+		c.runner.finish(c.ctx, now, jobs, func(j *job) Result {
+			r := results[j]
+			r.Took = now.Sub(j.began)
+			return r
 		})
 	})
+}
+
+// failed is the result of an attempt that came to nothing.
+func (a *attempt) failed(ctx context.Context, err error) Result {
+	d := newDialer(a.check.check, a.job.key.target)
+	d.Note("tcp connect to %v: %v", a.to, err)
+	if errors.Is(err, ErrTimeout) {
+		err = fmt.Errorf("%w connecting", ErrTimeout)
+	} else {
+		err = fmt.Errorf("tcp connect to %v: %w", a.to, err)
+	}
+	err = d.explain(ctx, err)
+	return Result{Err: err, Transcript: d.transcript.String()}
 }
 
 // ends is a heap of attempts by their ends.

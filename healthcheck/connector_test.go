@@ -194,7 +194,8 @@ func TestConnectNoFiles(t *testing.T) {
 		at := reserve(t)
 		at.listen(t)
 		r := NewRunner(Options{})
-		s := Subject{ID: "a", Check: Check{Type: "connect"}, Target: Target{Real: at.at}, Schedule: Schedule{Interval: 50 * time.Millisecond, Timeout: patient}}
+		s := Subject{ID: "a", Check: Check{Type: "connect"}, Target: Target{Real: at.at, Source: at.at.Addr()}, // a socket with a source is used once
+			Schedule: Schedule{Interval: 50 * time.Millisecond, Timeout: patient}}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		if err := r.Add(s); err != nil {
@@ -287,7 +288,44 @@ func TestConnectToItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(name.(*unix.SockaddrInet4).Port))
-	if a := (&attempt{fd: fd, to: to}); !a.toItself(1) {
+	if a := (&attempt{sock: &tcpSocket{fd: int32(fd)}, to: to}); !a.toItself(1) {
 		t.Error("not recognised")
+	}
+}
+
+// TestConnectAgain: one socket makes one connection after another, to different
+// servers, and each server sees its connection end with a reset, as
+// the end of the process does it, too.
+func TestConnectAgain(t *testing.T) {
+	s, err := newTCPSocket(unix.AF_INET)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	ports := make(map[string]bool)
+	for range 20 {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.connect(netip.MustParseAddrPort(l.Addr().String())); err != nil {
+			t.Fatal(err)
+		}
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports[c.RemoteAddr().String()] = true
+		if !s.reset() {
+			t.Fatal("cannot be used again")
+		}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("the server sees %v", err)
+		}
+		c.Close()
+		l.Close()
+	}
+	if len(ports) < 2 {
+		t.Errorf("all from one port: %v", ports)
 	}
 }

@@ -61,19 +61,24 @@ func defaultInFlight() int {
 	return max(8, (int(limit.Cur)-reserved)/2)
 }
 
-// start begins the checks that are due, and returns the time until the next.
+// start begins the checks that are due, and returns the time until
+// there is something to do. It looks at the clock once for each batch: where that is
+// a system call it costs as much as a check.
 func (r *Runner) start(ctx context.Context) time.Duration {
-	begun := false
+	begun, now := false, time.Now()
 	for {
-		connects, wait := r.due(ctx, &begun)
+		connects, wait := r.due(ctx, &now, &begun)
 		if len(connects) == 0 {
+			if end := r.connector.expire(now); end > 0 {
+				wait = min(wait, end)
+			}
 			return wait
 		}
 		if r.connector == nil {
 			r.connector = r.newConnector(ctx)
 		}
 		if r.connector != nil {
-			r.connector.begin(connects)
+			now = r.connector.begin(connects)
 			continue
 		}
 		for _, a := range connects { // one by one, to fail as they must
@@ -94,16 +99,15 @@ func (r *Runner) newConnector(ctx context.Context) *connector {
 // due begins the checks that are due, and once one has begun those that are
 // within their tick, for company: but for up to a batch of connect checks,
 // which it returns, or else the time until the next.
-func (r *Runner) due(ctx context.Context, begun *bool) (connects []*attempt, wait time.Duration) {
+func (r *Runner) due(ctx context.Context, now *time.Time, begun *bool) (connects []*attempt, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
 	case <-r.wake: // what it wanted to be seen is seen now
 	default:
 	}
-	now := time.Now()
 	for len(r.queue) > 0 && len(connects) < batch {
-		wait := r.queue[0].due.Sub(now)
+		wait := r.queue[0].due.Sub(*now)
 		if wait > 0 && (!*begun || wait > r.queue[0].tick()) {
 			return connects, wait
 		}
@@ -112,13 +116,13 @@ func (r *Runner) due(ctx context.Context, begun *bool) (connects []*attempt, wai
 		}
 		j := r.queue.next()
 		*begun = true
-		r.count(j, now)
+		r.count(j, *now)
 		if a := j.attempt(); a != nil {
 			connects = append(connects, a)
 			continue
 		}
 		r.launch(ctx, j, j.prepared)
-		now = time.Now()
+		*now = time.Now()
 	}
 	return connects, idle
 }

@@ -70,11 +70,7 @@ func (r *Runner) Run(ctx context.Context) {
 		case <-timer.C:
 		case <-r.wake:
 		}
-		next := r.start(ctx)
-		if end := r.connector.expire(); end > 0 {
-			next = min(next, end)
-		}
-		timer.Reset(next)
+		timer.Reset(r.start(ctx))
 	}
 }
 

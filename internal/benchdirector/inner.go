@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,8 +67,14 @@ func runInside(name, root string, o options) error {
 		return err
 	}
 	// what the servers cost, and that of watching, is the same for all
-	for _, step := range []func() error{b.idle, b.start, b.steady, b.reloads, b.deaths, b.drift} {
-		if err := step(); errors.Is(err, errPatience) {
+	for _, step := range []struct {
+		name string
+		f    func() error
+	}{{"idle", b.idle}, {"start", b.start}, {"steady", b.steady}, {"reloads", b.reloads}, {"deaths", b.deaths}, {"drift", b.drift}} {
+		if o.steps != "" && !slices.Contains(strings.Split(o.steps, ","), step.name) {
+			continue
+		}
+		if err := step.f(); errors.Is(err, errPatience) {
 			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		} else if err != nil {
 			return err

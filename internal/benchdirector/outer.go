@@ -45,7 +45,7 @@ func runOutside(o options) error {
 				return err
 			}
 			cmd := exec.Command(o.lab, "-kind", "uml", "-timeout", "30m", self, "-inside", name, "-root", root, "-goipvsd", o.goipvsd,
-				"-servers", strconv.Itoa(o.servers), "-steady", o.steady.String(), "-patience", o.patience.String())
+				"-servers", strconv.Itoa(o.servers), "-steady", o.steady.String(), "-patience", o.patience.String(), "-steps", o.steps)
 			if err := r.follow(name, cmd); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
