@@ -104,6 +104,10 @@ func (d *Director) now() time.Time { return time.Now() }
 // ramps climb, overrides expire and drains end by it.
 const idleTick = time.Second
 
+// leastTick is the time between two looks at a kernel that takes as long to be
+// looked at as it should be looked at again.
+const leastTick = 50 * time.Millisecond
+
 // Run adopts what the kernel has, makes it what the setup wants and keeps it so
 // until ctx ends; then it does what the setup's OnStop says. It returns the
 // error of a kernel that cannot be reached at the start; later that is an
@@ -130,8 +134,12 @@ func (d *Director) Run(ctx context.Context, setup *Setup) error {
 			}
 			s.settle()
 		case <-tick.C:
-			s.tick()
-			tick.Reset(s.period())
+			began := d.now()
+			if done := s.tick(s.busy); done {
+				tick.Reset(max(s.period()-d.now().Sub(began), leastTick))
+			} else {
+				tick.Reset(0) // after what it was put off for
+			}
 		}
 		d.o.Beat()
 	}
@@ -152,12 +160,17 @@ func (s *state) drainInbox() {
 	}
 }
 
+// period is the time between two looks, a tenth less than reconcile says: by then
+// what was found is to be repaired.
 func (s *state) period() time.Duration {
-	if r := s.setup.Settings.Reconcile; r > 0 && r < idleTick {
+	if r := s.setup.Settings.Reconcile * 9 / 10; r > 0 && r < idleTick {
 		return r
 	}
 	return idleTick
 }
+
+// busy reports whether somebody waits for the Director.
+func (s *state) busy() bool { return len(s.d.inbox) > 0 }
 
 // do runs f on the Director's goroutine and waits for it.
 func (d *Director) do(f func(*state)) error {

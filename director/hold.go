@@ -36,9 +36,10 @@ func (h *Hold) Active() (since time.Time, on bool) { return h.since, !h.since.Is
 // Update marks the servers to be held, or frees them, and reports whether a
 // hold began or ended.
 func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
-	n, failed := 0, 0
+	n, failed, held := 0, 0, false
 	for s := range all {
 		n++
+		held = held || s.Held
 		if h.counts(now, s) {
 			failed++
 		}
@@ -47,8 +48,10 @@ func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
 	_, was := h.Active()
 	believed := was && now.Sub(h.since) >= holdWindows*h.Window
 	mass = mass && !believed
-	for s := range all {
-		s.Held = mass && h.counts(now, s)
+	if mass || held {
+		for s := range all {
+			s.Held = mass && h.counts(now, s)
+		}
 	}
 	switch {
 	case mass && !was:

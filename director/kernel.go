@@ -59,17 +59,23 @@ func (p planes) ask(k ipvs.Lister, key ipvs.ServiceKey) {
 
 // list asks the kernels once for services. One listing proves presence, never
 // absence.
-func list(p planes) (*listing, error) {
+//
+// It is broken off, with errPutOff, when busy says that there is something else
+// to do; nil: there never is.
+func list(p planes, busy func() bool) (*listing, error) {
 	l := &listing{make(map[ipvs.ServiceKey]ipvs.ServiceInfo), make(map[ipvs.ServiceKey][]ipvs.DestinationInfo), make(map[ipvs.ServiceKey]bool)}
 	for k, keys := range p {
-		if err := l.add(k, keys); err != nil {
+		if err := l.add(k, keys, busy); err != nil {
 			return nil, err
 		}
 	}
 	return l, nil
 }
 
-func (l *listing) add(k ipvs.Lister, keys map[ipvs.ServiceKey]bool) error {
+// errPutOff: there was something else to do.
+var errPutOff = errors.New("put off")
+
+func (l *listing) add(k ipvs.Lister, keys map[ipvs.ServiceKey]bool, busy func() bool) error {
 	all, err := k.Services()
 	if err != nil {
 		return err
@@ -81,6 +87,9 @@ func (l *listing) add(k ipvs.Lister, keys map[ipvs.ServiceKey]bool) error {
 		} else if !should {
 			l.also[key] = true
 			continue
+		}
+		if busy != nil && busy() {
+			return errPutOff
 		}
 		dests, err := k.Destinations(key, nil)
 		if errors.Is(err, ipvs.ErrNoService) {
@@ -96,11 +105,11 @@ func (l *listing) add(k ipvs.Lister, keys map[ipvs.ServiceKey]bool) error {
 // lookTwice lists until a listing agrees with the one before, which may be that
 // of the last tick. settled is false when others kept writing: l is then
 // whatever was seen in any of the listings.
-func lookTwice(p planes, last *listing) (l *listing, settled bool, err error) {
+func lookTwice(p planes, last *listing, busy func() bool) (l *listing, settled bool, err error) {
 	const most = 5
 	var seen []*listing
 	for range most {
-		if l, err = list(p); err != nil {
+		if l, err = list(p, busy); err != nil {
 			return nil, false, err
 		}
 		if last != nil && l.same(last) {
@@ -153,6 +162,19 @@ func (l *listing) same(o *listing) bool {
 		}
 	}
 	return true
+}
+
+// made takes note of what the kernel has acknowledged for a service.
+func (l *listing) made(key ipvs.ServiceKey, s ipvs.Service, have []ipvs.DestinationInfo) {
+	info := l.services[key]
+	info.Service = s
+	l.services[key], l.dests[key] = info, have
+}
+
+// removed takes note that the kernel has a service no longer.
+func (l *listing) removed(key ipvs.ServiceKey) {
+	delete(l.services, key)
+	delete(l.dests, key)
 }
 
 func (l *listing) entry(key ipvs.ServiceKey) ipvs.Entry {

@@ -162,7 +162,7 @@ func startPlanes(t *testing.T, setup *Setup) *planeFixture {
 	for name, kernel := range map[string]*ipvstest.Kernel{"kernel": k, "user": p.user} {
 		kernel.OnCall(func(c ipvstest.Call) {
 			if strings.Contains(c.Op, " service") || strings.Contains(c.Op, " destination") {
-				if !strings.HasPrefix(c.Op, "list") && !strings.HasPrefix(c.Op, "get") {
+				if !strings.HasPrefix(c.Op, "list") && !strings.HasPrefix(c.Op, "read") {
 					p.steps.add("%s: %s %s", name, c.Op, strings.TrimSuffix(c.Object, " rr"))
 				}
 			}

@@ -131,7 +131,7 @@ func (s *state) swap(setup *Setup) (r Reload) {
 // leave has the service drain what it has and then go.
 func (v *service) leave(s *state) {
 	v.gone = true
-	v.Servers, v.Fallback = nil, nil
+	v.Servers, v.Fallback, s.all = nil, nil, nil
 	s.emit(v.event(ServiceLeaving, netip.AddrPort{}, ""))
 }
 
@@ -177,7 +177,7 @@ func (s *state) adoptNew(fresh []*service) {
 	for _, v := range fresh {
 		p.ask(v.plane(s), v.Key())
 	}
-	l, _, err := lookTwice(p, nil)
+	l, _, err := lookTwice(p, nil, nil)
 	if err != nil {
 		return // the kernel is lost, which the next tick tells
 	}

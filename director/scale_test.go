@@ -10,8 +10,8 @@ import (
 	"github.com/goipvs/goipvs/ipvs/ipvstest"
 )
 
-// big is a Director's state with so many servers, ten to a service, all up.
-func big(b testing.TB, servers int) *state {
+// bigSetup has so many servers, ten to a service.
+func bigSetup(servers int) *Setup {
 	setup := &Setup{Settings: settings()}
 	for i := range servers / 10 {
 		a := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}), 80)
@@ -22,6 +22,12 @@ func big(b testing.TB, servers int) *state {
 		}
 		setup.Services = append(setup.Services, v)
 	}
+	return setup
+}
+
+// big is a Director's state with so many servers, all up.
+func big(b testing.TB, servers int) *state {
+	setup := bigSetup(servers)
 	d := New(Options{Kernel: ipvstest.New(ipvstest.Options{}), Log: slog.New(slog.DiscardHandler)})
 	s := newState(d, setup)
 	if err := s.start(); err != nil {
@@ -49,7 +55,7 @@ func BenchmarkTick(b *testing.B) {
 			s := big(b, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				s.tick()
+				s.tick(nil)
 			}
 		})
 	}

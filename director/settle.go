@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -17,7 +18,8 @@ func (s *state) settle() {
 	if len(s.dirty) == 0 {
 		return
 	}
-	s.watchHold()
+	now := s.d.now() // of all decisions
+	s.watchHold(now)
 	var work []*service
 	for _, key := range slices.SortedFunc(maps.Keys(s.dirty), ipvs.ServiceKey.Compare) {
 		v := s.services[key]
@@ -27,7 +29,7 @@ func (s *state) settle() {
 		if v.tellPlane(s); v.refused() && !v.gone {
 			continue
 		}
-		v.decide(s)
+		v.decide(s, now)
 		if v.differs(s) {
 			work = append(work, v)
 		}
@@ -46,8 +48,8 @@ func (s *state) settle() {
 }
 
 // watchHold looks for a mass failure, which concerns all services.
-func (s *state) watchHold() {
-	if !s.hold.Update(s.d.now(), s.servers()) {
+func (s *state) watchHold(now time.Time) {
+	if !s.hold.Update(now, s.servers()) {
 		return
 	}
 	if _, on := s.hold.Active(); on {
@@ -59,9 +61,9 @@ func (s *state) watchHold() {
 }
 
 // decide takes a new decision and tells what changed by it.
-func (v *service) decide(s *state) {
+func (v *service) decide(s *state, now time.Time) {
 	old := v.decision
-	v.decision = Decide(s.d.now(), &v.VirtualService, &v.mem, v.ours(&s.setup.Settings))
+	v.decision = Decide(now, &v.VirtualService, &v.mem, v.ours(&s.setup.Settings))
 	d := &v.decision
 	for _, a := range d.Drained {
 		if !slices.ContainsFunc(v.Fallback, func(f ipvs.Destination) bool { return f.Addr == a }) {
@@ -79,12 +81,12 @@ func (v *service) decide(s *state) {
 	case d.Pending:
 		d.Up = old.Up // too early to tell, so nothing is told
 	case d.Up && (!old.Up || !v.decided):
-		v.since = s.d.now()
+		v.since = now
 		e := v.event(ServiceUp, none, "")
 		s.emit(e)
 		v.notify(s, v.Notify, true, e)
 	case !d.Up && (old.Up || !v.decided):
-		v.since = s.d.now()
+		v.since = now
 		e := v.event(ServiceDown, none, v.why())
 		s.emit(e)
 		v.notify(s, v.Notify, false, e)
@@ -156,7 +158,6 @@ func (s *state) apply(work []*service) {
 	for k, list := range byPlane {
 		s.applyTo(k, list)
 	}
-	s.last = nil // what was listed before is history
 }
 
 func (s *state) applyTo(k ipvs.Kernel, work []*service) {
@@ -174,6 +175,7 @@ func (s *state) applyTo(k ipvs.Kernel, work []*service) {
 		s.reached(lostOnly(err))
 	}
 	if isLost(err) {
+		s.last = nil
 		return
 	}
 	if errors.Is(err, ipvs.ErrUnsettled) {
@@ -200,9 +202,12 @@ func (v *service) applied(s *state, r ipvs.Result, err error) {
 		}
 	}
 	if reason != "" || unsettled { // what is unsettled is nobody's refusal: the next tick tries again
-		v.made = nil
+		v.made, s.last = nil, nil
 	} else {
 		v.assume(e)
+		if s.last != nil {
+			s.last.made(v.Key(), e.Service, v.have)
+		}
 		if len(v.Locals) > 0 && slices.ContainsFunc(r.Made, func(c ipvs.Change) bool { return c.Op == ipvs.AddService && c.Service.ServiceKey == v.Key() }) {
 			v.forget(s)
 		}
@@ -301,6 +306,9 @@ func (s *state) bury() {
 			continue
 		}
 		delete(s.services, key)
+		if s.last != nil {
+			s.last.removed(key)
+		}
 		s.emit(Event{Kind: ServiceRemoved, Virtual: v.Name})
 		s.save()
 	}

@@ -182,8 +182,7 @@ func (s *state) wantUntracked() (want []snat.Untracked) {
 			inKernel[a] = true
 		}
 	}
-	for _, key := range s.keys() {
-		v := s.services[key]
+	for key, v := range s.services {
 		if !v.Notrack || v.Proxy == nil || v.gone {
 			continue
 		}
@@ -201,6 +200,7 @@ func (s *state) wantUntracked() (want []snat.Untracked) {
 		slices.Sort(u.Ports)
 		want = append(want, u)
 	}
+	slices.SortFunc(want, func(a, b snat.Untracked) int { return a.Key.Compare(b.Key) })
 	return want
 }
 

@@ -35,7 +35,7 @@ func newState(d *Director, setup *Setup) *state {
 // start takes over what the kernel has and makes it what is wanted.
 func (s *state) start() error {
 	s.takeOrphans()
-	if err := s.look(); err != nil {
+	if err := s.look(nil); err != nil {
 		return err
 	}
 	for _, key := range s.keys() {
@@ -125,6 +125,7 @@ func (s *state) leaving(key ipvs.ServiceKey) *service {
 
 // configure brings what depends on the setup up to date.
 func (s *state) configure() {
+	s.all = nil
 	s.setProxyOptions()
 	set := &s.setup.Settings
 	s.hold.Share, s.hold.Window = set.HoldShare, set.HoldWindow

@@ -17,10 +17,12 @@ type state struct {
 	services  map[ipvs.ServiceKey]*service
 	hold      Hold
 	nat       sourceNAT
-	last      *listing                 // the tick's before
+	last      *listing                 // the tick's before, and what was made since; nil: not to be relied on
+	putOff    int                      // ticks in a row, for who waited
 	unsettled bool                     // others keep changing the tables, so absence proves nothing
 	lost      error                    // why the kernel cannot be reached; nil: it can
 	recheck   bool                     // there is something else to check, once this is settled
+	all       []*Server                // see servers; nil: to be made anew
 	dirty     map[ipvs.ServiceKey]bool // to be decided anew
 	reload    ReloadStatus
 	daemons   []ipvs.Daemon          // sync daemons that we started
@@ -97,20 +99,20 @@ func (s *state) keys() []ipvs.ServiceKey {
 	return slices.SortedFunc(maps.Keys(s.services), ipvs.ServiceKey.Compare)
 }
 
-// servers are all real servers of the file.
+// servers are all real servers of the file. They are looked at after every
+// verdict, so the list is kept until another file is in place.
 func (s *state) servers() iter.Seq[*Server] {
-	return func(yield func(*Server) bool) {
+	if s.all == nil {
 		for _, v := range s.services {
 			if v.Manual != nil {
 				continue
 			}
 			for i := range v.Servers {
-				if !yield(v.mem.Server(v.Servers[i].Addr)) {
-					return
-				}
+				s.all = append(s.all, v.mem.Server(v.Servers[i].Addr))
 			}
 		}
 	}
+	return slices.Values(s.all)
 }
 
 // emit writes an event into the log and the timelines and tells who listens.

@@ -27,7 +27,7 @@ type CheckStatus struct {
 func (d *Director) Status(checks Checks) (st control.Status, err error) {
 	err = d.do(func(s *state) {
 		if s.stale() {
-			_ = s.look() // its error is part of the picture
+			_ = s.look(nil) // its error is part of the picture
 		}
 		st = s.status(checks)
 	})

@@ -64,7 +64,7 @@ func (s *state) drainAll() error {
 	tick := time.NewTicker(idleTick)
 	defer tick.Stop()
 	for len(s.services) > 0 {
-		s.tick()
+		s.tick(nil)
 		select {
 		case <-tick.C:
 		case f := <-s.d.inbox:

@@ -11,12 +11,23 @@ import (
 
 // tick looks at the kernel and decides everything anew: somebody may have
 // changed the table, and time itself changes what is wanted.
-func (s *state) tick() {
+// It is put off, and reports so, while busy says that somebody waits, but not
+// more than a few times in a row; nil: never.
+func (s *state) tick(busy func() bool) (done bool) {
+	const most = 5
+	if s.putOff >= most {
+		busy = nil
+	}
 	s.expire()
 	if s.setup.Settings.Reconcile > 0 || s.waits() || s.lost != nil {
-		if s.look() != nil {
-			return // said by look; the next tick tries again
+		switch err := s.look(busy); {
+		case errors.Is(err, errPutOff):
+			s.putOff++
+			return false
+		case err != nil:
+			return true // said by look; the next tick tries again
 		}
+		s.putOff = 0
 		if !s.unsettled { // what a listing lacks may be there
 			s.findDrift()
 		}
@@ -25,6 +36,7 @@ func (s *state) tick() {
 	s.retire()
 	s.touchAll()
 	s.settle()
+	return true
 }
 
 // waits reports whether connections of something that leaves must be counted.
@@ -38,7 +50,7 @@ func (s *state) waits() bool {
 }
 
 // look reads what the kernel has of our services.
-func (s *state) look() error {
+func (s *state) look(busy func() bool) error {
 	p := planes{s.d.o.Kernel: {}} // asked even for nothing: is it there?
 	for key, v := range s.services {
 		k := v.plane(s)
@@ -47,7 +59,10 @@ func (s *state) look() error {
 			p[s.d.o.Kernel][key] = false // it would take its connections
 		}
 	}
-	l, settled, err := lookTwice(p, s.last)
+	l, settled, err := lookTwice(p, s.last, busy)
+	if errors.Is(err, errPutOff) {
+		return err
+	}
 	if s.reached(err); err != nil {
 		s.last = nil
 		return err

@@ -49,12 +49,9 @@ func read(l Lister, only map[ServiceKey]bool) (Snapshot, error) {
 
 // list makes one listing; whole is false when a service went away during it.
 func list(l Lister, only map[ServiceKey]bool) (t Table, whole bool, err error) {
-	services, err := l.Services()
+	services, err := servicesOf(l, only)
 	if err != nil {
 		return nil, false, err
-	}
-	if only != nil {
-		services = slices.DeleteFunc(services, func(s ServiceInfo) bool { return !only[s.ServiceKey] })
 	}
 	t, whole = make(Table, 0, len(services)), true
 	var buf []DestinationInfo
@@ -74,6 +71,43 @@ func list(l Lister, only map[ServiceKey]bool) (t Table, whole bool, err error) {
 		t = append(t, Entry{Service: services[i].Service, Destinations: ds, Locals: services[i].locals()})
 	}
 	return t, whole, nil
+}
+
+// finder is a Lister that can also read one service: Client is one.
+type finder interface {
+	Service(k ServiceKey) (ServiceInfo, error)
+}
+
+// few is up to how many services are read one by one rather than picked from a
+// listing of all: what is done for one must not take longer because there are
+// thousands.
+const few = 16
+
+// servicesOf lists the services in only, or all when that is nil.
+func servicesOf(l Lister, only map[ServiceKey]bool) ([]ServiceInfo, error) {
+	if f, ok := l.(finder); ok && only != nil && len(only) <= few {
+		if list, ok := find(f, only); ok {
+			return list, nil
+		}
+	}
+	all, err := l.Services() // its error is that of the kernel as a whole
+	if err == nil && only != nil {
+		all = slices.DeleteFunc(all, func(s ServiceInfo) bool { return !only[s.ServiceKey] })
+	}
+	return all, err
+}
+
+func find(f finder, keys map[ServiceKey]bool) (list []ServiceInfo, ok bool) {
+	for k := range keys {
+		s, err := f.Service(k)
+		if errors.Is(err, ErrNoService) {
+			continue
+		} else if err != nil {
+			return nil, false
+		}
+		list = append(list, s)
+	}
+	return list, true
 }
 
 // same reports whether two listings hold the same, in whatever order: two

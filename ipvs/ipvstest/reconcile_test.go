@@ -127,7 +127,7 @@ func TestReconcileUnsettled(t *testing.T) {
 func churn(k *Kernel, do func(other *Kernel, n int)) {
 	other, n := k.Other(), 0
 	k.OnCall(func(c Call) {
-		if c.Op == "list services" {
+		if c.Op == "list services" || c.Op == "read service" {
 			n++
 			do(other, n)
 		}
