@@ -13,7 +13,7 @@ import (
 // load is a kind of traffic.
 type load struct {
 	name   string
-	kind   string // short alive bulk echo
+	kind   string // short alive bulk echo trains
 	count  int
 	window int // requests of a connection that may be on the way
 	port   int
@@ -29,7 +29,10 @@ var allLoads = []load{
 	{"bulk16", "bulk", 16, 0, portBulk, "MB"},
 	{"udp64", "echo", 64, 4, portEcho, "round trip"},
 	{"udp1000", "echo", 1000, 1, portEcho, "round trip"},
+	{"udpbulk", "trains", 16, 1, portEcho, "MB"},
 }
+
+func (l load) datagrams() bool { return l.kind == "echo" || l.kind == "trains" }
 
 // result is what a client did in one slice.
 type result struct {
@@ -48,13 +51,17 @@ type client struct {
 	errors  float64
 	times   []time.Duration
 	chunk   []byte
+	top     int       // above all descriptors
+	looked  time.Time // for requests that are lost
 }
 
 // peer is one of the client's connections.
 type peer struct {
 	state   int8
 	pending int8 // requests without an answer
+	got     int  // bytes of a train
 	asked   time.Time
+	sent    time.Time // that, or when it was asked again
 }
 
 const (
@@ -68,6 +75,9 @@ const (
 	drain = 250 * time.Millisecond
 	// runIn is how long streams run before a slice.
 	runIn = 200 * time.Millisecond
+	// resend is when datagrams are given up and asked for again, as otherwise a
+	// proxy that loses them would soon have fewer clients than the others.
+	resend = 250 * time.Millisecond
 )
 
 // beClient makes a load for the length of a slice each time that it reads a
@@ -111,10 +121,13 @@ func (c *client) slice(length time.Duration) {
 	c.loop(length, func() bool { return true })
 	c.asking = false
 	c.loop(drain, func() bool { return c.waiting > 0 })
-	if c.kind == "echo" { // datagrams get lost
-		c.errors += float64(c.waiting)
-		for fd := range c.conns {
-			c.conns[fd].pending = 0
+	if c.datagrams() { // which get lost
+		for fd := range c.conns[:c.top] {
+			p := &c.conns[fd]
+			for ; p.pending > 0; p.pending-- {
+				c.errors++
+				c.times = append(c.times, time.Since(p.asked))
+			}
 		}
 		c.waiting = 0
 	}
@@ -139,6 +152,26 @@ func (c *client) loop(length time.Duration, on func() bool) {
 		for _, ev := range c.wait() {
 			c.event(int(ev.Fd))
 		}
+		if now := time.Now(); c.datagrams() && c.asking && now.Sub(c.looked) > resend/10 {
+			c.looked = now
+			c.resend(now)
+		}
+	}
+}
+
+// resend asks again where an answer is overdue. Its time counts from the first
+// question.
+func (c *client) resend(now time.Time) {
+	for fd := range c.conns[:c.top] {
+		p := &c.conns[fd]
+		if p.pending == 0 || now.Sub(p.sent) < resend {
+			continue
+		}
+		p.sent, p.got = now, 0
+		for range p.pending {
+			c.errors++
+			_, _ = send(fd, c.chunk[:requestSize])
+		}
 	}
 }
 
@@ -153,7 +186,7 @@ func (c *client) result() (r result) {
 
 func (c *client) connect() {
 	kind := unix.SOCK_STREAM
-	if c.kind == "echo" {
+	if c.datagrams() {
 		kind = unix.SOCK_DGRAM
 	}
 	fd, err := open(kind)
@@ -167,7 +200,11 @@ func (c *client) connect() {
 		return
 	}
 	c.conns[fd] = peer{state: connecting, asked: time.Now()}
+	c.top = max(c.top, fd+1)
 	if kind == unix.SOCK_DGRAM {
+		if c.kind == "trains" {
+			takeTrains(fd)
+		}
 		c.conns[fd].state = connected
 		_ = c.add(fd, unix.EPOLLIN)
 		return
@@ -182,6 +219,11 @@ func (c *client) connect() {
 func (c *client) ask(fd int) {
 	p := &c.conns[fd]
 	p.asked = time.Now()
+	p.sent, p.got = p.asked, 0
+	c.chunk[0] = requestOne
+	if c.kind == "trains" {
+		c.chunk[0] = requestTrain
+	}
 	for int(p.pending) < c.window {
 		if _, e := send(fd, c.chunk[:requestSize]); e != 0 {
 			return
@@ -262,7 +304,7 @@ func (c *client) short(fd int) {
 }
 
 func (c *client) answered(fd int) {
-	n, e := receive(fd, c.chunk[:4096], 0)
+	n, e := receive(fd, c.chunk[:1<<16], 0)
 	p := &c.conns[fd]
 	switch {
 	case e == unix.EAGAIN:
@@ -273,7 +315,14 @@ func (c *client) answered(fd int) {
 	case p.pending == 0: // a datagram that was given up
 		return
 	}
-	c.units++
+	if c.kind == "trains" {
+		c.units += float64(n) / 1e6
+		if p.got += n; p.got < trainSize {
+			return
+		}
+	} else {
+		c.units++
+	}
 	c.times = append(c.times, time.Since(p.asked))
 	p.pending--
 	c.waiting--

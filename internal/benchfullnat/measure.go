@@ -51,7 +51,7 @@ func (b *bench) measureLoad(l load, samples map[string][]sample) error {
 	for round := range rounds {
 		for i := range b.proxies {
 			p := b.proxies[(i+round)%len(b.proxies)] // nobody is always first
-			if l.kind == "echo" && !p.udp || l.name == "idle" && b.kernel {
+			if l.datagrams() && !p.udp || l.name == "idle" && b.kernel {
 				continue
 			}
 			var err error

@@ -66,6 +66,27 @@ func sendTo(fd int, b []byte, to *unix.RawSockaddrInet4) syscall.Errno {
 	return e
 }
 
+// sendTrain sends datagrams of a size with one call (UDP_SEGMENT).
+func sendTrain(fd int, b []byte, each uint16, to *unix.RawSockaddrInet4) syscall.Errno {
+	var mark struct {
+		hdr  unix.Cmsghdr
+		size uint16
+		_    [6]byte
+	}
+	mark.hdr.Level, mark.hdr.Type, mark.size = unix.SOL_UDP, unix.UDP_SEGMENT, each
+	mark.hdr.SetLen(unix.CmsgLen(2))
+	vec := unix.Iovec{Base: unsafe.SliceData(b)}
+	vec.SetLen(len(b))
+	h := unix.Msghdr{Name: (*byte)(unsafe.Pointer(to)), Namelen: uint32(unsafe.Sizeof(*to)), Iov: &vec, Control: (*byte)(unsafe.Pointer(&mark))}
+	h.SetIovlen(1)
+	h.SetControllen(unix.CmsgSpace(2))
+	_, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&h)), unix.MSG_DONTWAIT)
+	return e
+}
+
+// takeTrains has a socket receive as one what the kernel has together.
+func takeTrains(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) }
+
 // accept returns -1 when nobody waits.
 func accept(fd int) int {
 	n, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)

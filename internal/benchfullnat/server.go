@@ -10,6 +10,14 @@ import (
 const (
 	answerSize  = 145
 	requestSize = 64
+	// trainSize is what a datagram is answered with that begins with requestTrain:
+	// datagrams like those of QUIC, sent by one call as QUIC's servers do.
+	trainSize = 40 * 1200
+)
+
+const (
+	requestOne   = 0
+	requestTrain = 1
 )
 
 type origin struct {
@@ -72,6 +80,10 @@ func (o *origin) reply() {
 		n, e := receiveFrom(o.echo, o.chunk, &from)
 		if e != 0 {
 			return
+		}
+		if o.chunk[0] == requestTrain {
+			_ = sendTrain(o.echo, o.chunk[:trainSize], 1200, &from)
+			continue
 		}
 		_ = sendTo(o.echo, o.chunk[:n], &from)
 	}
