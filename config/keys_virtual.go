@@ -106,8 +106,8 @@ var fullNATKeys = []key[FullNAT]{
 			f.Local = list
 		},
 		func(f *FullNAT) string { return quoteList(formatRanges(f.Local)) }},
-	choiceKey("proxy_protocol", `""`, "`v1` or `v2`: the real server is told the client's address by the PROXY protocol (in user space).",
-		func(f *FullNAT) *string { return &f.ProxyProtocol }, "", "v1", "v2"),
+	choiceKey("proxy_protocol", `""`, "`v1` (TCP) or `v2`: the real server is told the client's address by the PROXY protocol (in user space). Over UDP a session's first datagram tells it, with `v2-every` (UDP) each one.",
+		func(f *FullNAT) *string { return &f.ProxyProtocol }, "", "v1", "v2", "v2-every"),
 	{"trusted_peers", "[]", "Proxies in front of the service, addresses and networks: \"10.0.0.0/8\". A PROXY header that they send, of either version, is passed on in that of proxy_protocol; what others send is data.",
 		func(r *reader, n node, f *FullNAT) {
 			texts, ok := r.texts(n, "trusted_peers", func(s string) error { _, err := parsePeers(s); return err })

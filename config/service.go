@@ -174,6 +174,12 @@ func (r *reader) fullNAT(t *table, v *Virtual) {
 		if len(f.TrustedPeers) > 0 && f.ProxyProtocol == "" {
 			r.problem(ft.at["trusted_peers"].line, `proxy_protocol = "v2"?`, "trusted_peers: without proxy_protocol real servers get no header")
 		}
+		if f.ProxyProtocol == "v1" && v.Service.Protocol == ipvs.UDP {
+			r.problem(ft.at["proxy_protocol"].line, `"v2" or "v2-every"`, "proxy_protocol: v1 is for tcp")
+		}
+		if f.ProxyProtocol == "v2-every" && v.Service.Protocol == ipvs.TCP {
+			r.problem(ft.at["proxy_protocol"].line, `"v2"`, "proxy_protocol: v2-every is for udp")
+		}
 		if f.Plane == PlaneUserspace && v.Service.FWMark != 0 {
 			r.problem(ft.line, "a service for each address and port", "plane: full NAT knows no firewall marks")
 		}

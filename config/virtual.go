@@ -47,7 +47,7 @@ type Notify struct{ Up, Down []string }
 type FullNAT struct {
 	Plane         Plane
 	Local         []netip.Addr // source addresses towards real servers; empty: the director's own
-	ProxyProtocol string       // "", "v1", "v2"
+	ProxyProtocol string       // "", "v1", "v2", "v2-every"
 	// TrustedPeers are the proxies in front whose PROXY headers are passed on;
 	// there are none without ProxyProtocol.
 	TrustedPeers   []netip.Prefix

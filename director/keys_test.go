@@ -103,4 +103,12 @@ func TestFullNATKeys(t *testing.T) {
 	if diff := cmp.Diff(want, s.Services[0].Proxy, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	s, err = build(t, "[[virtual]]\naddress = \"192.0.2.10:53\"\nprotocol = \"udp\"\nforward = \"fullnat\"\n[virtual.fullnat]\n"+
+		"proxy_protocol = \"v2-every\"\n[[virtual.real]]\naddress = \"10.0.0.1\"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Services[0].Proxy.ProxyProtocol; got != fullnat.ProxyV2Every {
+		t.Errorf("PROXY header %q, want v2-every", got)
+	}
 }

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
-
-	"github.com/goipvs/goipvs/ipvs"
 )
 
 // ReloadStatus is how the last reload went.
@@ -94,14 +92,7 @@ func (s *state) replace(setup *Setup) Reload {
 // swap puts a setup in place; what follows from it settle does.
 func (s *state) swap(setup *Setup) (r Reload) {
 	next := setup.byKey()
-	var claimed []ipvs.ServiceKey
 	for key, v := range s.services {
-		if v.Manual != nil {
-			if next[key] != nil {
-				claimed = append(claimed, key)
-			}
-			continue
-		}
 		if next[key] == nil && !v.gone {
 			v.leave(s)
 			if !v.Path {
@@ -117,10 +108,6 @@ func (s *state) swap(setup *Setup) (r Reload) {
 		}
 	}
 	s.adoptNew(fresh)
-	if len(claimed) > 0 {
-		s.d.o.Claimed(claimed)
-	}
-	s.moveManual()
 	s.configure()
 	s.save()
 	s.recheck = true
@@ -149,21 +136,14 @@ func (s *state) take(next *VirtualService, r *Reload) (fresh *service) {
 		s.emit(v.event(ServiceAdded, netip.AddrPort{}, ""))
 		r.Added++
 		return v
-	case v.gone, v.Manual != nil:
+	case v.gone:
 		r.Added++
 	case v.VirtualService.equal(next):
 		r.Kept++
 	default:
 		r.Changed++
 	}
-	had, commanded := v.have, v.Manual != nil && next.Manual == nil
 	v.update(s, next)
-	if commanded { // its servers go on until they are checked
-		have := v.have
-		v.have = had
-		s.adopt(v)
-		v.have = have
-	}
 	return nil
 }
 

@@ -19,42 +19,11 @@ var ErrClosed = errors.New("engine is closed")
 func (e *Engine) Apply(want []Service) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	keys, err := e.apply(want)
-	if keys == nil {
-		return err
-	}
-	for k, svc := range e.services {
-		if !keys[k] {
-			e.remove(svc)
-		}
-	}
-	return err
-}
-
-// Change is Apply for some services: those of want are served as they say, those
-// of gone no more, and all others as they were.
-func (e *Engine) Change(want []Service, gone []ipvs.ServiceKey) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	keys, err := e.apply(want)
-	if keys == nil {
-		return err
-	}
-	for _, k := range gone {
-		if svc := e.services[k]; svc != nil {
-			e.remove(svc)
-		}
-	}
-	return err
-}
-
-// apply serves these services too. keys are theirs, nil of a closed engine.
-func (e *Engine) apply(want []Service) (keys map[ipvs.ServiceKey]bool, err error) {
 	if e.closed {
-		return nil, &OpError{Op: "apply", Err: ErrClosed}
+		return &OpError{Op: "apply", Err: ErrClosed}
 	}
 	var errs []error
-	keys = make(map[ipvs.ServiceKey]bool, len(want))
+	keys := map[ipvs.ServiceKey]bool{}
 	for i := range want {
 		w := &want[i]
 		switch err := w.Check(); {
@@ -69,7 +38,12 @@ func (e *Engine) apply(want []Service) (keys map[ipvs.ServiceKey]bool, err error
 		}
 		keys[w.ServiceKey] = true
 	}
-	return keys, errors.Join(errs...)
+	for k, svc := range e.services {
+		if !keys[k] {
+			e.remove(svc)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // add makes a service, its servers first, and then listens for it.
@@ -170,6 +144,7 @@ func (e *Engine) settingsOf(svc *service, w *Service) *settings {
 		proxy: o.ProxyProtocol, trusted: slices.Clone(o.TrustedPeers), connect: o.connectSeconds(), retries: o.retries(),
 		maxConns: int64(o.MaxConns), onePacket: w.Flags&ipvs.OnePacket != 0,
 	}
+	s.headEach = s.onePacket || s.proxy == ProxyV2Every
 	for _, a := range o.Locals {
 		lip := svc.locals[a]
 		if lip == nil {

@@ -7,15 +7,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A batch is datagrams that are received or sent by one system call. Each has
-// room for the longest there is, so that none is ever cut off; pages of it that
-// no datagram reached cost nothing.
+// A batch is datagrams that are received by one system call, in places, and sent
+// on by another. Each place has room for the longest there is, so that none is
+// ever cut off; pages of it that no datagram reached cost nothing. Where the
+// kernel has put datagrams of one sender together (UDP_GRO), a place holds
+// several of them, a train.
 type batch struct {
-	msgs  [batchSize]message
-	parts [batchSize][2]unix.Iovec // a header, and the datagram
-	peers [batchSize]sockaddr
-	heads [batchSize][maxHeader]byte
-	data  [batchSize][datagramRoom]byte
+	msgs   [batchSize]message
+	rooms  [batchSize]unix.Iovec
+	peers  [batchSize]sockaddr // who sent them, if the batch is named
+	marks  [batchSize]mark
+	size   [batchSize]int32 // bytes
+	each   [batchSize]int32 // bytes of each datagram of a train but the last
+	out    outbox
+	header [maxHeader]byte // of the session that out is for
+	data   [batchSize][datagramRoom]byte
 }
 
 const (
@@ -33,75 +39,101 @@ type message struct {
 	_   uint32
 }
 
-func newBatch() *batch {
+// mark is a control message with the size of a train's datagrams.
+type mark struct {
+	hdr  unix.Cmsghdr
+	size [8]byte
+}
+
+func newBatch(named bool) *batch {
 	b := new(batch)
 	for i := range b.msgs {
-		b.parts[i][1].Base = &b.data[i][0]
-		b.msgs[i].hdr.Iov = &b.parts[i][1]
-		b.msgs[i].hdr.SetIovlen(1)
-		b.room(i)
+		b.rooms[i].Base = &b.data[i][0]
+		b.rooms[i].SetLen(longest)
+		h := &b.msgs[i].hdr
+		h.Iov = &b.rooms[i]
+		h.SetIovlen(1)
+		h.Control = (*byte)(unsafe.Pointer(&b.marks[i]))
+		if named {
+			h.Name = (*byte)(unsafe.Pointer(&b.peers[i].raw))
+		}
+		b.ready(i)
 	}
 	return b
 }
 
-// room makes place i ready to receive.
-func (b *batch) room(i int) { b.parts[i][1].SetLen(longest) }
-
-// name makes place i tell the peer's address, or with false the socket's peer.
-func (b *batch) name(i int, on bool) {
+// ready undoes what receiving changes in place i.
+func (b *batch) ready(i int) {
 	h := &b.msgs[i].hdr
-	h.Name, h.Namelen = nil, 0
-	if on {
-		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&b.peers[i].raw)), uint32(unsafe.Sizeof(b.peers[i].raw))
+	h.SetControllen(int(unsafe.Sizeof(mark{})))
+	if h.Name != nil {
+		h.Namelen = uint32(unsafe.Sizeof(b.peers[i].raw))
 	}
 }
 
 // receive fills places from at on, at most n, and returns how many.
-func (b *batch) receive(fd int32, at, n int, named bool) (int, syscall.Errno) {
-	for i := at; i < at+n; i++ {
-		b.name(i, named)
-	}
+func (b *batch) receive(fd int32, at, n int) (int, syscall.Errno) {
 	r, _, e := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.msgs[at])), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
 	if e != noErr {
 		return 0, e
 	}
 	for i := at; i < at+int(r); i++ {
-		b.peers[i].len = b.msgs[i].hdr.Namelen
-		b.parts[i][1].SetLen(int(b.msgs[i].n))
+		m := &b.msgs[i]
+		b.size[i] = int32(m.n)
+		b.each[i] = b.size[i]
+		if m.hdr.Controllen > 0 {
+			b.each[i] = b.marks[i].received(b.size[i])
+		}
+		if m.hdr.Name != nil {
+			b.peers[i].len = m.hdr.Namelen
+			b.peers[i].plain()
+		}
+		b.ready(i)
 	}
 	return int(r), noErr
 }
 
-func (b *batch) send(fd int32, at, n int) (int, syscall.Errno) {
-	if n == 1 {
-		return b.sendOne(fd, at)
+// received is the size of the datagrams in a place of so many bytes.
+func (m *mark) received(size int32) int32 {
+	if m.hdr.Level != unix.SOL_UDP || m.hdr.Type != unix.UDP_GRO {
+		return size
 	}
-	r, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.msgs[at])), uintptr(n), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-	if e != noErr {
-		return 0, e
+	if n := *(*int32)(unsafe.Pointer(&m.size)); n > 0 && n < size {
+		return n
 	}
-	return int(r), noErr
+	return size
 }
 
-// sendOne is cheaper for one datagram than a batch of one.
-func (b *batch) sendOne(fd int32, at int) (int, syscall.Errno) {
-	_, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.msgs[at].hdr)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-	if e != noErr {
-		return 0, e
-	}
-	return 1, noErr
+// cursor is a datagram of a batch: a place, and where in it.
+type cursor struct {
+	place int
+	off   int32
 }
 
-// prefix puts n bytes of heads[i] before datagram i; 0 takes them away.
-func (b *batch) prefix(i, n int) {
-	h := &b.msgs[i].hdr
-	if n == 0 {
-		h.Iov = &b.parts[i][1]
-		h.SetIovlen(1)
-		return
+// datagram is the one at a cursor, and the cursor of the next.
+func (b *batch) datagram(c cursor) ([]byte, cursor) {
+	size, each := b.size[c.place], b.each[c.place]
+	if each == size { // also the empty one
+		return b.data[c.place][:size], cursor{c.place + 1, 0}
 	}
-	b.parts[i][0].Base = &b.heads[i][0]
-	b.parts[i][0].SetLen(n)
-	h.Iov = &b.parts[i][0]
-	h.SetIovlen(2)
+	end := min(c.off+each, size)
+	next := cursor{c.place, end}
+	if end == size {
+		next = cursor{c.place + 1, 0}
+	}
+	return b.data[c.place][c.off:end], next
+}
+
+// run is the end of what comes from one client in the first n places. With
+// single it is one datagram.
+func (b *batch) run(from cursor, n int, single bool) cursor {
+	if single {
+		_, next := b.datagram(from)
+		return next
+	}
+	end := from.place + 1
+	for end < n && b.peers[end] == b.peers[from.place] {
+		end++
+	}
+	return cursor{place: end}
 }

@@ -26,8 +26,9 @@ type Options struct {
 	// chooses one by its routes.
 	Locals []netip.Addr
 	// ProxyProtocol tells real servers the client's address in a header before
-	// the client's data: over UDP in a session's first datagram, with one-packet
-	// scheduling in each.
+	// the client's data: over UDP in a session's first datagram, with ProxyV2Every
+	// or one-packet scheduling in each. A datagram that has no room for its header,
+	// the longest there are, is dropped.
 	ProxyProtocol ProxyProtocol
 	// TrustedPeers are the proxies in front of the service whose PROXY header,
 	// of either version, is believed: real servers get it, in the version of
@@ -56,9 +57,10 @@ type ProxyProtocol = ipvs.ProxyProtocol
 
 // The headers there are.
 const (
-	NoProxy = ipvs.NoProxy
-	ProxyV1 = ipvs.ProxyV1
-	ProxyV2 = ipvs.ProxyV2
+	NoProxy      = ipvs.NoProxy
+	ProxyV1      = ipvs.ProxyV1
+	ProxyV2      = ipvs.ProxyV2
+	ProxyV2Every = ipvs.ProxyV2Every
 )
 
 const (
@@ -99,6 +101,8 @@ func (s *Service) Check() error {
 		return fmt.Errorf("%w: persistence engine %s", ErrUnsupported, s.PE)
 	case s.Options.ProxyProtocol == ProxyV1 && s.Protocol == ipvs.UDP:
 		return fmt.Errorf("%w: PROXY v1 is for TCP, use v2", ipvs.ErrInvalid)
+	case s.Options.ProxyProtocol == ProxyV2Every && s.Protocol != ipvs.UDP:
+		return fmt.Errorf("%w: PROXY v2-every is for UDP, use v2", ipvs.ErrInvalid)
 	}
 	return s.checkAddresses()
 }

@@ -33,14 +33,14 @@ func (c *counters) out(n int) {
 	c.outPkts.Add(packets(n))
 }
 
-func (c *counters) datagramIn(n uint64) {
-	c.inBytes.Add(n)
-	c.inPkts.Add(1)
+func (c *counters) datagramsIn(n, bytes uint64) {
+	c.inBytes.Add(bytes)
+	c.inPkts.Add(n)
 }
 
-func (c *counters) datagramOut(n uint64) {
-	c.outBytes.Add(n)
-	c.outPkts.Add(1)
+func (c *counters) datagramsOut(n, bytes uint64) {
+	c.outBytes.Add(bytes)
+	c.outPkts.Add(n)
 }
 
 func (c *counters) addTo(s *ipvs.Stats) {

@@ -42,7 +42,8 @@ type Config struct {
 type Engine struct {
 	log        *slog.Logger
 	pin        bool
-	limit      int64 // connections
+	limit      int64  // connections
+	trains     uint16 // how long the datagrams of trains may be, 0 where the kernel has none
 	scheduling *sched.Settings
 	began      time.Time
 	skew       atomic.Int64 // added to the clock, by tests
@@ -77,6 +78,9 @@ func New(c Config) (*Engine, error) {
 	}
 	e.setTimeouts(ipvs.Timeouts{})
 	e.limit = descriptors(c.Reserve)
+	if hasTrains() {
+		e.trains = longest
+	}
 	e.inherited, e.paused = inherit(c.Inherited), c.Paused
 	n := c.Loops
 	if n <= 0 {

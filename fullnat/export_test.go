@@ -63,3 +63,27 @@ func (e *Engine) Backlog() (n int) {
 	}
 	return n
 }
+
+// NoTrains has the engine work as where the kernel has no trains. It is for the
+// services that are made after it.
+func (e *Engine) NoTrains() {
+	e.InLoops(func() { e.trains = 0 })
+}
+
+// InTurns runs functions in the first loop, one in each of its rounds.
+func (e *Engine) InTurns(fs ...func()) {
+	done := make(chan bool)
+	var turn func(l *loop)
+	turn = func(l *loop) {
+		if len(fs) == 0 {
+			close(done)
+			return
+		}
+		f := fs[0]
+		fs = fs[1:]
+		f()
+		l.do(turn)
+	}
+	e.loops[0].do(turn)
+	<-done
+}

@@ -28,6 +28,9 @@ type flow struct {
 	failed *sched.Server // the server that refused last
 	client sockaddr
 	opened bool // the PROXY header was sent
+	// limits is how long the datagrams of a train to the client, and to the server,
+	// may be; 0 is that there are none.
+	limits [2]uint16
 }
 
 // onePacketLife is how long, in seconds, a flow of one-packet scheduling waits
@@ -129,7 +132,6 @@ func (l *loop) unfile(t *flowTable, f *flow) {
 // flowFor returns the flow that a datagram goes by, made if need be; nil drops
 // the datagram.
 func (l *loop) flowFor(ln *listener, from *sockaddr, set *settings) *flow {
-	from.plain()
 	h := hashOf(from)
 	if set.onePacket {
 		return l.onePacket(ln, from, h, set)
@@ -157,6 +159,7 @@ func (l *loop) newFlow(ln *listener, from *sockaddr, h uint32) *flow {
 	}
 	f, i := l.flows.take()
 	*f = flow{fd: -1, index: i, gen: f.gen + 1, hash: h, ln: ln, client: *from, last: l.sec}
+	f.limits[client] = l.engine.trains
 	l.insert(&ln.table, f)
 	ln.svc.live.Add(1)
 	l.engine.conns.Add(1)
@@ -246,7 +249,8 @@ func (l *loop) openFlow(f *flow, set *settings) bool {
 		l.errs.noFiles.Add(1)
 		return false
 	}
-	f.fd = fd
+	f.fd, f.limits[origin] = fd, l.engine.trains
+	l.engine.takeTrains(fd)
 	if !l.connectFlow(f, set.locals(f.dst.connect.family())) {
 		l.errs.exhausted.Add(1)
 		return false

@@ -21,7 +21,7 @@ func AppendProxyHeader(b []byte, v ProxyProtocol, p ipvs.Protocol, client, virtu
 	switch v {
 	case ProxyV1:
 		return appendV1(b, client, virtual)
-	case ProxyV2:
+	case ProxyV2, ProxyV2Every:
 		return appendV2(b, p, client, virtual)
 	}
 	return b

@@ -75,6 +75,9 @@ func (l *loop) serve(svc *service, fd int32) {
 	if i == len(l.listeners) {
 		l.listeners = append(l.listeners, nil)
 	}
+	if svc.key.Protocol == ipvs.UDP {
+		l.engine.takeTrains(fd)
+	}
 	l.listenGen++
 	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: svc.key.Protocol == ipvs.UDP}
 	l.listeners[i] = ln

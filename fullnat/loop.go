@@ -43,6 +43,8 @@ type loop struct {
 	in, out   *batch
 	outN      int       // datagrams in out
 	outFor    *listener // whose they are
+	talkers   []ref     // flows with more answers than one turn allows
+	talking   []ref
 	ghosts    [2]ghostQueue
 	scratch   *buffer
 	buffers   []*buffer
@@ -218,12 +220,19 @@ func (l *loop) carryOn() {
 			l.pump(c, int(r.side))
 		}
 	}
+	l.talking, l.talkers = l.talkers, l.talking[:0]
+	for _, r := range l.talking {
+		if f := l.flows.at(r.index); f.gen == r.gen && f.fd >= 0 {
+			l.answer(f)
+		}
+	}
+	l.flushReplies()
 }
 
 // patience is how long the loop may sleep, in milliseconds; -1 for good.
 func (l *loop) patience() int {
 	switch {
-	case len(l.again) > 0:
+	case len(l.again) > 0 || len(l.talkers) > 0:
 		return 0
 	case len(l.aborting) > 0:
 		return 5

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,80 @@ func TestKernelPathMTU(t *testing.T) {
 			p.must(p.e.Apply(nil))
 		})
 	}
+}
+
+// Where datagrams need fragments there are no trains: what follows each other
+// arrives whole, both ways, also when a way has become narrower.
+func TestKernelTrainsInFragments(t *testing.T) {
+	p := newPaths(t)
+	far := p.Clients[1]
+	for _, test := range []struct {
+		name         string
+		vip, server  netip.Addr
+		size, narrow int
+		answer       int // the server's own way does not get narrower
+		lost         int // trains that may be
+	}{
+		{"long", p.VIP4, far.Addr4, 3000, 1500, 3000, 0},
+		{"long ipv6", p.VIP6, far.Addr6, 3000, 1500, 3000, 0},
+		{"narrow", p.VIP4, far.Addr4, 1400, 1280, 100, 1},
+		{"narrow ipv6", p.VIP6, far.Addr6, 1400, 1280, 100, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server, err := far.ListenPacket("udp", netip.AddrPortFrom(test.server, 53))
+			p.must(err)
+			defer server.Close()
+			to := p.serve(test.vip, ipvs.UDP, 53, []netip.Addr{test.server})
+			c, err := p.Client.Dial(t.Context(), "udp", netip.AddrPort{}, to)
+			p.must(err)
+			defer c.Close()
+			p.narrow("client2", test.narrow)
+			defer p.narrow("client2", 1500)
+			want, answers := texts(append(times(5, test.size), 7)...), texts(append(times(5, test.answer), 7)...)
+			for lost := 0; ; lost++ {
+				p.e.Pause()
+				for _, text := range want {
+					if _, err := c.Write([]byte(text)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				p.e.Resume()
+				got, from := arrived(server, len(want))
+				if slices.Equal(got, want) {
+					p.e.InLoops(func() {
+						for _, text := range answers {
+							server.WriteTo([]byte(text), from)
+						}
+					})
+					break
+				}
+				if lost == test.lost || len(got) > 1 {
+					t.Fatalf("the server heard %.20q, want %.20q", got, want)
+				}
+			}
+			if got, _ := arrived(c.Conn.(net.PacketConn), len(answers)); !slices.Equal(got, answers) {
+				t.Errorf("the client heard %.20q, want %.20q", got, answers)
+			}
+			if n := p.e.Errors().Dropped; n != 0 {
+				t.Errorf("%d datagrams dropped", n)
+			}
+			p.must(p.e.Apply(nil))
+		})
+	}
+}
+
+// arrived are so many datagrams, or those that came in time.
+func arrived(c net.PacketConn, want int) (got []string, from net.Addr) {
+	b := make([]byte, 1<<16)
+	for len(got) < want {
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		n, who, err := c.ReadFrom(b)
+		if err != nil {
+			break
+		}
+		got, from = append(got, string(b[:n])), who
+	}
+	return got, from
 }
 
 // Long answers to an IPv4 client arrive, in fragments, at once.

@@ -45,6 +45,7 @@ type settings struct {
 	retries          int
 	maxConns         int64
 	onePacket        bool
+	headEach         bool // each datagram has a PROXY header
 }
 
 func (s *settings) locals(family int) []*local {

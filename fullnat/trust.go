@@ -82,8 +82,8 @@ func (l *loop) goOn(c *conn, head int) {
 	l.pump(c, client) // its events came while the header was awaited
 }
 
-// introduced tells whether datagram i begins with a header already.
-func (b *batch) introduced(i int) bool {
-	h, err := ParseProxyHeader(b.data[i][:b.parts[i][1].Len])
+// introduced tells whether a datagram begins with a header already.
+func introduced(data []byte) bool {
+	h, err := ParseProxyHeader(data)
 	return err == nil && h.Version == ProxyV2
 }

@@ -114,6 +114,13 @@ func TestTrustedPeerUDP(t *testing.T) {
 	if got, want := query(t, c, "data"), "got "+own+"data"; got != want {
 		t.Errorf("the server got %q, want %q", got, want)
 	}
+	s.Options.ProxyProtocol = fullnat.ProxyV2Every
+	apply(t, e, s)
+	for _, text := range []string{head, own, head} { // the peer leaves some without one
+		if got, want := query(t, c, strings.TrimPrefix(text, own)+"data"), "got "+text+"data"; got != want {
+			t.Errorf("the server got %q, want %q", got, want)
+		}
+	}
 }
 
 const haproxyInFront = `

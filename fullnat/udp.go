@@ -5,102 +5,123 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// replies is how many answers of one flow are taken at a time.
-const replies = 8
+const (
+	// replies is how many answers of one flow are taken at a time.
+	replies = 8
+	// turns is how many times that is before others have their turn.
+	turns = 8
+)
 
 // receive takes a batch of datagrams that came to a service and sends each to
 // its flow's server.
 func (l *loop) receive(ln *listener) {
 	if l.in == nil {
-		l.in = newBatch()
+		l.in = newBatch(true)
 	}
-	b := l.in
-	n, _ := b.receive(ln.fd, 0, batchSize, true)
+	n, _ := l.in.receive(ln.fd, 0, batchSize)
 	set := ln.svc.settings.Load()
-	for i := 0; i < n; {
-		i += l.forward(ln, set, i, n)
-	}
-	for i := range n {
-		b.room(i)
-		b.prefix(i, 0)
-	}
-}
-
-// forward sends datagram i, and those after it that come from the same client,
-// and returns how many those are.
-func (l *loop) forward(ln *listener, set *settings, i, n int) int {
-	b := l.in
-	f := l.flowFor(ln, &b.peers[i], set)
-	if f == nil {
-		l.errs.dropped.Add(1)
-		return 1
-	}
-	run := 1
-	for ; i+run < n && !set.onePacket; run++ {
-		if b.peers[i+run].plain(); b.peers[i+run] != b.peers[i] {
-			break
+	for at := (cursor{}); at.place < n; {
+		end := l.in.run(at, n, set.onePacket)
+		if f := l.flowFor(ln, &l.in.peers[at.place], set); f != nil {
+			l.forward(f, set, at, end)
+			at = end
+		} else {
+			_, at = l.in.datagram(at)
+			l.errs.dropped.Add(1)
 		}
 	}
-	for k := i; k < i+run; k++ {
-		b.name(k, false)
-	}
-	l.introduceFlow(f, set, i)
-	l.sendRun(f, set, i, run)
-	return run
 }
 
-// introduceFlow puts the PROXY header before a flow's first datagram, and before
-// each one where a datagram is scheduled by itself.
-func (l *loop) introduceFlow(f *flow, set *settings, i int) {
-	if set.proxy != ProxyV2 || f.opened && !set.onePacket {
-		return
-	}
-	f.opened = true
-	if set.trusts(&f.client) && l.in.introduced(i) {
-		return
-	}
-	head := AppendProxyHeader(l.in.heads[i][:0], ProxyV2, ipvs.UDP, f.client.unscoped(), f.ln.svc.key.Addr)
-	l.in.prefix(i, len(head))
-}
-
-// sendRun sends datagrams of one flow. One that the socket does not take is
-// dropped, as a network would.
-func (l *loop) sendRun(f *flow, set *settings, i, run int) {
+// forward sends datagrams of one flow. What the socket does not take is dropped,
+// as a network would.
+func (l *loop) forward(f *flow, set *settings, at, end cursor) {
 	f.last = l.sec
+	o := &l.in.out
 	moved, told := false, false
-	for end := i + run; i < end; {
-		n, e := l.in.send(f.fd, i, end-i)
-		for k := i; k < i+n; k++ {
-			f.dst.shares[l.id].datagramIn(l.in.parts[k][1].Len)
+	for at != end {
+		after := l.load(f, set, at, end)
+		n, e := o.send(f.fd, 0)
+		if n > 0 {
+			f.opened = true
+			l.countIn(f, o.items[:n])
 		}
-		i += n
-		switch {
+		if at = after; n < o.n {
+			at = o.items[n].at
+		}
+		switch it := &o.items[0]; {
 		case e == noErr:
 		case e == unix.ECONNREFUSED && !set.onePacket && !moved:
 			moved = true
 			if l.refusedFlow(f); !l.assign(f, set) {
-				l.errs.dropped.Add(uint64(end - i))
+				l.errs.dropped.Add(l.in.count(at, end))
 				return
 			}
-			l.introduceFlow(f, set, i)
 		case e == unix.ECONNREFUSED && !moved: // of an earlier one; this one was not sent
 			moved = true
 			f.dst.shares[l.id].failed.Add(1)
 		case e == unix.EMSGSIZE && !told: // likewise: the path has become narrower, and what follows is sent in fragments
 			told = true
+		case it.count > 1 && refusesTrain(e):
+			f.limits[origin] = it.narrower(e)
 		default:
-			l.errs.dropped.Add(1)
-			i++
+			l.errs.dropped.Add(uint64(it.count))
+			if at = after; o.n > 1 {
+				at = o.items[1].at
+			}
 		}
 	}
 }
 
+// load puts datagrams into the outbox, with PROXY headers where they belong,
+// until it is full. It returns the cursor of what did not fit.
+func (l *loop) load(f *flow, set *settings, at, end cursor) cursor {
+	o := &l.in.out
+	o.clear()
+	var header []byte
+	if set.proxy != NoProxy && (set.headEach || !f.opened) {
+		header = AppendProxyHeader(l.in.header[:0], ProxyV2, ipvs.UDP, f.client.unscoped(), f.ln.svc.key.Addr)
+	}
+	trusted := header != nil && set.trusts(&f.client)
+	for at != end && !o.full() {
+		data, next := l.in.datagram(at)
+		head := header
+		if trusted && introduced(data) {
+			head = nil
+		}
+		o.add(f, at, head, data, nil, f.limits[origin])
+		if at = next; !set.headEach {
+			header = nil
+		}
+	}
+	return at
+}
+
+// count is how many datagrams there are between two cursors.
+func (b *batch) count(at, end cursor) (n uint64) {
+	for at != end {
+		_, at = b.datagram(at)
+		n++
+	}
+	return n
+}
+
+func (l *loop) countIn(f *flow, items []item) {
+	var n, bytes uint64
+	for i := range items {
+		n += uint64(items[i].count)
+		bytes += uint64(items[i].bytes)
+	}
+	f.dst.shares[l.id].datagramsIn(n, bytes)
+}
+
 // answer takes what a server sent to a flow's client, to be sent with that of
-// other flows.
+// other flows. What is left after some turns waits for the next round: a server
+// may send faster than anybody can pass on.
 func (l *loop) answer(f *flow) {
-	for told := false; ; {
+	told := false
+	for range turns {
 		b := l.room(f.ln)
-		n, e := b.receive(f.fd, l.outN, replies, false)
+		n, e := b.receive(f.fd, l.outN, replies)
 		switch {
 		case e == noErr:
 		case e == unix.EAGAIN:
@@ -117,24 +138,36 @@ func (l *loop) answer(f *flow) {
 		default:
 			return
 		}
-		for i := l.outN; i < l.outN+n; i++ {
-			b.peers[i] = f.client
-			b.name(i, true)
-			b.msgs[i].hdr.Namelen = f.client.len
-			f.dst.shares[l.id].datagramOut(b.parts[i][1].Len)
-		}
+		l.reply(f, cursor{place: l.outN}, cursor{place: l.outN + n})
 		l.outN += n
 		f.last = l.sec
 		if n < replies {
 			return
 		}
 	}
+	l.talkers = append(l.talkers, ref{index: f.index, gen: f.gen})
+}
+
+// reply puts answers into the outbox.
+func (l *loop) reply(f *flow, at, end cursor) {
+	var n, bytes uint64
+	for at != end {
+		if l.out.out.full() {
+			l.sendReplies()
+		}
+		data, next := l.out.datagram(at)
+		l.out.out.add(f, at, nil, data, &f.client, f.limits[client])
+		n++
+		bytes += uint64(len(data))
+		at = next
+	}
+	f.dst.shares[l.id].datagramsOut(n, bytes)
 }
 
 // room returns the outgoing batch with place for a few datagrams of a service.
 func (l *loop) room(ln *listener) *batch {
 	if l.out == nil {
-		l.out = newBatch()
+		l.out = newBatch(false)
 	}
 	if l.outFor != ln || l.outN+replies > batchSize {
 		l.flushReplies()
@@ -145,16 +178,29 @@ func (l *loop) room(ln *listener) *batch {
 
 // flushReplies sends the answers from the virtual address.
 func (l *loop) flushReplies() {
-	for i := 0; i < l.outN; {
-		n, e := l.out.send(l.outFor.fd, i, l.outN-i)
-		if e != noErr {
-			l.errs.dropped.Add(1)
-			n = 1
-		}
+	if l.outN > 0 {
+		l.sendReplies()
+		l.outN = 0
+	}
+}
+
+func (l *loop) sendReplies() {
+	o := &l.out.out
+	for i := 0; i < o.n; {
+		n, e := o.send(l.outFor.fd, i)
 		i += n
+		if e == noErr {
+			continue
+		}
+		if it := &o.items[i]; it.count > 1 && refusesTrain(e) {
+			if f := l.flows.at(it.flow.index); f.gen == it.flow.gen {
+				f.limits[client] = it.narrower(e)
+			}
+			l.errs.dropped.Add(o.sendApart(l.outFor.fd, i))
+		} else {
+			l.errs.dropped.Add(uint64(it.count))
+		}
+		i++
 	}
-	for i := range l.outN {
-		l.out.room(i)
-	}
-	l.outN = 0
+	o.clear()
 }

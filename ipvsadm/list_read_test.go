@@ -24,7 +24,7 @@ func fullListing() listing {
 	six := ipvs.AddrService(ipvs.UDP, netip.MustParseAddrPort("[2001:db8::1]:53"))
 	return listing{
 		services: []ipvs.ServiceInfo{
-			{Service: ipvs.Service{ServiceKey: k, Scheduler: "mh", Flags: ipvs.Persistent | ipvs.Sched1 | ipvs.Sched2, Timeout: 7 * time.Second, Netmask: mask, FullNAT: true, Proxy: ipvs.ProxyV2},
+			{Service: ipvs.Service{ServiceKey: k, Scheduler: "mh", Flags: ipvs.Persistent | ipvs.Sched1 | ipvs.Sched2, Timeout: 7 * time.Second, Netmask: mask, FullNAT: true, Proxy: ipvs.ProxyV2Every},
 				Stats: stats, Locals: []ipvs.LocalInfo{{Addr: netip.MustParseAddr("10.0.0.1"), Conns: 11, Conflicts: 12}}, Managed: true},
 			{Service: ipvs.Service{ServiceKey: six, Scheduler: "rr", Flags: ipvs.OnePacket, FullNAT: true}},
 		},

@@ -87,22 +87,12 @@ func setProxy(p *parser, v string) error {
 	s := &p.cmd.Change.Service
 	switch v {
 	case "v1-insecure", "v2-insecure":
-		return usage("", "not supported: whoever connects could say who he is; trusted_peers in goipvs.toml names those who may (v1, v2 or disable)")
+		return usage("", "not supported: whoever connects could say who he is; trusted_peers in goipvs.toml names those who may (v1, v2, v2-every or disable)")
 	case "":
-		return usage("", "illegal proxy protocol specified (v1, v2 or disable)")
+		return usage("", "illegal proxy protocol specified (v1, v2, v2-every or disable)")
 	}
 	if s.Proxy.UnmarshalText([]byte(v)) != nil {
-		return usage("", "illegal proxy protocol specified (v1, v2 or disable)")
-	}
-	s.FullNAT = true
-	return nil
-}
-
-// setPlane says where full NAT is to be done, in the words of goipvs.toml.
-func setPlane(p *parser, v string) error {
-	s := &p.cmd.Change.Service
-	if s.Plane.UnmarshalText([]byte(v)) != nil {
-		return usage("", "illegal plane specified (auto, kernel or userspace)")
+		return usage("", "illegal proxy protocol specified (v1, v2, v2-every or disable)")
 	}
 	s.FullNAT = true
 	return nil

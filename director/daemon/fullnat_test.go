@@ -30,9 +30,8 @@ type kept struct{ ipvsadm.Kernel }
 
 func (kept) Close() error { return nil }
 
-func newCLI(t *testing.T) *cli { return cliOf(newFixture(t, 1)) }
-
-func cliOf(f *fixture) *cli {
+func newCLI(t *testing.T) *cli {
+	f := newFixture(t, 1)
 	f.write(f.text(""))
 	f.start()
 	f.has(0, "1")
@@ -183,11 +182,9 @@ address = "127.0.0.1:9"
 		{"-D -t VIP:8083", 255, "delete service tcp VIP:8083: no such service\n"},
 		{"-Q -t VIP:8080 -z 127.0.0.9", 255, "delete local address 127.0.0.9 of tcp VIP:8080: no such destination: it has no such local address\n"},
 		{"-a -t VIP:8080 -r 127.0.0.1:1 -b -x 1 -y 2", 255, ""},
-		{"-A -f 7 --fullnat", 2, "-f: full NAT knows no firewall marks, its services have an address\n"},
-		{"-a -f 7 -r 127.0.0.1:1 -b", 2, "-f: full NAT knows no firewall marks, its services have an address\n"},
-		{"-P -f 7 -z 127.0.0.9", 2, "-f: full NAT knows no firewall marks, its services have an address\n"},
-		{"-A -f 7 --plane kernel", 2, ""},
+		{"-A -f 7 --fullnat", 255, ""},
 		{"-A -u VIP:8084 --proxy-protocol v1", 255, ""},
+		{"-A -t VIP:8084 --proxy-protocol v2-every", 255, ""},
 		{"-G -t VIP:8083", 1, "get local addresses tcp VIP:8083: no such service\n"},
 		{"-Z -t VIP:8083", 255, "zero counters tcp VIP:8083: no such service\n"},
 		{"-a -t VIP:8081 -r 127.0.0.1:1 -b", 255, "add destination 127.0.0.1:1 of tcp VIP:8081: " + filed},
@@ -227,9 +224,7 @@ func TestFullNATSurvives(t *testing.T) {
 name = "filed"
 address = "VIP:8080"
 forward = "fullnat"
-[virtual.check]
-type = "connect"
-interval = "1h"
+unchecked = "up"
 [[virtual.real]]
 address = "`+one+`"
 `, "VIP", c.vip))
@@ -309,9 +304,9 @@ func TestFullNATTables(t *testing.T) {
 # 7 changes
 `},
 		{"again", both, ipvsadm.ApplyOptions{}, 0, "# nothing to change\n"},
-		{"what would change", strings.NewReplacer("-w 1", "-w 7", "-P -t VIP:8080 -z 127.0.0.9\n", "", " -p 60", "").Replace(both), ipvsadm.ApplyOptions{DryRun: true}, 0, `-e -t VIP:80 -r 127.0.0.1:1 -m -w 7
+		{"what would change", strings.NewReplacer("-w 1", "-w 7", "-P -t VIP:8080 -z 127.0.0.9\n", "", " -p 60", "", "protocol v2", "protocol v2-every").Replace(both), ipvsadm.ApplyOptions{DryRun: true}, 0, `-e -t VIP:80 -r 127.0.0.1:1 -m -w 7
 -e -t VIP:8080 -r 127.0.0.1:1 -b -w 7
--E -u VIP:8080 -s rr --fullnat --proxy-protocol v2
+-E -u VIP:8080 -s rr --fullnat --proxy-protocol v2-every
 -Q -t VIP:8080 -z 127.0.0.9
 # 4 changes to make
 `},
@@ -457,7 +452,7 @@ func TestFullNATConnections(t *testing.T) {
 		t.Errorf("-G prints\n%s", out)
 	}
 	_, out = c.run("", "goipvs -L --json -t VIP:8080")
-	if want := `"fullnat":{"managed":false,"proxy_protocol":"","plane":"auto","runs_in":"userspace","locals":[{"address":"127.0.0.9","conns":1,"conflicts":0}]}`; !strings.Contains(out, want) {
+	if want := `"fullnat":{"managed":false,"proxy_protocol":"","locals":[{"address":"127.0.0.9","conns":1,"conflicts":0}]}`; !strings.Contains(out, want) {
 		t.Errorf("no %s in\n%s", want, out)
 	}
 }
