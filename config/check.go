@@ -52,6 +52,12 @@ type Check struct {
 	Command  []string // argv of an external check
 	// Arguments: ldirectord's four are added to Command.
 	Arguments bool
+	// User that Command runs as; empty: Config.CommandUser.
+	User string
+	// Limits of each process of Command; 0: none.
+	CPULimit    time.Duration
+	MemoryLimit int // MiB
+	FileLimit   int
 	// DynamicWeight: statuses of Command above 1 are up, and say the weight.
 	DynamicWeight bool
 }

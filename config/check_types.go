@@ -47,7 +47,7 @@ var checkTypes = []CheckType{
 	{"radius", 1812, "", words("secret secret_file", loginKeys), words("secret|secret_file"), "an Access-Accept; without a login, an answer to Status-Server"},
 	{"sip", 5060, TLSOff, words("request receive login protocol", tlsKeys), nil, "OPTIONS is answered with 2xx"},
 	{"oracle", 1521, TLSOff, words("database", tlsKeys), nil, "a listener is there, and knows the service in database"},
-	{"external", 0, "", words("command arguments dynamic_weight"), words("command"), "a command ends with status 0"},
+	{"external", 0, "", words("command arguments dynamic_weight user cpu_limit memory_limit file_limit"), words("command"), "a command ends with status 0"},
 	{"on", 0, "", nil, nil, "always up"},
 	{"off", 0, "", nil, nil, "always down: the server gets no traffic"},
 }

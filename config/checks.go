@@ -3,6 +3,7 @@ package config
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -203,6 +204,9 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	}
 	if s.Name == "external" && len(ch.Command) > 0 {
 		r.program(line("command"), "command", ch.Command)
+	}
+	if ch.CPULimit%time.Second != 0 {
+		r.problem(line("cpu_limit"), "", "cpu_limit: %s is not whole seconds", FormatDuration(ch.CPULimit))
 	}
 	for _, k := range [][2]string{{"request", ch.Request}, {"receive", ch.Receive}} {
 		if strings.HasPrefix(k[1], "hex:") && s.Name != "tcp" && s.Name != "udp" {

@@ -28,6 +28,7 @@ type Config struct {
 	HoldOnMassFailure float64
 	WithoutIPVS       WithoutIPVS
 	MaintenanceDir    string // ldirectord's maintenancedir; empty: none
+	CommandUser       string // USER or USER:GROUP that commands run as; empty: the daemon's
 
 	Policy   Policy // of services that set none of their own
 	Check    Timing // of checks that set none of their own

@@ -26,6 +26,8 @@ const effects = `
 -                  upgrade_drain                                            fullnat             TestDrainDeadline
 -                  without_ipvs                                             cmd/goipvsd         TestBareKernelWithoutIPVS
 -                  maintenance_dir                                          director/daemon     TestMaintenanceFolder
+-                  command_user                                             director            TestCommandUserKey
+-                  command_user                                             director/daemon     TestCommandUser
 -                  include                                                  config              TestInclude
 -                  quiescent slow_start drain                               director            TestDecide TestSlowStart TestReloadDrains TestBuild
 -                  unchecked                                                director/daemon     TestUncheckedKey
@@ -68,6 +70,8 @@ const effects = `
 [virtual.check]    command                                                  healthcheck         TestExternal TestExternalHangs
 [virtual.check]    arguments dynamic_weight                                 healthcheck         TestExternalBare TestExternalWeighs
 [virtual.check]    arguments dynamic_weight                                 director            TestCheckKeys
+[virtual.check]    user cpu_limit memory_limit file_limit                   healthcheck         TestExternalUser TestExternalUserTrusted TestExternalLimits
+[virtual.check]    user cpu_limit memory_limit file_limit                   director            TestCheckKeys
 [virtual.check]    dynamic_weight                                           director/daemon     TestDynamicWeight
 [[virtual.real]]   notify_up notify_down                                    director/daemon     TestNotifyKeys
 [[virtual.real]]   notify_up notify_down                                    cmd/goipvsd         TestKernelKeepalivedScripts

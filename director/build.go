@@ -1,7 +1,9 @@
 package director
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -31,6 +33,12 @@ func Build(c *config.Config, userspace bool) (*Setup, error) {
 // the Setup, is refused and keeps no other from running.
 func BuildFor(c *config.Config, m Machine) (*Setup, error) {
 	b := builder{machine: m, setup: &Setup{Settings: settingsOf(c), NoIPVS: m.NoIPVS}, ready: make(map[healthcheck.Key]error), marks: make(map[uint32]bool)}
+	b.commandUser = c.CommandUser
+	if err := (healthcheck.Confinement{User: c.CommandUser}).Trust("/"); err != nil {
+		b.fail(config.Position{}, fmt.Errorf("command_user: %w", err))
+		b.commandUser = ""
+	}
+	b.program(config.Position{}, "alert: command", c.Alert.Command)
 	subjects := 0
 	for i := range c.Virtuals {
 		v := &c.Virtuals[i]
@@ -66,6 +74,8 @@ type builder struct {
 	ready   map[healthcheck.Key]error // checks that were looked at, and what is wrong
 	wrong   config.Errors
 	marks   map[uint32]bool // of services, and of checks by the path of clients
+
+	commandUser string
 }
 
 func (b *builder) fail(p config.Position, err error) {
@@ -83,6 +93,11 @@ func (b *builder) virtual(c *config.Virtual) {
 		b.fail(c.Pos, fmt.Errorf("virtual %s: %w", c.Name, err))
 		return
 	}
+	b.program(c.Pos, "virtual "+c.Name+": fallback_command", c.FallbackCommand)
+	b.notify(c.Pos, "virtual "+c.Name, &c.Notify)
+	for i := range c.Reals {
+		b.notify(c.Reals[i].Pos, "virtual "+c.Name+", real "+c.Reals[i].Target(), &c.Reals[i].Notify)
+	}
 	for i := range c.Fallback {
 		if c.Fallback[i].Addr.IsValid() {
 			v.Fallback = append(v.Fallback, v.local(c.Fallback[i].Destination()))
@@ -99,6 +114,22 @@ func (b *builder) virtual(c *config.Virtual) {
 		}
 	}
 	b.setup.Services = append(b.setup.Services, v)
+}
+
+// program refuses an operator's program that others could replace. One that is
+// not there is told when it is to be run.
+func (b *builder) program(p config.Position, what string, argv []string) {
+	if len(argv) == 0 {
+		return
+	}
+	if err := (healthcheck.Confinement{User: b.commandUser}).Trust(argv[0]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		b.fail(p, fmt.Errorf("%s: %w", what, err))
+	}
+}
+
+func (b *builder) notify(p config.Position, what string, n *config.Notify) {
+	b.program(p, what+": notify_up", n.Up)
+	b.program(p, what+": notify_down", n.Down)
 }
 
 // local has a fallback on the director itself delivered here: the kernel does
@@ -136,6 +167,9 @@ func subjectID(id ServerID, i int) string {
 
 func (b *builder) subject(id ServerID, i int, c *config.Check, r *config.Real) (Subject, error) {
 	check := convert(c, id.Addr.Port())
+	if c.Type == "external" && c.User == "" {
+		check.Confine.User = b.commandUser
+	}
 	check.Protocol = protocol(c, id.Service)
 	key := check.Key()
 	if _, known := b.ready[key]; !known {

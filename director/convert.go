@@ -23,6 +23,7 @@ func convert(c *config.Check, port uint16) healthcheck.Check {
 	if c.Via == config.ViaPath {
 		h.Via = healthcheck.ViaPath
 	}
+	h.Confine = healthcheck.Confinement{User: c.User, CPU: c.CPULimit, Memory: int64(c.MemoryLimit) << 20, Files: c.FileLimit}
 	h.TLS = convertTLS(c)
 	return h
 }

@@ -1,9 +1,11 @@
 package director
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +60,9 @@ func TestCheckKeys(t *testing.T) {
 			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "external", Command: []string{"/bin/true", "x"}}}}},
 		"arguments, dynamic_weight": {"type = \"external\"\ncommand = [\"/bin/true\", \"x\"]\narguments = false\ndynamic_weight = true",
 			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "external", Command: []string{"/bin/true", "x"}, Bare: true, Weighs: true}}}},
+		"user, limits": {"type = \"external\"\ncommand = [\"/bin/true\"]\nuser = \"root\"\ncpu_limit = \"3s\"\nmemory_limit = 64\nfile_limit = 16",
+			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "external", Command: []string{"/bin/true"},
+				Confine: healthcheck.Confinement{User: "root", CPU: 3 * time.Second, Memory: 64 << 20, Files: 16}}}}},
 	} {
 		s, err := build(t, head+"[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"\n[virtual.check]\n"+test.text+"\n[[virtual.real]]\naddress = \"10.0.0.1:8080\"\n")
 		if err != nil {
@@ -68,6 +73,39 @@ func TestCheckKeys(t *testing.T) {
 		got.ID, got.Server = "", ServerID{}
 		if diff := cmp.Diff(test.want, got, cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{}, ServerID{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestCommandUserKey: commands of checks run as the user of all, or of their own;
+// what others could replace, and a user that is not there, is refused.
+func TestCommandUserKey(t *testing.T) {
+	const service = "[[virtual]]\naddress = \"192.0.2.10:80\"\n%s[[virtual.check]]\ntype = \"external\"\ncommand = [\"/bin/true\"]\n" +
+		"[[virtual.check]]\ntype = \"external\"\ncommand = [\"/bin/true\"]\nuser = \"root\"\n[[virtual.real]]\naddress = \"10.0.0.1\"\n%s"
+	s, err := build(t, "command_user = \"65534:65534\"\n"+fmt.Sprintf(service, "", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := s.Subjects[0].Check.Confine.User, s.Subjects[1].Check.Confine.User; a != "65534:65534" || b != "root" {
+		t.Errorf("they run as %s and %s", a, b)
+	}
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(bad, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	key := func(name string) string { return fmt.Sprintf("%s = [%q]\n", name, bad) }
+	for want, text := range map[string]string{
+		"command_user: user nobody-here: ":                             "command_user = \"nobody-here\"\n" + fmt.Sprintf(service, "", ""),
+		"alert: command: ":                                             "[alert]\n" + key("command") + fmt.Sprintf(service, "", ""),
+		"virtual 192.0.2.10:80: fallback_command: ":                    fmt.Sprintf(service, key("fallback_command"), ""),
+		"virtual 192.0.2.10:80: notify_up: ":                           fmt.Sprintf(service, key("notify_up"), ""),
+		"virtual 192.0.2.10:80, real 10.0.0.1:80: notify_down: " + bad: fmt.Sprintf(service, "", key("notify_down")),
+	} {
+		if _, err := build(t, text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

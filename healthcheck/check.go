@@ -14,23 +14,24 @@ import (
 // field means the type's default; a field that the type does not use must be
 // zero. docs/checks.md has the table.
 type Check struct {
-	Type        string   // a row of the registry: "connect", "http", ...; see [Types]
-	Port        uint16   // 0: the server's own port
-	Request     string   // what is asked: a path, a query, a name, bytes to send
-	Receive     string   // RE2 expression that the answer must match
-	Status      string   // HTTP: "200-299", "200,204,301-302"
-	VirtualHost string   // HTTP: Host header; also SNI and the name in the certificate unless TLS.ServerName is set
-	Method      string   // HTTP: GET, HEAD, OPTIONS, POST; DNS and others may use it for the record type
-	Login       string   // who logs in
-	Password    string   // a secret: never in transcripts or errors
-	Database    string   // SQL: database; LDAP and others as their row says
-	Secret      string   // RADIUS: shared secret
-	Command     []string // external: argv
-	Bare        bool     // external: nothing is added to Command
-	Weighs      bool     // external: statuses above 1 are healthy, too, and say a weight: the status less 2
-	Via         string   // "" or "real": the real server's address; "path": the VIP, marked with Target.Mark
-	Protocol    string   // "tcp", "udp" or "sctp" where a type speaks several (connect, dns, sip)
-	Follow      int      // HTTP: redirects to follow on the same server, at most 3; 0: none
+	Type        string      // a row of the registry: "connect", "http", ...; see [Types]
+	Port        uint16      // 0: the server's own port
+	Request     string      // what is asked: a path, a query, a name, bytes to send
+	Receive     string      // RE2 expression that the answer must match
+	Status      string      // HTTP: "200-299", "200,204,301-302"
+	VirtualHost string      // HTTP: Host header; also SNI and the name in the certificate unless TLS.ServerName is set
+	Method      string      // HTTP: GET, HEAD, OPTIONS, POST; DNS and others may use it for the record type
+	Login       string      // who logs in
+	Password    string      // a secret: never in transcripts or errors
+	Database    string      // SQL: database; LDAP and others as their row says
+	Secret      string      // RADIUS: shared secret
+	Command     []string    // external: argv
+	Bare        bool        // external: nothing is added to Command
+	Confine     Confinement // external: as whom it runs, and with how much
+	Weighs      bool        // external: statuses above 1 are healthy, too, and say a weight: the status less 2
+	Via         string      // "" or "real": the real server's address; "path": the VIP, marked with Target.Mark
+	Protocol    string      // "tcp", "udp" or "sctp" where a type speaks several (connect, dns, sip)
+	Follow      int         // HTTP: redirects to follow on the same server, at most 3; 0: none
 	TLS         TLS
 }
 
@@ -64,6 +65,7 @@ type identity struct {
 	follow       int
 	bare, weighs bool
 	tls          TLS
+	confine      Confinement
 }
 
 // Key returns the check's key.
@@ -71,7 +73,7 @@ func (c Check) Key() Key {
 	id := identity{
 		typ: c.Type, request: c.Request, receive: c.Receive, status: c.Status, virtualHost: c.VirtualHost, method: c.Method,
 		login: c.Login, password: c.Password, database: c.Database, secret: c.Secret, via: c.Via, protocol: c.Protocol,
-		port: c.Port, follow: c.Follow, bare: c.Bare, weighs: c.Weighs, tls: c.TLS,
+		port: c.Port, follow: c.Follow, bare: c.Bare, weighs: c.Weighs, tls: c.TLS, confine: c.Confine,
 	}
 	if len(c.Command) > 0 {
 		id.command = fmt.Sprintf("%q", c.Command)

@@ -33,7 +33,7 @@ func external(c Check) (look, error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, fmt.Errorf("command: %w", err)
 	}
-	if err := onlyOurs(path); err != nil {
+	if err := c.Confine.Trust(path); err != nil {
 		return nil, fmt.Errorf("command: %w", err)
 	}
 	var undead sync.Map // targets whose program outlived its check
@@ -48,7 +48,7 @@ func external(c Check) (look, error) {
 		}
 		d.Note("run %s", strings.Join(args, " "))
 		undead.Store(d.Target, true)
-		out, err := command(ctx, path, args, environment(d.Target), func() { undead.Delete(d.Target) })
+		out, err := command(ctx, c.Confine, path, args, environment(d.Target), func() { undead.Delete(d.Target) })
 		if len(out) > 0 {
 			d.transcript.received(out)
 		}
@@ -111,10 +111,11 @@ func outcome(out []byte, err error) error {
 	return err
 }
 
-// onlyOurs refuses a program that others could replace: it and every folder
-// above it, with links resolved, must be writable by root or us alone. In a
-// sticky folder nobody can replace the files of others.
-func onlyOurs(path string) error {
+// onlyOf refuses a program that others than some users could replace: it and
+// every folder above it, with links resolved, must be writable by those alone:
+// root, us, and whom it runs as. In a sticky folder nobody can replace the files
+// of others.
+func onlyOf(trusted []int, path string) error {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func onlyOurs(path string) error {
 		if err != nil {
 			return err
 		}
-		if err := mayTrust(at, info); err != nil {
+		if err := mayTrust(trusted, at, info); err != nil {
 			return err
 		}
 		if at == filepath.Dir(at) {
@@ -133,8 +134,8 @@ func onlyOurs(path string) error {
 	}
 }
 
-func mayTrust(path string, info os.FileInfo) error {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+func mayTrust(trusted []int, path string, info os.FileInfo) error {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && !slices.Contains(trusted, int(st.Uid)) {
 		return fmt.Errorf("%s belongs to another user (%d), who could put another program there", path, st.Uid)
 	}
 	sticky := info.IsDir() && info.Mode()&os.ModeSticky != 0
@@ -153,7 +154,7 @@ func (e *exitError) Error() string { return "the command ended with " + e.state.
 // of its process group. It returns at most maxOutput of what was printed. A
 // program that does not even end when it is killed, as one that hangs in a dead
 // file system, is left to itself. When it has ended, ended is called.
-func command(ctx context.Context, path string, args, env []string, ended func()) ([]byte, error) {
+func command(ctx context.Context, as Confinement, path string, args, env []string, ended func()) ([]byte, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		ended()
@@ -161,7 +162,7 @@ func command(ctx context.Context, path string, args, env []string, ended func())
 	}
 	defer r.Close()
 	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Dir: "/", Stdout: w, Stderr: w, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
-	err = startWithout(cmd)
+	err = as.Start(cmd)
 	w.Close()
 	if err != nil {
 		ended()

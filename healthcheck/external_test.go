@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/goipvs/goipvs/internal/testserver"
 )
 
@@ -54,6 +56,93 @@ func TestExternal(t *testing.T) {
 				t.Errorf("transcript\n%swants %q", res.Transcript, test.transcript)
 			}
 		})
+	}
+}
+
+// TestExternalUser: the program runs as the user of the check, with its groups
+// and home and without ours; a user that we may not become is trouble of our own.
+func TestExternalUser(t *testing.T) {
+	const nobody = "65534"
+	file := script(t, `echo "$(id -u):$(id -g) $(id -G) $HOME"; exit 1`)
+	for dir := filepath.Dir(file); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for user, want := range map[string]string{
+		"":                        fmt.Sprintf("%d:%d ", os.Getuid(), os.Getgid()),
+		strconv.Itoa(os.Getuid()): fmt.Sprintf("%d:%d ", os.Getuid(), os.Getgid()),
+		nobody:                    "65534:65534 65534 /",
+		nobody + ":12345":         "65534:12345 12345 /",
+		"4000000000":              "4000000000:4000000000 4000000000 /",
+	} {
+		res := lookAt(t, Check{Type: "external", Command: []string{file}, Confine: Confinement{User: user}}, externalTarget)
+		if user != "" && user != strconv.Itoa(os.Getuid()) && os.Getuid() != 0 {
+			if Judge(res.Err) != Unknown || !strings.Contains(res.Err.Error(), "CAP_SETUID") {
+				t.Errorf("user %s, who we may not become: %v", user, res.Err)
+			}
+			continue
+		}
+		if Judge(res.Err) != Down || !strings.Contains(res.Err.Error(), "exit status 1: "+want) {
+			t.Errorf("user %q: %v, want %s", user, res.Err, want)
+		}
+	}
+	for user, want := range map[string]string{"nobody-here": "user nobody-here: ", "root:nobody-here": "group nobody-here: "} {
+		if err := (Check{Type: "external", Command: []string{file}, Confine: Confinement{User: user}}).Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("user %s: %v", user, err)
+		}
+	}
+}
+
+// TestExternalUserTrusted: a program may belong to the user that it runs as, and
+// to no other.
+func TestExternalUserTrusted(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("gives files to others, which only root can")
+	}
+	file := script(t, "exit 0")
+	if err := os.Chown(file, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]string{"65534": "", "": "belongs to another user", "65533": "belongs to another user"} {
+		err := (Check{Type: "external", Command: []string{file}, Confine: Confinement{User: user}}).Validate()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("run by %q: %v", user, err)
+		}
+	}
+}
+
+// TestExternalLimits: limits are those of the program and all that it starts, from
+// its first instruction on, and none of them is ours.
+func TestExternalLimits(t *testing.T) {
+	ours := func() (all [3]unix.Rlimit) {
+		for i, what := range []int{unix.RLIMIT_CPU, unix.RLIMIT_AS, unix.RLIMIT_NOFILE} {
+			if err := unix.Getrlimit(what, &all[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return all
+	}
+	before := ours()
+	for _, test := range []struct {
+		name, script, want string
+		limits             Confinement
+	}{
+		{"none", `test "$(ulimit -v)" = unlimited`, "", Confinement{}},
+		{"all", `test "$(sh -c 'echo $(ulimit -t) $(ulimit -v) $(ulimit -n)')" = "7 131072 32"`, "", Confinement{CPU: 7 * time.Second, Memory: 128 << 20, Files: 32}},
+		{"one", `test "$(ulimit -n) $(ulimit -t)" = "32 unlimited"`, "", Confinement{Files: 32}},
+		{"processor time", "while :; do :; done", "CPU time limit exceeded", Confinement{CPU: time.Second}},
+		{"memory", "dd if=/dev/zero of=/dev/null bs=256M count=1", "exit status 1: dd: memory exhausted", Confinement{Memory: 128 << 20}},
+		{"status", "exit 3", "exit status 3", Confinement{Files: 32}},
+		{"killed", "kill -KILL $$", "signal: killed", Confinement{Files: 32}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			res := lookAt(t, Check{Type: "external", Command: []string{script(t, test.script)}, Confine: test.limits}, externalTarget)
+			judgeState(t, state{want: test.want}, res)
+		})
+	}
+	if after := ours(); after != before {
+		t.Errorf("our own limits were %v and are %v", before, after)
 	}
 }
 

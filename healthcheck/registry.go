@@ -25,7 +25,7 @@ type look func(ctx context.Context, d *Dialer) error
 var kinds = map[string]kind{
 	"connect":    {uses: "protocol", prepare: connect},
 	"dns":        {uses: "request method receive protocol", prepare: dns},
-	"external":   {uses: "command bare weighs", prepare: external, whole: true},
+	"external":   {uses: "command bare weighs confine", prepare: external, whole: true},
 	"ftp":        {uses: "request receive login password tls", prepare: ftp, whole: true},
 	"grpc":       {uses: "request virtualhost tls", prepare: grpcCheck},
 	"http":       {uses: httpUses, prepare: httpCheck},

@@ -149,6 +149,9 @@ func (p *program) check() int {
 // daemon runs until it is told to stop.
 func (p *program) daemon() int {
 	w, err := p.logTo()
+	if err == nil {
+		err = keepFiles()
+	}
 	if err != nil {
 		return p.outcome(err)
 	}

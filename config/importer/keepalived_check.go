@@ -216,7 +216,7 @@ func (k *keepalived) udpCheck(c *kaCheck) {
 
 func (k *keepalived) miscCheck(c *kaCheck) {
 	var command []string
-	timeout, dynamic := c.delay, false
+	timeout, dynamic, user := c.delay, false, ""
 	for _, b := range c.rest {
 		switch b.name() {
 		case "misc_path":
@@ -230,7 +230,9 @@ func (k *keepalived) miscCheck(c *kaCheck) {
 		case "misc_dynamic":
 			dynamic = k.truth(b)
 		case "user":
-			k.lost(b, "commands run as the daemon")
+			if user = k.user(b, b.words[1:]); user == k.cfg.CommandUser {
+				user = ""
+			}
 		default:
 			k.lost(b, noLike)
 		}
@@ -242,7 +244,7 @@ func (k *keepalived) miscCheck(c *kaCheck) {
 	}
 	out := c.newCheck("external", 1)
 	out.Address, out.Port, out.Source = netip.Addr{}, 0, netip.Addr{}
-	out.Command, out.Arguments, out.DynamicWeight = command, false, dynamic
+	out.Command, out.Arguments, out.DynamicWeight, out.User = command, false, dynamic, user
 	c.list = append(c.list, out)
 }
 

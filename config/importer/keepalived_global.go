@@ -31,6 +31,11 @@ func (k *keepalived) globalLine(b *block) {
 		a.MailFrom = b.arg(0)
 	case "smtp_server":
 		k.smtp(b)
+	case "script_user":
+		if k.cfg.CommandUser = k.user(b, b.words[1:]); strings.HasPrefix(k.cfg.CommandUser+":", "root:") {
+			k.cfg.CommandUser = ""
+			k.lost(b, "commands run as the daemon, as root only if that is root")
+		}
 	case "lvs_sync_daemon":
 		k.syncDaemon(b)
 	case "lvs_timeouts":

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -161,7 +162,9 @@ func (k *keepalived) number(b *block, low, high int) (int, bool) {
 // script is the command of a line.
 func (k *keepalived) script(b *block) []string {
 	if len(b.words) > 2 {
-		k.lost(b, "the user is lost: commands run as the daemon")
+		if user := k.user(b, b.words[2:]); user != "" && user != k.cfg.CommandUser {
+			k.lost(b, "it runs as the user of all commands, "+cmp.Or(k.cfg.CommandUser, "the daemon's"))
+		}
 	}
 	return argv(k.commandText(b, b.arg(0)))
 }
@@ -175,6 +178,20 @@ func (k *keepalived) commandText(b *block, s string) string {
 	}
 	if strings.TrimSpace(text) == "" || strings.Map(printable, text) != text {
 		k.lost(b, "no command")
+		return ""
+	}
+	return text
+}
+
+// user reads USER [GROUP].
+func (k *keepalived) user(b *block, words []string) string {
+	if len(words) > 2 || len(words) == 0 {
+		k.lost(b, "no user and group")
+		return ""
+	}
+	text, undef := undefined(strings.Join(words, ":"))
+	if undef || text == "" || strings.ContainsAny(text, " \t") || strings.Map(printable, text) != text {
+		k.lost(b, "no user and group")
 		return ""
 	}
 	return text

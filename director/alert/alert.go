@@ -34,6 +34,7 @@ type subject struct{ kind, virtual, real string }
 type Config struct {
 	On       []string
 	Command  []string
+	User     string // whom Command runs as; empty: as this process
 	Webhook  string
 	MailTo   []string
 	MailFrom string

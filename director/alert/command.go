@@ -26,7 +26,7 @@ func sendCommand(ctx context.Context, c *Config, _ string, list []Event) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	err := healthcheck.StartUnprivileged(cmd)
+	err := healthcheck.Confinement{User: c.User}.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}

@@ -8,7 +8,7 @@ import (
 
 func alertConfig(c *config.Config) alert.Config {
 	a := &c.Alert
-	return alert.Config{On: a.On, Command: a.Command, Webhook: a.Webhook.Reveal(),
+	return alert.Config{On: a.On, Command: a.Command, User: c.CommandUser, Webhook: a.Webhook.Reveal(),
 		MailTo: a.MailTo, MailFrom: a.MailFrom, SMTP: a.SMTP, CA: a.SMTPCA, Repeat: a.Repeat}
 }
 

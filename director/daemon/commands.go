@@ -31,6 +31,7 @@ type commands struct {
 	open  sync.WaitGroup // those that were put and have not ended
 
 	mu    sync.Mutex
+	user  string                         // whom they run as; empty: as we do
 	lines map[subject][]director.Command // those that wait, and before them the one that is ready or runs
 	count int                            // in all lines
 }
@@ -40,6 +41,13 @@ type subject struct{ virtual, real string }
 
 func newCommands(log *slog.Logger) *commands {
 	return &commands{log: log, ready: make(chan subject, commandQueue), lines: make(map[subject][]director.Command)}
+}
+
+// as sets whom commands run as.
+func (c *commands) as(user string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.user = user
 }
 
 // put takes a command to be run; it does not wait.
@@ -79,9 +87,9 @@ func (c *commands) run(ctx context.Context) {
 // next runs the first command of a line and lets the next come forward.
 func (c *commands) next(ctx context.Context, s subject) {
 	c.mu.Lock()
-	cmd := c.lines[s][0]
+	cmd, user := c.lines[s][0], c.user
 	c.mu.Unlock()
-	if out, err := runCommand(ctx, cmd.Argv, cmd.Env); err != nil {
+	if out, err := runCommand(ctx, user, cmd.Argv, cmd.Env); err != nil {
 		c.log.Warn(director.CommandFailed.Brief, "event", director.CommandFailed.Name, "vs", cmd.Virtual, "rs", cmd.Real,
 			"command", cmd.Argv, "err", err, "output", director.Clean(out))
 	}
@@ -102,7 +110,7 @@ func (c *commands) finish() { c.open.Wait() }
 // runCommand runs a program in a process group of its own, with a small
 // environment, and kills the group when its time is over. It returns the
 // beginning of what it printed.
-func runCommand(ctx context.Context, argv, env []string) (string, error) {
+func runCommand(ctx context.Context, user string, argv, env []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -112,7 +120,7 @@ func runCommand(ctx context.Context, argv, env []string) (string, error) {
 	cmd.WaitDelay = time.Second
 	var out head
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := healthcheck.StartUnprivileged(cmd)
+	err := healthcheck.Confinement{User: user}.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}

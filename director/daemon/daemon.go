@@ -178,6 +178,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	}
 	d.notify = newNotifier(d.log, d.heir != nil)
 	d.cmds, d.watcher = newCommands(d.log), newWatcher(d.log)
+	d.cmds.as(d.config.CommandUser)
 	d.folder = newFolder(d.config.MaintenanceDir, d.log)
 	d.vips = newVIPs(saved.VIPs, func(m map[string]string) { d.saver.change(func(st *state) { st.VIPs = m }) }, d.log)
 	d.accept = newAcceptor(saved.Sysctls, func(list []sysctl.Change) { d.saver.change(func(st *state) { st.Sysctls = list }) }, d.log)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -180,6 +181,36 @@ func TestFallbackCommand(t *testing.T) {
 	f.reload("", "")
 	if b, _ := os.ReadFile(out); string(b) != want {
 		t.Errorf("%q, want %q", b, want)
+	}
+}
+
+// TestCommandUser: commands of checks, of alerts and of what comes up and goes down
+// run as another user than the daemon.
+func TestCommandUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	f := newFixture(t, 1)
+	for dir := f.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		f.must(os.Chmod(dir, 0o755))
+	}
+	out := f.path("out")
+	f.must(os.Mkdir(out, 0o755))
+	f.must(os.Chown(out, 65534, 65534))
+	run := func(name, more string) string {
+		return fmt.Sprintf("[\"/bin/sh\", \"-c\", \"echo $(id -u) $(id -g) > %s/%s; %s\"]\n", out, name, more)
+	}
+	text := f.text("command_user = \"65534:12345\"\n")
+	text = strings.Replace(text, "type = \"connect\"\n", "type = \"external\"\ncommand = "+run("check", "exit 1"), 1)
+	text = strings.Replace(text, "scheduler = ", "fallback = [\"192.0.2.99:80\"]\nnotify_down = "+run("notify", "")+"fallback_command = "+run("fallback", "")+"scheduler = ", 1)
+	f.write(strings.Replace(text, "[check]", "[alert]\ncommand = "+run("alert", "")+"[check]", 1))
+	f.start()
+	for _, name := range []string{"check", "notify", "fallback", "alert"} {
+		var b []byte
+		f.await("the command of "+name+" ran", func() bool { b, _ = os.ReadFile(filepath.Join(out, name)); return len(b) > 0 })
+		if string(b) != "65534 12345\n" {
+			t.Errorf("%s ran as %q", name, b)
+		}
 	}
 }
 

@@ -115,6 +115,7 @@ func (d *Daemon) reload(ctx context.Context, force bool) (res reloadResult) {
 	d.names.want(c.Hosts())
 	d.folder.set(c.MaintenanceDir)
 	d.alerts.Set(alertConfig(c))
+	d.cmds.as(c.CommandUser)
 	d.http.Set(c.HTTP)
 	d.watch(c)
 	for _, w := range c.Warnings {
