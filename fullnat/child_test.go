@@ -40,6 +40,7 @@ type childSpec struct {
 	Files     uint64 // limit of descriptors, 0 leaves it
 	Reserve   int
 	Inherited int
+	Plain     bool
 }
 
 // childReport is what a child says of itself.
@@ -63,7 +64,7 @@ func beChild(text string, in io.Reader, out io.Writer) error {
 			return err
 		}
 	}
-	c := fullnat.Config{Loops: spec.Loops, Reserve: spec.Reserve, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	c := fullnat.Config{Loops: spec.Loops, PlainCalls: spec.Plain, Reserve: spec.Reserve, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	for i := range spec.Inherited {
 		c.Inherited = append(c.Inherited, os.NewFile(uintptr(3+i), "inherited"))
 	}
@@ -112,7 +113,7 @@ type child struct {
 // spawn starts a child and waits until it serves.
 func spawn(t testing.TB, spec childSpec, files ...*os.File) (*child, childReport) {
 	t.Helper()
-	spec.Inherited = len(files)
+	spec.Inherited, spec.Plain = len(files), *plain
 	text, err := json.Marshal(spec)
 	if err != nil {
 		t.Fatal(err)

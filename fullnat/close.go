@@ -10,7 +10,7 @@ func (l *loop) finish(c *conn, st sched.State) {
 		l.drop(h)
 		l.returnPipe(h)
 		if h.fd >= 0 {
-			sysClose(h.fd)
+			l.hangUpLater(h.fd)
 		}
 	}
 	l.forget(c, st)
@@ -28,6 +28,8 @@ const abortPatience = 5
 // abort ends a connection with a RST to both sides. A RST overtakes what is in
 // the send queue, so it waits until that is on the wire.
 func (l *loop) abort(c *conn) {
+	l.handed(&c.half[client])
+	l.handed(&c.half[origin])
 	if !c.half[client].is(dying) && l.unsent(c) {
 		for i := range c.half {
 			h := &c.half[i]

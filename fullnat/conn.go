@@ -69,6 +69,7 @@ const (
 	guarded                      // has keepalive
 	dying                        // its connection is about to be reset
 	heralded                     // its PROXY header is awaited
+	owed                         // something for it is in the tray
 )
 
 func (h *half) is(f flags) bool { return h.flags&f != 0 }
@@ -122,6 +123,9 @@ func (l *loop) event(c *conn, side int, ev uint32) {
 // connection is over.
 func (l *loop) ended(c *conn, side int) {
 	h, d := &c.half[side], &c.half[1-side]
+	if !l.handed(d) {
+		return // the end is read again when all is gone that came before it
+	}
 	if h.is(broken) {
 		l.abort(c)
 		return

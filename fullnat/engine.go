@@ -20,6 +20,8 @@ type Config struct {
 	Loops int
 	// Unpinned lets the kernel move the loops' threads between CPUs.
 	Unpinned bool
+	// PlainCalls keeps the loops from io_uring, as kernel.io_uring_disabled does.
+	PlainCalls bool
 	// Reserve is how many file descriptors of the process's limit are not for
 	// connections; 0 is 256.
 	Reserve int
@@ -42,6 +44,7 @@ type Config struct {
 type Engine struct {
 	log        *slog.Logger
 	pin        bool
+	plain      bool
 	limit      int64  // connections
 	trains     uint16 // how long the datagrams of trains may be, 0 where the kernel has none
 	scheduling *sched.Settings
@@ -67,7 +70,7 @@ type Engine struct {
 // ends it.
 func New(c Config) (*Engine, error) {
 	e := &Engine{
-		log: c.Log, pin: !c.Unpinned, scheduling: c.Scheduling, began: time.Now(),
+		log: c.Log, pin: !c.Unpinned, plain: c.PlainCalls, scheduling: c.Scheduling, began: time.Now(),
 		services: map[ipvs.ServiceKey]*service{}, quit: make(chan struct{}),
 	}
 	if e.log == nil {

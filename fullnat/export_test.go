@@ -1,6 +1,10 @@
 package fullnat
 
-import "time"
+import (
+	"io"
+	"sync"
+	"time"
+)
 
 // Skew moves the engine's clock forward.
 func (e *Engine) Skew(d time.Duration) {
@@ -86,4 +90,64 @@ func (e *Engine) InTurns(fs ...func()) {
 	}
 	e.loops[0].do(turn)
 	<-done
+}
+
+// SendByRing has a ring send b to sockets and close others, and returns what
+// each of the former took, or a negative errno.
+func SendByRing(to []int, b []byte, closing ...int) ([]int32, error) {
+	r, err := testRing()
+	if err != nil {
+		return nil, err
+	}
+	sent := make([]int32, len(to))
+	for i, fd := range to {
+		sent[i] = int32(len(b))
+		r.send(int32(fd), b, i)
+	}
+	for _, fd := range closing {
+		r.hangUp(int32(fd))
+	}
+	if r.submit(len(to)+len(closing)) != len(to)+len(closing) {
+		return nil, io.ErrShortWrite
+	}
+	for {
+		i, res, ok := r.result()
+		if !ok {
+			return sent, nil
+		}
+		sent[i] = res
+	}
+}
+
+// testRing is one for the test's thread.
+var testRing = sync.OnceValues(func() (*ring, error) { return newRing(8) })
+
+// Blocked is how many sockets have not taken all of what they were sent.
+func (e *Engine) Blocked() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.loops {
+		done := make(chan int)
+		l.do(func(l *loop) {
+			sum := 0
+			for i := range l.conns.used {
+				for _, h := range l.conns.at(i).half {
+					if h.is(blocked) {
+						sum++
+					}
+				}
+			}
+			done <- sum
+		})
+		n += <-done
+	}
+	return n
+}
+
+// ShortSilence has engines that begin later find dead peers within three
+// seconds, until undo.
+func ShortSilence() (undo func()) {
+	was := silence
+	silence.before, silence.between, silence.questions = 1, 1, 2
+	return func() { silence = was }
 }

@@ -83,6 +83,7 @@ func echo(c *net.TCPConn) { io.Copy(c, c); c.CloseWrite() }
 func start(t testing.TB, c fullnat.Config) *fullnat.Engine {
 	t.Helper()
 	c.Unpinned = true
+	c.PlainCalls = c.PlainCalls || *plain
 	e, err := fullnat.New(c)
 	if err != nil {
 		t.Fatal(err)

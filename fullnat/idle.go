@@ -84,7 +84,10 @@ func (l *loop) guard(c *conn) {
 // Data that a dead peer does not acknowledge ends with the idle timeout.
 func keepAlive(fd int32) {
 	sysSetInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 120)
-	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 20)
-	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3)
+	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, silence.before)
+	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, silence.between)
+	sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, silence.questions)
 }
+
+// silence is in seconds, and shorter in tests.
+var silence = struct{ before, between, questions int32 }{120, 20, 3}

@@ -109,6 +109,7 @@ func (l *loop) unserve(svc *service) {
 // release closes everything that the loop has, when it ends: its connections
 // with a RST.
 func (l *loop) release() {
+	l.deliverAll()
 	for i := range l.conns.used {
 		if c := l.conns.at(i); c.gen%2 == 1 {
 			l.reset(c)

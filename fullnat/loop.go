@@ -46,6 +46,7 @@ type loop struct {
 	talkers   []ref     // flows with more answers than one turn allows
 	talking   []ref
 	ghosts    [2]ghostQueue
+	tray      tray
 	scratch   *buffer
 	buffers   []*buffer
 	pipes     []*pipe
@@ -138,6 +139,7 @@ func (l *loop) run() {
 	if l.engine.pin {
 		pin(l.id)
 	}
+	l.openRing()
 	l.thread.Store(int32(unix.Gettid()))
 	for !l.stop {
 		n := l.wait()
@@ -151,10 +153,17 @@ func (l *loop) run() {
 		}
 		l.flushReplies()
 		l.carryOn()
+		l.deliverAll()
 		l.settle()
 		l.tick()
+		l.deliverAll()
 	}
 	l.release()
+	l.deliver()
+	if r := l.tray.ring; r != nil {
+		l.tray.ring = nil
+		r.close()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dead = true

@@ -51,6 +51,12 @@ func (l *loop) pump(c *conn, side int) {
 // copy moves one buffer and tells whether there may be more to do.
 func (l *loop) copy(c *conn, side int) bool {
 	h, d := &c.half[side], &c.half[1-side]
+	if l.tray.full() {
+		l.deliver()
+	}
+	if !l.handed(d) {
+		return false
+	}
 	n, e := sysRecv(h.fd, l.scratch[:])
 	switch {
 	case e == unix.EAGAIN:
@@ -65,6 +71,11 @@ func (l *loop) copy(c *conn, side int) bool {
 	}
 	l.count(c, side, n)
 	l.nagle(d, side)
+	if n <= small && !h.is(finished|failed|urgent) {
+		h.bulk = 0
+		l.post(c, side, n)
+		return false // less than a buffer: there is no more for now
+	}
 	flags := 0
 	if h.is(finished) {
 		flags = unix.MSG_MORE // the FIN, which comes next, shares the segment

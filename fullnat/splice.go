@@ -17,6 +17,9 @@ const (
 // buffer. The pipe is borrowed while bytes flow.
 func (l *loop) splice(c *conn, side int) bool {
 	h, d := &c.half[side], &c.half[1-side]
+	if !l.handed(d) {
+		return false
+	}
 	if h.pipe == nil && !l.borrowPipe(h) {
 		h.clear(splicing)
 		return true

@@ -1,0 +1,152 @@
+package fullnat
+
+import (
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ring is an io_uring by which a loop has the kernel do many small things in
+// one system call. It holds nothing that waits: all that was added is done when
+// submit returns, and what went as it should leaves no result.
+type ring struct {
+	fd      int32
+	tail    uint32 // of entries, ours
+	sqTail  *uint32
+	sqMask  uint32
+	cqHead  *uint32
+	cqTail  *uint32
+	cqMask  uint32
+	entries []ringEntry
+	results []ringResult
+	mapped  [2][]byte
+}
+
+// ringEntry is struct io_uring_sqe.
+type ringEntry struct {
+	op, flags uint8
+	_         uint16
+	fd        int32
+	_         uint64
+	addr      uint64
+	len       uint32
+	opFlags   uint32
+	name      uint64
+	_         [3]uint64
+}
+
+// ringResult is struct io_uring_cqe.
+type ringResult struct {
+	name  uint64
+	res   int32
+	flags uint32
+}
+
+// ringParams is struct io_uring_params.
+type ringParams struct {
+	sqEntries, cqEntries, flags, cpu, idle, features, wq uint32
+	_                                                    [3]uint32
+	sq                                                   struct {
+		head, tail, mask, entries, flags, dropped, array, _ uint32
+		_                                                   uint64
+	}
+	cq struct {
+		head, tail, mask, entries, overflow, cqes, flags, _ uint32
+		_                                                   uint64
+	}
+}
+
+// Of include/uapi/linux/io_uring.h.
+const (
+	ringSubmitAll    = 1 << 7 // a failed entry does not keep back those behind it
+	ringSingleIssuer = 1 << 12
+	ringDeferTaskRun = 1 << 13
+	ringNoArray      = 1 << 16
+	ringOffEntries   = 0x10000000
+
+	ringClose = 19
+	ringSend  = 26
+
+	ringSkipSuccess = 1 << 6
+)
+
+// newRing makes a ring for n entries. Only the thread that made it may use it.
+// It fails before Linux 6.6, and where io_uring is forbidden.
+func newRing(n uint32) (*ring, error) {
+	p := ringParams{flags: ringSubmitAll | ringSingleIssuer | ringDeferTaskRun | ringNoArray}
+	fd, _, e := syscall.Syscall(unix.SYS_IO_URING_SETUP, uintptr(n), uintptr(unsafe.Pointer(&p)), 0)
+	if e != noErr {
+		return nil, e
+	}
+	r := &ring{fd: int32(fd)}
+	for i, m := range [...]struct{ at, size uint32 }{{0, p.cq.cqes + p.cqEntries*uint32(unsafe.Sizeof(ringResult{}))}, {ringOffEntries, p.sqEntries * uint32(unsafe.Sizeof(ringEntry{}))}} {
+		var err error
+		if r.mapped[i], err = unix.Mmap(int(fd), int64(m.at), int(m.size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE); err != nil {
+			r.close()
+			return nil, err
+		}
+	}
+	word := func(at uint32) *uint32 { return (*uint32)(unsafe.Pointer(&r.mapped[0][at])) }
+	r.sqTail, r.sqMask = word(p.sq.tail), *word(p.sq.mask)
+	r.cqHead, r.cqTail, r.cqMask = word(p.cq.head), word(p.cq.tail), *word(p.cq.mask)
+	r.entries = unsafe.Slice((*ringEntry)(unsafe.Pointer(&r.mapped[1][0])), p.sqEntries)
+	r.results = unsafe.Slice((*ringResult)(unsafe.Pointer(&r.mapped[0][p.cq.cqes])), p.cqEntries)
+	return r, nil
+}
+
+func (r *ring) close() {
+	for _, m := range r.mapped {
+		if m != nil {
+			_ = unix.Munmap(m)
+		}
+	}
+	sysClose(r.fd)
+}
+
+func (r *ring) add(e ringEntry) {
+	e.flags = ringSkipSuccess
+	r.entries[r.tail&r.sqMask] = e
+	r.tail++
+}
+
+// send adds a write of all of b that does not wait. What it writes less leaves a
+// result with the name.
+func (r *ring) send(fd int32, b []byte, name int) {
+	r.add(ringEntry{op: ringSend, fd: fd, addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), len: uint32(len(b)),
+		opFlags: unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT | unix.MSG_WAITALL, name: uint64(name)})
+}
+
+// hangUp adds a close.
+func (r *ring) hangUp(fd int32) { r.add(ringEntry{op: ringClose, fd: fd, name: nameless}) }
+
+// nameless is of entries whose result says nothing.
+const nameless = 1 << 32
+
+// submit has the kernel do the last n entries and returns how many it did, in
+// their order, which is all of them unless it has no memory or a filter forbids
+// the call. The rest is forgotten.
+func (r *ring) submit(n int) int {
+	atomic.StoreUint32(r.sqTail, r.tail)
+	did, _, e := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(n), 0, 0, 0, 0)
+	if e != noErr {
+		did = 0
+	}
+	r.tail -= uint32(n) - uint32(did)
+	atomic.StoreUint32(r.sqTail, r.tail)
+	return int(did)
+}
+
+// result takes a result: the name of an entry and the bytes that it wrote, or
+// an error as a negative number.
+func (r *ring) result() (name int, res int32, ok bool) {
+	for head := *r.cqHead; head != atomic.LoadUint32(r.cqTail); head++ {
+		x := r.results[head&r.cqMask]
+		atomic.StoreUint32(r.cqHead, head+1)
+		if x.name != nameless {
+			return int(x.name), x.res, true
+		}
+	}
+	return 0, 0, false
+}
