@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/goipvs/goipvs/healthcheck"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvs/ipvstest"
 	"github.com/google/go-cmp/cmp"
@@ -424,6 +425,35 @@ func named(name, vip string) func(*VirtualService) {
 		v.Name = name
 		v.Service.ServiceKey = ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort(vip))
 	}
+}
+
+// TestReloadOfChecks: a service that is checked otherwise is one that changed.
+func TestReloadOfChecks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v, w := testService(), testService(named("other", "192.0.2.2:80"))
+		with := func(check healthcheck.Check, every time.Duration) *Setup {
+			s := setupOf(v, w)
+			s.Subjects = []Subject{{Server: ServerID{v.Key(), addr(1)}, Subject: healthcheck.Subject{Check: check, Schedule: healthcheck.Schedule{Interval: every}}}}
+			return s
+		}
+		connect := healthcheck.Check{Type: "connect"}
+		f := start(t, ipvstest.New(ipvstest.Options{}), with(connect, time.Second), Persistent{})
+		for _, step := range []struct {
+			check healthcheck.Check
+			every time.Duration
+			want  Reload
+		}{
+			{connect, time.Second, Reload{Kept: 2}},
+			{connect, time.Minute, Reload{Changed: 1, Kept: 1}},
+			{healthcheck.Check{Type: "http", Request: "/x"}, time.Minute, Reload{Changed: 1, Kept: 1}},
+			{healthcheck.Check{Type: "http", Request: "/y"}, time.Minute, Reload{Changed: 1, Kept: 1}},
+		} {
+			r, err := f.d.Reload(with(step.check, step.every), false)
+			if diff := cmp.Diff(step.want, r); diff != "" || err != nil {
+				t.Errorf("%+v: %v, (-want +got):\n%s", step.check, err, diff)
+			}
+		}
+	})
 }
 
 // TestReload: health stays by identity, a removed server goes, a new one gets

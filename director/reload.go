@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -100,10 +101,12 @@ func (s *state) swap(setup *Setup) (r Reload) {
 			}
 		}
 	}
+	before, now := s.setup.checkedBy(), setup.checkedBy()
 	s.setup = setup
 	var fresh []*service
 	for i := range setup.Services {
-		if v := s.take(&setup.Services[i], &r); v != nil {
+		key := setup.Services[i].Key()
+		if v := s.take(&setup.Services[i], slices.Equal(before[key], now[key]), &r); v != nil {
 			fresh = append(fresh, v)
 		}
 	}
@@ -123,8 +126,8 @@ func (v *service) leave(s *state) {
 }
 
 // take brings one service of the file in: a new one, which it returns, or one
-// that is known.
-func (s *state) take(next *VirtualService, r *Reload) (fresh *service) {
+// that is known. checked: by the same checks as before.
+func (s *state) take(next *VirtualService, checked bool, r *Reload) (fresh *service) {
 	v := s.services[next.Key()]
 	if next.Path {
 		r = &Reload{} // not counted
@@ -138,7 +141,7 @@ func (s *state) take(next *VirtualService, r *Reload) (fresh *service) {
 		return v
 	case v.gone:
 		r.Added++
-	case v.VirtualService.equal(next):
+	case checked && v.VirtualService.equal(next):
 		r.Kept++
 	default:
 		r.Changed++

@@ -59,6 +59,25 @@ type Subject struct {
 	healthcheck.Subject
 }
 
+// checked is one check of a server, in a form to be compared.
+type checked struct {
+	server   netip.AddrPort
+	index    int
+	check    healthcheck.Key
+	target   healthcheck.Target
+	schedule healthcheck.Schedule
+}
+
+// checkedBy are the checks of each service.
+func (s *Setup) checkedBy() map[ipvs.ServiceKey][]checked {
+	m := make(map[ipvs.ServiceKey][]checked)
+	for i := range s.Subjects {
+		c := &s.Subjects[i]
+		m[c.Server.Service] = append(m[c.Server.Service], checked{c.Server.Addr, c.Index, c.Check.Key(), c.Target, c.Schedule})
+	}
+	return m
+}
+
 // checkCounts are how many checks each server has.
 func (s *Setup) checkCounts() map[ipvs.ServiceKey]map[netip.AddrPort]int {
 	m := make(map[ipvs.ServiceKey]map[netip.AddrPort]int)
