@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -298,5 +300,77 @@ func TestUDPTurns(t *testing.T) {
 	}
 	if hear(time.Now().Add(patience)); heard != answers {
 		t.Errorf("%d answers, want %d", heard, answers)
+	}
+}
+
+// Many clients' datagrams of random sizes, mixed at random and more than a batch
+// holds: each arrives as it was sent and in the order of its client, and so do the
+// answers.
+func TestUDPTrainsMixed(t *testing.T) {
+	n := newNetwork()
+	server, at := listenUDP(t, n.addr(11))
+	server.SetReadBuffer(4 << 20)
+	e := start(t, fullnat.Config{Loops: 1})
+	s := udpService(t, n.addr(1), "rr", at)
+	s.Options = fullnat.Options{ProxyProtocol: fullnat.ProxyV2Every, Locals: n.locals(4)}
+	apply(t, e, s)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	clients := map[netip.AddrPort]*net.UDPConn{}
+	for len(clients) < 6 {
+		c := udpClient(t, s.Addr)
+		c.SetReadDeadline(time.Now().Add(patience))
+		clients[c.LocalAddr().(*net.UDPAddr).AddrPort()] = c
+	}
+	who := slices.SortedFunc(maps.Keys(clients), netip.AddrPort.Compare)
+	server.SetReadDeadline(time.Now().Add(patience))
+	for range 20 {
+		want, got, from := map[netip.AddrPort][]string{}, map[netip.AddrPort][]string{}, map[netip.AddrPort]netip.AddrPort{}
+		const most = 90
+		e.Pause()
+		for sent := 0; sent < most; {
+			client, size := who[random.IntN(len(who))], []int{0, 1, 50, 51, 1200}[random.IntN(5)]
+			for range min(1+random.IntN(8), most-sent) { // most are part of a run
+				text := strings.Repeat(string(rune('!'+sent)), size)
+				send(t, clients[client], []string{text})
+				want[client] = append(want[client], text)
+				sent++
+			}
+		}
+		e.Resume()
+		b := make([]byte, 1<<16)
+		for range most {
+			k, lip, err := server.ReadFromUDPAddrPort(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, err := fullnat.ParseProxyHeader(b[:k])
+			if err != nil {
+				t.Fatalf("a datagram without its header: %v", err)
+			}
+			got[head.Client] = append(got[head.Client], string(b[head.Length:k]))
+			from[head.Client] = lip
+		}
+		if !maps.EqualFunc(got, want, slices.Equal) {
+			t.Fatalf("the server heard %.20q, want %.20q", got, want)
+		}
+		e.InLoops(func() {
+			for client, texts := range want {
+				for _, text := range texts {
+					server.WriteToUDPAddrPort([]byte(text), from[client])
+				}
+			}
+		})
+		for client, texts := range want {
+			for i, text := range texts {
+				if k, err := clients[client].Read(b); err != nil || string(b[:k]) != text {
+					t.Fatalf("answer %d: %.20q, %v, want %.20q", i, b[:k], err, text)
+				}
+			}
+		}
+	}
+	if n := e.Errors().Dropped; n != 0 {
+		t.Errorf("%d datagrams dropped", n)
 	}
 }

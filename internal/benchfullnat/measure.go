@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -49,8 +50,8 @@ func (b *bench) measureLoad(l load, samples map[string][]sample) error {
 		rounds = 1
 	}
 	for round := range rounds {
-		for i := range b.proxies {
-			p := b.proxies[(i+round)%len(b.proxies)] // nobody is always first
+		for _, i := range rand.Perm(len(b.proxies)) { // nobody is always first, or after the same other one
+			p := b.proxies[i]
 			if l.datagrams() && !p.udp || l.name == "idle" && b.kernel {
 				continue
 			}
