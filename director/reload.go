@@ -113,8 +113,8 @@ func (s *state) swap(setup *Setup) (r Reload) {
 	s.adoptNew(fresh)
 	s.configure()
 	s.save()
-	s.recheck = true
 	s.touchAll()
+	s.d.o.Subjects(s.subjects()) // now, for what is new to be checked while the kernel is made to have it
 	return r
 }
 

@@ -35,7 +35,7 @@ func (s *state) settle() {
 		}
 	}
 	clear(s.dirty)
-	s.keepSourceNAT(false)
+	s.prepareSourceNAT()
 	s.apply(work)
 	s.bury()
 	s.keepSourceNAT(false)

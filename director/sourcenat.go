@@ -3,6 +3,7 @@ package director
 import (
 	"cmp"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -48,17 +49,37 @@ func (s *state) adoptSourceNAT() {
 	if s.d.o.SourceNAT == nil {
 		return
 	}
+	if !slices.ContainsFunc(slices.Collect(maps.Values(s.services)), (*service).mayHaveRules) {
+		return // there is nothing to learn, and asking may load nf_tables
+	}
 	have, err := s.d.o.SourceNAT.Services()
 	if err != nil {
 		return // no nf_tables, or no right to it: who needs it will hear of it
 	}
 	for _, h := range have {
 		switch v := s.services[h.Key]; {
-		case v == nil:
+		case v == nil || !v.mayHaveRules():
 		case v.former != nil:
 			v.former.locals = h.Locals
-		case v.Proxy == nil && len(v.Locals) == 0 && (v.gone || v.refused()):
+		default:
 			v.Locals = h.Locals
+		}
+	}
+}
+
+// mayHaveRules: only the rules themselves tell which local addresses the service
+// has, because the file does not.
+func (v *service) mayHaveRules() bool {
+	return v.former != nil || v.Proxy == nil && len(v.Locals) == 0 && (v.gone || v.refused())
+}
+
+// prepareSourceNAT has the rules of services be there before their servers are.
+// Where there are none they go after them.
+func (s *state) prepareSourceNAT() {
+	for _, v := range s.services {
+		if len(v.Locals) > 0 || v.former != nil {
+			s.keepSourceNAT(false)
+			return
 		}
 	}
 }
