@@ -84,6 +84,11 @@ bench-directors: build ## goipvsd beside Debian's keepalived, in the lab's kerne
 	$(GO) build -trimpath -o bin/benchdirector ./internal/benchdirector
 	bin/benchdirector -rounds $(or $(ROUNDS),3)
 
+.PHONY: bench-ldirectord
+bench-ldirectord: build ## the same for 20 real servers, with Debian's ldirectord, which starts programs for each: minutes
+	$(GO) build -trimpath -o bin/benchdirector ./internal/benchdirector
+	bin/benchdirector -only goipvsd,keepalived,ldirectord -servers 20 -rounds 1 -steady 30s -patience 5m
+
 bench-checks: bin/goipvsd ## measure what 100, 1,000 and 10,000 checked servers cost
 	$(GO) build -trimpath -o bin/checkbench ./internal/checkbench
 	bin/checkbench

@@ -164,7 +164,7 @@ func (s *state) applyTo(k ipvs.Kernel, work []*service) {
 			want = append(want, e)
 		}
 	}
-	r, err := ipvs.Reconcile(k, want, ipvs.ReconcileOptions{KeepOthers: true})
+	r, err := ipvs.Reconcile(k, want, ipvs.ReconcileOptions{KeepOthers: true, Singly: true})
 	for _, c := range r.Made {
 		s.emit(Event{Kind: KernelChanged, Attrs: []slog.Attr{slog.String("change", c.String())}})
 	}

@@ -28,14 +28,14 @@ type Snapshot struct {
 // at most. A dump resumes by position while others insert and delete, so one
 // alone can miss entries that were there throughout, and the kernel does not
 // mark it (ip_vs_genl_dump_services, ip_vs_genl_dump_dests).
-func Read(l Lister) (Snapshot, error) { return read(l, nil) }
+func Read(l Lister) (Snapshot, error) { return read(l, nil, false) }
 
 // read is Read for the services in only, or for all when that is nil. What
 // others do to services that nobody asked for then disturbs nothing.
-func read(l Lister, only map[ServiceKey]bool) (Snapshot, error) {
+func read(l Lister, only map[ServiceKey]bool, singly bool) (Snapshot, error) {
 	var seen, last Table
 	for n := range maxListings {
-		t, whole, err := list(l, only)
+		t, whole, err := list(l, only, singly)
 		if err != nil {
 			return Snapshot{}, err
 		}
@@ -48,8 +48,8 @@ func read(l Lister, only map[ServiceKey]bool) (Snapshot, error) {
 }
 
 // list makes one listing; whole is false when a service went away during it.
-func list(l Lister, only map[ServiceKey]bool) (t Table, whole bool, err error) {
-	services, err := servicesOf(l, only)
+func list(l Lister, only map[ServiceKey]bool, singly bool) (t Table, whole bool, err error) {
+	services, err := servicesOf(l, only, singly)
 	if err != nil {
 		return nil, false, err
 	}
@@ -78,14 +78,12 @@ type finder interface {
 	Service(k ServiceKey) (ServiceInfo, error)
 }
 
-// few is up to how many services are read one by one rather than picked from a
-// listing of all: what is done for one must not take longer because there are
-// thousands.
+// few is up to how many services are read one by one, see ReconcileOptions.Singly.
 const few = 16
 
 // servicesOf lists the services in only, or all when that is nil.
-func servicesOf(l Lister, only map[ServiceKey]bool) ([]ServiceInfo, error) {
-	if f, ok := l.(finder); ok && only != nil && len(only) <= few {
+func servicesOf(l Lister, only map[ServiceKey]bool, singly bool) ([]ServiceInfo, error) {
+	if f, ok := l.(finder); ok && singly {
 		if list, ok := find(f, only); ok {
 			return list, nil
 		}

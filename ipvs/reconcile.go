@@ -35,6 +35,10 @@ type ReconcileOptions struct {
 	// KeepOthers leaves services alone that want does not name. Their
 	// destinations are not even listed.
 	KeepOthers bool
+	// Singly has up to a few wanted services read by their keys with KeepOthers, if
+	// the kernel has Client's method Service, rather than picked from a list of all:
+	// what is done for one then takes no longer because there are thousands.
+	Singly bool
 	// DryRun plans and changes nothing: Made is what would have been done.
 	DryRun bool
 }
@@ -57,6 +61,7 @@ func Reconcile(k Kernel, want Table, o ReconcileOptions) (Result, error) {
 	r := reconciler{kernel: k, want: want, dry: o.DryRun}
 	if o.KeepOthers {
 		r.only = want.Keys()
+		r.singly = o.Singly && len(r.only) <= few
 	}
 	for range maxListings {
 		if again, err := r.round(); !again {
@@ -72,6 +77,7 @@ type reconciler struct {
 	want   Table
 	only   map[ServiceKey]bool // nil: all services
 	dry    bool
+	singly bool // only those are read, by their keys
 
 	unknown []Change // of the round before: whether they were made is not known
 
@@ -84,7 +90,7 @@ type reconciler struct {
 
 // round reads, plans and applies once. again asks for another round.
 func (r *reconciler) round() (again bool, err error) {
-	have, err := read(r.kernel, r.only)
+	have, err := read(r.kernel, r.only, r.singly)
 	if err != nil {
 		return false, err
 	}

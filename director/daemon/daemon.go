@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -277,38 +276,6 @@ func (d *Daemon) endProxy() {
 		d.saver.write()
 	}
 	d.proxy.Close()
-}
-
-// trimAfter is how long after a start or a reload its memory is given back.
-const trimAfter = 3 * time.Second
-
-// Until then the garbage collector leaves a start or a reload alone, which have
-// better to do; daily life is a small heap that lives long, and memory is worth
-// more than the time. GOGC overrules both.
-const hurried, calm = 400, 50
-
-func collect(percent int) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(percent)
-	}
-}
-
-// trim gives back what a start or a reload needed and daily life does not: Go's
-// runtime would keep most of it for ever.
-func (d *Daemon) trim(ctx context.Context) {
-	timer := time.NewTimer(trimAfter)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.grown:
-			timer.Reset(trimAfter)
-		case <-timer.C:
-			collect(calm)
-			debug.FreeOSMemory()
-		}
-	}
 }
 
 // announce says that the daemon is ready once the director answers. One that

@@ -28,7 +28,7 @@ var contestants = []contestant{
 		return cmd
 	}},
 	{"ldirectord", load.ldirectord, func(b *inner, file string) *exec.Cmd {
-		cmd := exec.Command("perl", "-w", filepath.Join(b.root, "usr/sbin/ldirectord"), "-d", file, "start")
+		cmd := exec.Command("perl", filepath.Join(b.root, "usr/sbin/ldirectord"), file, "start")
 		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+libraries(b.root), "PERLIO=perlio",
 			"PERL5LIB="+strings.Join(globs(b.root, "usr/share/perl5", "usr/lib/*/perl5/*", "usr/lib/*/perl-base", "usr/share/perl/*"), ":"))
 		return cmd

@@ -75,7 +75,7 @@ func runInside(name, root string, o options) error {
 			continue
 		}
 		if err := step.f(); errors.Is(err, errPatience) {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+			fmt.Fprintf(os.Stderr, "%s: %v; its last words:\n%s\n", name, err, b.lastWords())
 		} else if err != nil {
 			return err
 		}
@@ -189,6 +189,15 @@ func (b *inner) await(what string, since time.Time, limit time.Duration, f func(
 func (b *inner) file(more bool) (string, error) {
 	path := filepath.Join(b.load.dir, "config")
 	return path, os.WriteFile(path, []byte(b.config(b.load, more)), 0o600)
+}
+
+// lastWords are the end of what the director has written.
+func (b *inner) lastWords() string {
+	all, err := os.ReadFile(filepath.Join(b.load.dir, "output"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(all[max(0, len(all)-1000):])
 }
 
 // idle measures what the kernel costs without a director.

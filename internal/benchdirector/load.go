@@ -82,7 +82,7 @@ func (l load) keepalived(more bool) string {
 
 func (l load) ldirectord(more bool) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "checktimeout = %d\ncheckinterval = %d\nquiescent = yes\nlogfile = \"%s/log\"\n", interval, interval, l.dir)
+	fmt.Fprintf(&b, "checktimeout = %d\ncheckinterval = %d\nquiescent = yes\nsupervised = yes\nlogfile = \"%s/log\"\n", interval, interval, l.dir)
 	l.services(more, func(port int, servers []netip.AddrPort) {
 		fmt.Fprintf(&b, "virtual=%v:%d\n", vip, port)
 		for _, a := range servers {

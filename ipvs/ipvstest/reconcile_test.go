@@ -133,3 +133,25 @@ func churn(k *Kernel, do func(other *Kernel, n int)) {
 		}
 	})
 }
+
+// TestReconcileSingly: what is done for one service does not list all of them.
+func TestReconcileSingly(t *testing.T) {
+	k := withWeb(t, "10.0.0.1:80", "10.0.0.9:80")
+	lists := 0
+	k.OnCall(func(c Call) {
+		if c.Op == "list services" {
+			lists++
+		}
+	})
+	r, err := ipvs.Reconcile(k, webTable(rs("10.0.0.1:80")), ipvs.ReconcileOptions{KeepOthers: true, Singly: true})
+	if diff := cmp.Diff("made delete destination 10.0.0.9:80 of tcp 192.0.2.1:80\n", words(r, err)); diff != "" {
+		t.Error(diff)
+	}
+	if lists > 0 {
+		t.Errorf("all services were listed %d times", lists)
+	}
+	k.Unload()
+	if _, err := ipvs.Reconcile(k, webTable(), ipvs.ReconcileOptions{KeepOthers: true, Singly: true}); !errors.Is(err, ipvs.ErrNoIPVS) || !strings.Contains(err.Error(), "list services") {
+		t.Errorf("%v, want the error of the kernel as a whole", err)
+	}
+}
