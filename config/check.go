@@ -45,7 +45,9 @@ type Check struct {
 	PasswordFile string // where Password was read from
 	Database     string
 	Secret       Secret // of RADIUS
-	SecretFile   string // where Secret was read from
+	// RequireMessageAuthenticator: answers of RADIUS without one do not count.
+	RequireMessageAuthenticator bool
+	SecretFile                  string // where Secret was read from
 
 	Record   string   // type of DNS record: A, AAAA, ...
 	Protocol string   // "udp" or "tcp", of types that speak both; empty: the service's

@@ -44,7 +44,7 @@ var checkTypes = []CheckType{
 	{"mysql", 3306, TLSOff, words("request receive database", loginKeys, tlsKeys), words("login"), "a login, and a row for the statement in request"},
 	{"pgsql", 5432, TLSOff, words("request receive database", loginKeys, tlsKeys), words("login"), "a login, and a row for the statement in request"},
 	{"redis", 6379, TLSOff, words("request receive database", loginKeys, tlsKeys), nil, "PING is answered, or the command in request"},
-	{"radius", 1812, "", words("secret secret_file", loginKeys), words("secret|secret_file"), "an Access-Accept; without a login, an answer to Status-Server"},
+	{"radius", 1812, "", words("secret secret_file require_message_authenticator", loginKeys), words("secret|secret_file"), "an Access-Accept; without a login, an answer to Status-Server"},
 	{"sip", 5060, TLSOff, words("request receive login protocol", tlsKeys), nil, "OPTIONS is answered with 2xx"},
 	{"oracle", 1521, TLSOff, words("database", tlsKeys), nil, "a listener is there, and knows the service in database"},
 	{"external", 0, "", words("command arguments dynamic_weight user cpu_limit memory_limit file_limit"), words("command"), "a command ends with status 0"},

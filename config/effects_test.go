@@ -64,7 +64,8 @@ const effects = `
 [virtual.check]    login password database                                  healthcheck         TestMySQL TestPostgreSQL
 [virtual.check]    password_file secret_file                                config              TestPasswordFile
 [virtual.check]    password_file secret_file                                director            TestCheckKeys
-[virtual.check]    secret                                                   healthcheck         TestRADIUS
+[virtual.check]    secret require_message_authenticator                     healthcheck         TestRADIUS
+[virtual.check]    require_message_authenticator                            director            TestCheckKeys
 [virtual.check]    record                                                   healthcheck         TestDNS
 [virtual.check]    protocol                                                 healthcheck         TestDNS TestSIP TestKernelSCTP
 [virtual.check]    command                                                  healthcheck         TestExternal TestExternalHangs

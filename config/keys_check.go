@@ -69,6 +69,8 @@ var typeKeys = []key[Check]{
 		func(c *Check) *Secret { return &c.Secret }, nil),
 	textKey("secret_file", `""`, "File that holds the secret and nothing else.",
 		func(c *Check) *string { return &c.SecretFile }, absolute),
+	boolKey("require_message_authenticator", "false", "Whether only answers of RADIUS that have a Message-Authenticator count; others can be forged (BlastRADIUS). Older servers, such as Debian 12's FreeRADIUS as it is shipped, send none.",
+		func(c *Check) *bool { return &c.RequireMessageAuthenticator }),
 
 	textKey("record", `"A"`, "Type of the DNS record that is asked for.",
 		func(c *Check) *string { return &c.Record }, recordType),

@@ -14,7 +14,7 @@ func convert(c *config.Check, port uint16) healthcheck.Check {
 	h := healthcheck.Check{
 		Type: c.Type, Port: c.Port, Request: c.Request, Receive: c.Receive,
 		Status: c.Status, VirtualHost: c.VirtualHost, Method: c.Method + c.Record, // no type has both
-		Login: c.Login, Password: c.Password.Reveal(), Database: c.Database, Secret: c.Secret.Reveal(),
+		Login: c.Login, Password: c.Password.Reveal(), Database: c.Database, Secret: c.Secret.Reveal(), Signed: c.RequireMessageAuthenticator,
 		Command: c.Command, Bare: c.Type == "external" && !c.Arguments, Weighs: c.DynamicWeight, Follow: c.Follow,
 	}
 	if h.Port == 0 && port == 0 {

@@ -52,6 +52,8 @@ func TestCheckKeys(t *testing.T) {
 			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "mysql", Login: "me", Password: "from a file", Database: "app"}}}},
 		"secret": {"type = \"radius\"\nsecret = \"s\"",
 			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "radius", Secret: "s"}}}},
+		"require_message_authenticator": {"type = \"radius\"\nsecret = \"s\"\nrequire_message_authenticator = true",
+			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "radius", Secret: "s", Signed: true}}}},
 		"secret_file": {"type = \"radius\"\nsecret_file = \"" + secret + "\"",
 			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "radius", Secret: "from a file"}}}},
 		"record, protocol": {"type = \"dns\"\nrequest = \"a.test\"\nrecord = \"MX\"\nprotocol = \"udp\"",

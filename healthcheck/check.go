@@ -25,6 +25,7 @@ type Check struct {
 	Password    string      // a secret: never in transcripts or errors
 	Database    string      // SQL: database; LDAP and others as their row says
 	Secret      string      // RADIUS: shared secret
+	Signed      bool        // RADIUS: only answers with a Message-Authenticator count
 	Command     []string    // external: argv
 	Bare        bool        // external: nothing is added to Command
 	Confine     Confinement // external: as whom it runs, and with how much
@@ -64,6 +65,7 @@ type identity struct {
 	port         uint16
 	follow       int
 	bare, weighs bool
+	signed       bool
 	tls          TLS
 	confine      Confinement
 }
@@ -73,7 +75,7 @@ func (c Check) Key() Key {
 	id := identity{
 		typ: c.Type, request: c.Request, receive: c.Receive, status: c.Status, virtualHost: c.VirtualHost, method: c.Method,
 		login: c.Login, password: c.Password, database: c.Database, secret: c.Secret, via: c.Via, protocol: c.Protocol,
-		port: c.Port, follow: c.Follow, bare: c.Bare, weighs: c.Weighs, tls: c.TLS, confine: c.Confine,
+		port: c.Port, follow: c.Follow, bare: c.Bare, weighs: c.Weighs, tls: c.TLS, confine: c.Confine, signed: c.Signed,
 	}
 	if len(c.Command) > 0 {
 		id.command = fmt.Sprintf("%q", c.Command)

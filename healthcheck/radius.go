@@ -20,7 +20,10 @@ import (
 // packets; the exchange is ours, because the library's repeats the request and
 // knows nothing of Message-Authenticator, without which an answer can be
 // forged (BlastRADIUS, CVE-2024-3596).
-type radiusCheck struct{ login, password, secret string }
+type radiusCheck struct {
+	login, password, secret string
+	signed                  bool // an answer without Message-Authenticator is none
+}
 
 func radius(c Check) (look, error) {
 	switch err := bothOrNone(c); {
@@ -33,7 +36,7 @@ func radius(c Check) (look, error) {
 	case len(c.Login) > 253:
 		return nil, errors.New("a login of more than 253 bytes")
 	}
-	return radiusCheck{c.Login, c.Password, c.Secret}.look, nil
+	return radiusCheck{c.Login, c.Password, c.Secret, c.Signed}.look, nil
 }
 
 func (r radiusCheck) look(ctx context.Context, d *Dialer) error {
@@ -49,7 +52,7 @@ func (r radiusCheck) look(ctx context.Context, d *Dialer) error {
 	if _, err := c.Write(request); err != nil {
 		return fmt.Errorf("radius: %w", bare(err))
 	}
-	answer, err := radiusAnswer(c, d, request, []byte(r.secret))
+	answer, err := r.answer(c, d, request)
 	if err != nil {
 		return fmt.Errorf("radius %s: %w", r.doing(), err)
 	}
@@ -97,16 +100,21 @@ func macOf(packet, secret []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// radiusAnswer waits for the datagram that answers the request and was made by
-// somebody who has the secret.
-func radiusAnswer(c net.Conn, d *Dialer, request, secret []byte) (*goradius.Packet, error) {
+// answer waits for the datagram that answers the request and was made by
+// somebody who has the secret. One that is not signed and has to be is passed
+// over: whoever forges it could else take the server down.
+func (r radiusCheck) answer(c net.Conn, d *Dialer, request []byte) (*goradius.Packet, error) {
 	buf := make([]byte, goradius.MaxPacketLength)
 	for {
 		n, err := c.Read(buf)
 		if err != nil {
 			return nil, bare(err)
 		}
-		answer, err := readRADIUS(buf[:n], request, secret)
+		answer, err := readRADIUS(buf[:n], request, []byte(r.secret))
+		if err == nil && r.signed && !signed(answer) {
+			d.Stage("waiting for an answer with a Message-Authenticator (there was one without)")
+			err = errors.New("no Message-Authenticator, which is required")
+		}
 		if err == nil {
 			return answer, nil
 		}
@@ -158,10 +166,15 @@ func authentic(wire, request, secret []byte) bool {
 	return hmac.Equal(sum.Sum(nil), wire[4:20])
 }
 
+func signed(answer *goradius.Packet) bool {
+	_, ok := answer.Lookup(rfc2869.MessageAuthenticator_Type)
+	return ok
+}
+
 // judge takes an Access-Accept for well, and for a Status-Server request any
 // answer: an accounting port answers with Accounting-Response.
 func (r radiusCheck) judge(d *Dialer, answer *goradius.Packet) error {
-	if _, ok := answer.Lookup(rfc2869.MessageAuthenticator_Type); !ok {
+	if !signed(answer) {
 		d.Note("the answer has no Message-Authenticator: it could be forged (BlastRADIUS)")
 	}
 	if answer.Code == goradius.CodeAccessAccept || r.login == "" {

@@ -15,7 +15,7 @@ import (
 func startFreeRADIUS(t *testing.T) uint16 {
 	port := testserver.Port(t)
 	dir := testserver.Dir(t, map[string]string{
-		"users": "monitor Cleartext-Password := \"watchword\"\nDEFAULT Auth-Type := Reject\n\tReply-Message = \"go away\"\n",
+		"users": "signed Cleartext-Password := \"watchword\"\n\tMessage-Authenticator := 0x00\nmonitor Cleartext-Password := \"watchword\"\nDEFAULT Auth-Type := Reject\n\tReply-Message = \"go away\"\n",
 	})
 	testserver.Write(t, dir+"/radiusd.conf", strings.NewReplacer("DIR", dir, "PORT", fmt.Sprint(port)).Replace(`
 prefix = /usr
@@ -85,6 +85,23 @@ func TestRADIUS(t *testing.T) {
 		row("wrong password", with(login, func(c *Check) { c.Password = "wrong" }), port, "radius login monitor: Access-Reject"),
 		row("wrong user", with(login, func(c *Check) { c.Login = "nobody" }), port, "radius login nobody: Access-Reject (go away)"),
 	)
+	// Debian's server signs the answers that it is told to, and no others.
+	examine(t, row("signed, and has to be", with(login, func(c *Check) { c.Login, c.Signed = "signed", true }), port, ""))
+	t.Run("not signed, and has to be", func(t *testing.T) {
+		var err error
+		for d := 2 * time.Second; ; d *= 2 { // a busy machine may not have answered by then
+			res, wrong := Look(within(t, d), with(login, func(c *Check) { c.Signed = true }), loopback(port))
+			if wrong != nil {
+				t.Fatal(wrong)
+			}
+			if err = res.Err; err == nil || strings.Contains(err.Error(), "there was one without") || d > time.Minute {
+				break
+			}
+		}
+		if Class(err) != "timeout" || !strings.Contains(err.Error(), "timed out waiting for an answer with a Message-Authenticator (there was one without)") {
+			t.Errorf("%v (%s)", err, Class(err))
+		}
+	})
 	t.Run("wrong secret", func(t *testing.T) {
 		res, err := Look(within(t, 2*time.Second), with(login, func(c *Check) { c.Secret = "guessed" }), loopback(port))
 		if err != nil {
@@ -98,7 +115,7 @@ func TestRADIUS(t *testing.T) {
 // changed, is none.
 func TestRADIUSForged(t *testing.T) {
 	secret := []byte("shared")
-	request, err := radiusCheck{"monitor", "watchword", "shared"}.request(addrOf("127.0.0.1:1"))
+	request, err := radiusCheck{login: "monitor", password: "watchword", secret: "shared"}.request(addrOf("127.0.0.1:1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +157,7 @@ func radiusReply(t testing.TB, request, secret []byte) []byte {
 
 func FuzzRADIUS(f *testing.F) {
 	secret := []byte("shared")
-	request, err := radiusCheck{"monitor", "watchword", "shared"}.request(addrOf("127.0.0.1:1"))
+	request, err := radiusCheck{login: "monitor", password: "watchword", secret: "shared"}.request(addrOf("127.0.0.1:1"))
 	if err != nil {
 		f.Fatal(err)
 	}

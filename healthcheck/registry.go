@@ -45,7 +45,7 @@ var kinds = map[string]kind{
 	"ping":       {uses: "", prepare: ping},
 	"pop3":       {uses: "receive login password tls", prepare: pop3},
 	"pop3s":      {uses: "receive login password tls", prepare: pop3s},
-	"radius":     {uses: "login password secret", prepare: radius},
+	"radius":     {uses: "login password secret signed", prepare: radius},
 	"redis":      {uses: "request receive login password database tls", prepare: redis},
 	"sip":        {uses: "request receive login protocol tls", prepare: sip},
 	"smtp":       {uses: "receive login password tls", prepare: smtp},
