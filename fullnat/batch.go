@@ -19,13 +19,16 @@ type batch struct {
 	marks  [batchSize]mark
 	size   [batchSize]int32 // bytes
 	each   [batchSize]int32 // bytes of each datagram of a train but the last
+	next   [batchSize]int32 // the next place of the same session
+	runs   [batchSize]run
+	run    int32 // how many there are
 	out    outbox
 	header [maxHeader]byte // of the session that out is for
 	data   [batchSize][datagramRoom]byte
 }
 
 const (
-	batchSize = 32
+	batchSize = 128
 	// datagramRoom is more than 64 KiB so that datagrams do not all begin at the
 	// same place of the CPU's caches.
 	datagramRoom = 65536 + 192
@@ -106,34 +109,48 @@ func (m *mark) received(size int32) int32 {
 
 // cursor is a datagram of a batch: a place, and where in it.
 type cursor struct {
-	place int
+	place int32
 	off   int32
+}
+
+// theEnd is behind the last datagram of a run.
+var theEnd = cursor{place: -1}
+
+// run is what a batch has of one session: its places, from the first by next to
+// the last.
+type run struct {
+	flow        ref
+	first, last int32
 }
 
 // datagram is the one at a cursor, and the cursor of the next.
 func (b *batch) datagram(c cursor) ([]byte, cursor) {
 	size, each := b.size[c.place], b.each[c.place]
-	if each == size { // also the empty one
-		return b.data[c.place][:size], cursor{c.place + 1, 0}
+	if end := c.off + each; end < size {
+		return b.data[c.place][c.off:end], cursor{c.place, end}
 	}
-	end := min(c.off+each, size)
-	next := cursor{c.place, end}
-	if end == size {
-		next = cursor{c.place + 1, 0}
-	}
-	return b.data[c.place][c.off:end], next
+	return b.data[c.place][c.off:size], cursor{place: b.next[c.place]}
 }
 
-// run is the end of what comes from one client in the first n places. With
-// single it is one datagram.
-func (b *batch) run(from cursor, n int, single bool) cursor {
-	if single {
-		_, next := b.datagram(from)
-		return next
+// count is how many datagrams there are between two cursors.
+func (b *batch) count(at, end cursor) (n uint64) {
+	for at != end {
+		_, at = b.datagram(at)
+		n++
 	}
-	end := from.place + 1
-	for end < n && b.peers[end] == b.peers[from.place] {
-		end++
-	}
-	return cursor{place: end}
+	return n
+}
+
+// begin makes a run of a place.
+func (b *batch) begin(f *flow, i int32) {
+	b.next[i] = theEnd.place
+	b.runs[b.run] = run{ref{index: f.index, gen: f.gen}, i, i}
+	b.run++
+}
+
+// append puts a place behind the others of run k.
+func (b *batch) append(k, i int32) {
+	b.next[i] = theEnd.place
+	b.next[b.runs[k].last] = i
+	b.runs[k].last = i
 }

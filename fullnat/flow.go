@@ -31,6 +31,8 @@ type flow struct {
 	// limits is how long the datagrams of a train to the client, and to the server,
 	// may be; 0 is that there are none.
 	limits [2]uint16
+	batch  uint64 // the last one that had something of it, in its
+	run    int32
 }
 
 // onePacketLife is how long, in seconds, a flow of one-packet scheduling waits

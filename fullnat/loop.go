@@ -42,6 +42,7 @@ type loop struct {
 	flowEnd   func(int32)
 	in, out   *batch
 	outN      int       // datagrams in out
+	batches   uint64    // that came from clients
 	outFor    *listener // whose they are
 	talkers   []ref     // flows with more answers than one turn allows
 	talking   []ref

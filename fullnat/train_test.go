@@ -374,3 +374,24 @@ func TestUDPTrainsMixed(t *testing.T) {
 		t.Errorf("%d datagrams dropped", n)
 	}
 }
+
+// Clients' datagrams come mixed. What there is of each goes on together.
+func TestUDPTrainsOfMany(t *testing.T) {
+	n := newNetwork()
+	server, at := listenUDP(t, n.addr(11))
+	trainSocket(t, server)
+	e := start(t, fullnat.Config{Loops: 1})
+	s := udpService(t, n.addr(1), "rr", at)
+	apply(t, e, s)
+	a, b := udpClient(t, s.Addr), udpClient(t, s.Addr)
+	e.Pause()
+	for range 10 {
+		send(t, a, []string{"of a"})
+		send(t, b, []string{"of the other"})
+	}
+	e.Resume()
+	got, calls, _ := hearAll(t, server, 20)
+	if want := append(slices.Repeat([]string{"of a"}, 10), slices.Repeat([]string{"of the other"}, 10)...); !slices.Equal(got, want) || calls != 2 {
+		t.Errorf("the server heard %q in %d calls, want %q in 2", got, calls, want)
+	}
+}

@@ -19,15 +19,54 @@ func (l *loop) receive(ln *listener) {
 		l.in = newBatch(true)
 	}
 	n, _ := l.in.receive(ln.fd, 0, batchSize)
-	set := ln.svc.settings.Load()
-	for at := (cursor{}); at.place < n; {
-		end := l.in.run(at, n, set.onePacket)
-		if f := l.flowFor(ln, &l.in.peers[at.place], set); f != nil {
-			l.forward(f, set, at, end)
-			at = end
-		} else {
-			_, at = l.in.datagram(at)
-			l.errs.dropped.Add(1)
+	if set := ln.svc.settings.Load(); set.onePacket {
+		l.scatter(ln, set, int32(n))
+	} else {
+		l.gather(ln, set, int32(n))
+	}
+}
+
+// scatter schedules each of the first n places' datagrams by itself.
+func (l *loop) scatter(ln *listener, set *settings, n int32) {
+	for i := range n {
+		l.in.next[i] = theEnd.place
+		for at := (cursor{place: i}); at != theEnd; {
+			_, next := l.in.datagram(at)
+			if f := l.flowFor(ln, &l.in.peers[i], set); f != nil {
+				l.forward(f, set, at, next)
+			} else {
+				l.errs.dropped.Add(1)
+			}
+			at = next
+		}
+	}
+}
+
+// gather sends what the first n places have session by session: clients' datagrams
+// come mixed, and those of one make a train.
+func (l *loop) gather(ln *listener, set *settings, n int32) {
+	b := l.in
+	b.run = 0
+	l.batches++
+	for i := range n {
+		switch f := l.flowFor(ln, &b.peers[i], set); {
+		case f == nil:
+			b.next[i] = theEnd.place
+			l.errs.dropped.Add(b.count(cursor{place: i}, theEnd))
+		case f.batch == l.batches:
+			b.append(f.run, i)
+		default:
+			f.batch, f.run = l.batches, b.run
+			b.begin(f, i)
+		}
+	}
+	for k := range b.run {
+		r := &b.runs[k]
+		at := cursor{place: r.first}
+		if f := l.flows.at(r.flow.index); f.gen == r.flow.gen && f.fd >= 0 {
+			l.forward(f, set, at, theEnd)
+		} else { // it had to make room for another one
+			l.errs.dropped.Add(b.count(at, theEnd))
 		}
 	}
 }
@@ -96,15 +135,6 @@ func (l *loop) load(f *flow, set *settings, at, end cursor) cursor {
 	return at
 }
 
-// count is how many datagrams there are between two cursors.
-func (b *batch) count(at, end cursor) (n uint64) {
-	for at != end {
-		_, at = b.datagram(at)
-		n++
-	}
-	return n
-}
-
 func (l *loop) countIn(f *flow, items []item) {
 	var n, bytes uint64
 	for i := range items {
@@ -138,7 +168,7 @@ func (l *loop) answer(f *flow) {
 		default:
 			return
 		}
-		l.reply(f, cursor{place: l.outN}, cursor{place: l.outN + n})
+		l.reply(f, int32(l.outN), int32(n))
 		l.outN += n
 		f.last = l.sec
 		if n < replies {
@@ -148,20 +178,23 @@ func (l *loop) answer(f *flow) {
 	l.talkers = append(l.talkers, ref{index: f.index, gen: f.gen})
 }
 
-// reply puts answers into the outbox.
-func (l *loop) reply(f *flow, at, end cursor) {
-	var n, bytes uint64
-	for at != end {
-		if l.out.out.full() {
-			l.sendReplies()
+// reply puts the answers in n places into the outbox.
+func (l *loop) reply(f *flow, from, n int32) {
+	var count, bytes uint64
+	for i := from; i < from+n; i++ {
+		l.out.next[i] = theEnd.place
+		for at := (cursor{place: i}); at != theEnd; {
+			if l.out.out.full() {
+				l.sendReplies()
+			}
+			data, next := l.out.datagram(at)
+			l.out.out.add(f, at, nil, data, &f.client, f.limits[client])
+			count++
+			bytes += uint64(len(data))
+			at = next
 		}
-		data, next := l.out.datagram(at)
-		l.out.out.add(f, at, nil, data, &f.client, f.limits[client])
-		n++
-		bytes += uint64(len(data))
-		at = next
 	}
-	f.dst.shares[l.id].datagramsOut(n, bytes)
+	f.dst.shares[l.id].datagramsOut(count, bytes)
 }
 
 // room returns the outgoing batch with place for a few datagrams of a service.
