@@ -27,7 +27,8 @@ type SourceNAT interface {
 	// Untrack keeps packets of services out of connection tracking, and tells
 	// whether others had changed that.
 	Untrack([]snat.Untracked) (mended bool, err error)
-	// Forget has connection tracking forget the connections of a service.
+	// Forget has connection tracking forget the connections of a service, but
+	// for those of TCP and SCTP that have no local address.
 	Forget(ipvs.ServiceKey) error
 }
 
@@ -268,10 +269,10 @@ func (s *state) retire() {
 }
 
 // forget has connection tracking forget what passed before the service ran where
-// it runs now: a client of UDP that goes on from its port would be taken for the
-// old connection, which has other addresses.
+// it runs now: a client that goes on, or comes again, from its port would be taken
+// for the old connection, which has other addresses.
 func (v *service) forget(s *state) {
-	if s.d.o.SourceNAT == nil || v.Service.Protocol != ipvs.UDP {
+	if s.d.o.SourceNAT == nil {
 		return
 	}
 	if err := s.d.o.SourceNAT.Forget(v.Key()); err != nil {

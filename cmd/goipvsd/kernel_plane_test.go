@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,19 +18,37 @@ import (
 	"github.com/google/nftables"
 )
 
+const conntrackMax = "/proc/sys/net/netfilter/nf_conntrack_max" // of the kernel, not of a namespace
+
 // planesRig has two services of full NAT, of TCP and of UDP, whose real servers
 // know no way to the client.
 type planesRig struct {
 	*rig
-	locals []netip.Addr
+	vip     netip.Addr
+	servers []netip.Addr
+	locals  []netip.Addr // the two in use
+	forward sysctl.Knob
 }
 
-func newPlanesRig(t *testing.T) *planesRig {
-	r := &planesRig{rig: newBareRig(t, topo.Spec{Servers: 2})}
-	for _, a := range []string{"10.9.1.1", "10.9.1.2"} {
-		r.locals = append(r.locals, netip.MustParseAddr(a))
-		r.must(r.net.Director.AddAddr("eth0", netip.PrefixFrom(netip.MustParseAddr(a), 16)))
+func newPlanesRig(t *testing.T, v6 bool) *planesRig {
+	r := &planesRig{rig: newBareRig(t, topo.Spec{Servers: 2, IPv6: v6}), forward: sysctl.Forward4}
+	first := netip.MustParseAddr("10.9.1.1")
+	r.vip = r.net.VIP4
+	if v6 {
+		r.vip, r.forward, first = r.net.VIP6, sysctl.Forward6, netip.MustParseAddr("fd09::1:1")
 	}
+	for _, h := range r.net.Servers {
+		a := h.Addr4
+		if v6 {
+			a = h.Addr6
+		}
+		r.servers = append(r.servers, a)
+	}
+	// A small machine has room for 8192 connections, which hammer fills.
+	if err := os.WriteFile(conntrackMax, []byte("262144"), 0); !errors.Is(err, fs.ErrNotExist) {
+		r.must(err)
+	}
+	r.setLocals(first)
 	serveAll(r.rig)
 	for _, h := range r.net.Servers {
 		_, err := h.Serve("udp", 53)
@@ -36,12 +57,26 @@ func newPlanesRig(t *testing.T) *planesRig {
 	return r
 }
 
+// setLocals has two addresses, from this one on, be the local ones.
+func (r *planesRig) setLocals(first netip.Addr) {
+	r.Helper()
+	r.locals = []netip.Addr{first, first.Next()}
+	for _, a := range r.locals {
+		r.must(r.net.Director.AddAddr("eth0", netip.PrefixFrom(a, 16)))
+	}
+}
+
 // planes is a file in which TCP and UDP run where it says.
-func (r *planesRig) planes(tcp, udp, more string) {
+func (r *planesRig) planes(tcp, udp, more string, services ...string) {
 	r.Helper()
 	var text strings.Builder
 	text.WriteString(more + "max_removal = 1.0\nhold_on_mass_failure = 1.0\n[check]\ninterval = \"500ms\"\ntimeout = \"5s\"\n")
-	for _, s := range []struct{ name, at, proto, plane string }{{"web", "192.0.2.10:80", "tcp", tcp}, {"dns", "192.0.2.10:53", "udp", udp}} {
+	for _, s := range []struct {
+		name  string
+		port  uint16
+		proto string
+		plane string
+	}{{"web", 80, "tcp", tcp}, {"dns", 53, "udp", udp}} {
 		fmt.Fprintf(&text, `[[virtual]]
 name = %q
 address = %q
@@ -50,16 +85,16 @@ scheduler = "rr"
 forward = "fullnat"
 [virtual.fullnat]
 plane = %q
-local = ["10.9.1.1-10.9.1.2"]
+local = ["%s-%s"]
 [virtual.check]
 type = "connect"
 port = 80
-`, s.name, s.at, s.proto, s.plane)
-		for n := range 2 {
-			fmt.Fprintf(&text, "[[virtual.real]]\naddress = \"10.9.0.%d\"\n", 11+n)
+`, s.name, netip.AddrPortFrom(r.vip, s.port), s.proto, s.plane, r.locals[0], r.locals[1])
+		for _, a := range r.servers {
+			fmt.Fprintf(&text, "[[virtual.real]]\naddress = %q\n", a)
 		}
 	}
-	r.file(text.String())
+	r.file(text.String() + strings.Join(services, ""))
 }
 
 func (r *planesRig) service(name string) (s control.ServiceStatus) {
@@ -99,7 +134,7 @@ func (r *planesRig) answers(network string, port uint16) (seen map[netip.Addr]in
 	seen = map[netip.Addr]int{}
 	for range 4 {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		a, err := r.net.Client.Ask(ctx, network, netip.AddrPort{}, netip.AddrPortFrom(r.net.VIP4, port))
+		a, err := r.net.Client.Ask(ctx, network, netip.AddrPort{}, netip.AddrPortFrom(r.vip, port))
 		cancel()
 		if err != nil {
 			_, status, _ := r.goipvs("status")
@@ -127,8 +162,15 @@ func (r *planesRig) knob(k sysctl.Knob) (v string) {
 	return v
 }
 
+// tables are those of nftables, but for the guard of the daemon that runs.
 func (r *planesRig) tables() (names []string) {
 	r.Helper()
+	guard := ""
+	select {
+	case <-r.ended:
+	default:
+		guard = fmt.Sprintf("goipvs-guard-%d", r.cmd.Process.Pid)
+	}
 	r.must(r.net.Director.Do(func() error {
 		c, err := nftables.New()
 		if err != nil {
@@ -136,7 +178,9 @@ func (r *planesRig) tables() (names []string) {
 		}
 		all, err := c.ListTables()
 		for _, t := range all {
-			names = append(names, t.Name)
+			if t.Name != guard {
+				names = append(names, t.Name)
+			}
 		}
 		return err
 	}))
@@ -147,7 +191,7 @@ func (r *planesRig) tables() (names []string) {
 func (r *planesRig) nothingLeft(when string) {
 	r.Helper()
 	r.await("nothing of the kernel's plane is left "+when, func() bool {
-		return len(r.tables()) == 0 && r.knob(sysctl.VS("conntrack")) == "0" && r.knob(sysctl.Forward4) == "0"
+		return len(r.tables()) == 0 && r.knob(sysctl.VS("conntrack")) == "0" && r.knob(r.forward) == "0"
 	})
 }
 
@@ -166,7 +210,7 @@ func TestKernelPlanes(t *testing.T) {
 	if lab.Kind() == "uml" {
 		t.Skip("user-mode Linux has no NAT by nf_tables: TestKernelPlaneMissing")
 	}
-	r := newPlanesRig(t)
+	r := newPlanesRig(t, false)
 	r.must(r.net.Director.Sysctl("net.ipv4.ip_forward", "0"))
 	if r.knob(sysctl.VS("conntrack")) != "0" || r.knob(sysctl.Forward4) != "0" {
 		t.Fatal("the director has the knobs set: this would prove nothing")
@@ -316,7 +360,7 @@ func TestKernelPlaneMissing(t *testing.T) {
 	if lab.Kind() != "uml" {
 		t.Skip("this kernel has NAT by nf_tables: TestKernelPlanes")
 	}
-	r := newPlanesRig(t)
+	r := newPlanesRig(t, false)
 	r.planes("auto", "kernel", "")
 	r.start()
 	r.runs("web", "userspace")

@@ -19,19 +19,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// echo serves on port 80 of a host: a connection hears the host's name, and
+// echo serves on a port of a host, 80 if nothing else is said: a connection hears the host's name, and
 // then every byte it sends. It can die and come back.
 type echo struct {
 	t     testing.TB
 	h     *topo.Host
+	at    netip.AddrPort
 	mu    sync.Mutex
 	l     net.Listener
 	conns map[net.Conn]bool
 	all   sync.WaitGroup
 }
 
-func newEcho(r *rig, h *topo.Host) *echo {
-	e := &echo{t: r, h: h, conns: make(map[net.Conn]bool)}
+func newEcho(r *rig, h *topo.Host) *echo { return newEchoAt(r, h, netip.AddrPortFrom(h.Addr4, 80)) }
+
+func newEchoAt(r *rig, h *topo.Host, at netip.AddrPort) *echo {
+	e := &echo{t: r, h: h, at: at, conns: make(map[net.Conn]bool)}
 	e.up()
 	r.Cleanup(func() { e.die(); e.all.Wait() })
 	return e
@@ -39,7 +42,7 @@ func newEcho(r *rig, h *topo.Host) *echo {
 
 func (e *echo) up() {
 	e.t.Helper()
-	l, err := e.h.Listen("tcp", netip.AddrPortFrom(e.h.Addr4, 80))
+	l, err := e.h.Listen("tcp", e.at)
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -46,18 +46,34 @@ func (k *Keeper) Services() ([]snat.Service, error) { return k.rules.Services() 
 func (k *Keeper) Counts() (map[ipvs.ServiceKey]snat.Counts, error) { return k.rules.Counts() }
 
 // Forget has connection tracking forget the connections to a service's address
-// and port. It reads the whole table.
+// and port; those of TCP and SCTP only if they have a local address, as others,
+// which sockets here have, go on. It reads the whole table.
 func (k *Keeper) Forget(s ipvs.ServiceKey) error {
+	if s.Protocol == ipvs.UDP {
+		return forget(s, func(bool) bool { return true })
+	}
+	return forget(s, func(local bool) bool { return local })
+}
+
+// entries are those of a service in connection tracking that which says, by
+// whether they have a local address.
+type entries struct {
+	ipvs.ServiceKey
+	which func(local bool) bool
+}
+
+// MatchConntrackFlow is how package netlink asks.
+func (e entries) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+	return f.Forward.Protocol == uint8(e.Protocol) && f.Forward.DstIP.Equal(e.Addr.Addr().AsSlice()) &&
+		(e.Addr.Port() == 0 || f.Forward.DstPort == e.Addr.Port()) && e.which(!f.Reverse.DstIP.Equal(f.Forward.SrcIP))
+}
+
+func forget(s ipvs.ServiceKey, which func(local bool) bool) error {
 	family := netlink.InetFamily(unix.AF_INET)
 	if s.Addr.Addr().Is6() {
 		family = unix.AF_INET6
 	}
-	f := &netlink.ConntrackFilter{}
-	err := errors.Join(f.AddProtocol(uint8(s.Protocol)), f.AddIP(netlink.ConntrackOrigDstIP, s.Addr.Addr().AsSlice()),
-		f.AddPort(netlink.ConntrackOrigDstPort, s.Addr.Port()))
-	if err == nil {
-		_, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, f)
-	}
+	_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, entries{s, which})
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
 		return nil // there is no connection tracking, or the entry is gone
 	}
@@ -74,8 +90,16 @@ func (k *Keeper) Keep(want []snat.Service, forwards bool) error {
 			return err
 		}
 	}
-	if _, err := k.rules.Apply(want); err != nil {
+	changed, err := k.rules.Apply(want)
+	if err != nil {
 		return err
+	}
+	if changed && slices.EqualFunc(want, k.want, func(a, b snat.Service) bool { return a.Key == b.Key && slices.Equal(a.Locals, b.Locals) }) {
+		// Others had taken the rules away. Connections that began meanwhile have no
+		// local address, and never would, as long as their clients try.
+		for _, s := range want {
+			_ = forget(s.Key, func(local bool) bool { return !local }) // else they come again from other ports
+		}
 	}
 	k.want = slices.Clone(want)
 	if len(want) > 0 {
@@ -90,7 +114,7 @@ func (k *Keeper) Keep(want []snat.Service, forwards bool) error {
 	if undone, _, err := dry.Undo(which...); err != nil || len(undone) == 0 {
 		return err
 	}
-	_, _, err := k.Knobs.Undo(which...)
+	_, _, err = k.Knobs.Undo(which...)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,7 +37,13 @@ const tableName = "goipvs"
 
 // Plane makes rules in the network namespace that it is used in. The zero value
 // works. It needs CAP_NET_ADMIN. Methods may not be called at the same time.
-type Plane struct{}
+//
+// While there are rules, and until the process ends, it also has the kernel go
+// on translating the connections there are when somebody else flushes all rules,
+// by a table "goipvs-guard-PID" that cannot be flushed (from Linux 5.12).
+type Plane struct {
+	guards [2]*netlink.Conn // by family, as in families; nil: there is none
+}
 
 // Check tells whether the kernel can do what Apply asks of it, by having it do
 // that in a table that nobody sees, and what is wrong with a service.
@@ -109,10 +116,12 @@ func (p *Plane) Apply(want []Service) (changed bool, err error) {
 		}
 	}
 	for _, f := range families {
-		did, err := p.applyFamily(f, ofFamily(want, f))
+		some := ofFamily(want, f)
+		did, err := p.applyFamily(f, some)
 		if err != nil {
 			return changed, err
 		}
+		p.guard(f, len(some) > 0)
 		changed = changed || did
 	}
 	return changed, nil
