@@ -36,9 +36,9 @@ bench-fullnat: ## full NAT beside HAProxy and nginx, in one run; needs root
 	$(GO) build -trimpath -o bin/bench-fullnat ./internal/benchfullnat
 	bin/bench-fullnat
 
-bench-snat: bin/lab ## the kernel's plane beside HAProxy and nginx, in a stock kernel
+bench-snat: bin/lab ## the kernel's plane beside HAProxy and nginx, in a stock kernel whose instructions are counted
 	$(GO) build -trimpath -o bin/bench-fullnat ./internal/benchfullnat
-	LAB=qemu bin/lab bin/bench-fullnat -kernel -loads short,bulk1,bulk16
+	LAB=qemu LAB_COUNT=1 LAB_MEMORY=2048 LAB_TIMEOUT=0 bin/lab bin/bench-fullnat -kernel -rounds 5 -length 300ms -loads short,bulk1,bulk16
 
 demo-fullnat: ## full NAT in user space, on this machine, without root: three HTTP servers, one is killed
 	$(GO) build -trimpath -o bin/demo-fullnat ./internal/demofullnat

@@ -36,11 +36,13 @@ type bench struct {
 	rounds  int
 	length  time.Duration
 	kernel  bool // the kernel's plane takes part
+	nft     bool // nftables alone takes part
 	against []string
 	loads   []load
 	proxies []*proxy
 	net     *topo.Net
 	running []*exec.Cmd
+	servers []*exec.Cmd
 }
 
 func main() {
@@ -55,6 +57,7 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 15, "slices of each load for each proxy")
 	flag.DurationVar(&b.length, "length", 500*time.Millisecond, "how long a slice lasts")
 	flag.BoolVar(&b.kernel, "kernel", false, "IPVS and nftables take part, and the CPU of the whole machine is compared; for the lab")
+	flag.BoolVar(&b.nft, "nft", false, "nftables alone takes part, which is the kernel's plane without IPVS, and the CPU of client and servers is counted, too; for machines without IPVS")
 	against := flag.String("against", "", "other builds of this program whose proxies take part, by file with commas")
 	only := flag.String("loads", "", "loads to run, by name with commas; all of them if empty")
 	flag.Parse()
@@ -75,6 +78,10 @@ func main() {
 func (b *bench) run() error {
 	if os.Getuid() != 0 {
 		return errors.New("needs root: for network namespaces, and to install haproxy, nginx-light and libnginx-mod-stream where they are missing")
+	}
+	// Who became root by su may not have these, which dpkg needs, too.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
+		return err
 	}
 	if err := testserver.Install("haproxy", "nginx-light", "libnginx-mod-stream"); err != nil {
 		return err
@@ -120,9 +127,11 @@ func locals() (as []netip.Addr) {
 
 func (b *bench) startServers() error {
 	for _, h := range b.net.Servers {
-		if _, err := b.self(h, "server", h.Addr4.String()); err != nil {
+		cmd, err := b.self(h, "server", h.Addr4.String())
+		if err != nil {
 			return err
 		}
+		b.servers = append(b.servers, cmd)
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (b *bench) measureLoad(l load, samples map[string][]sample) error {
 	for round := range rounds {
 		for _, i := range rand.Perm(len(b.proxies)) { // nobody is always first, or after the same other one
 			p := b.proxies[i]
-			if l.datagrams() && !p.udp || l.name == "idle" && b.kernel {
+			if l.datagrams() && !p.udp || l.name == "idle" && b.whole() {
 				continue
 			}
 			var err error
@@ -81,16 +81,30 @@ func (b *bench) sample(l load, p *proxy, d *dialogue) (sample, error) {
 		return sample{cpu: max(pssOf(p.cmd.Process.Pid)-p.size, 0) / float64(l.count), errors: d.warm.Errors}, nil
 	}
 	before := 0.0
-	r, err := d.slice(func() { before = b.cpu(p) })
-	used := b.cpu(p) - before
+	r, err := d.slice(func() { before = b.cpu(p, d) })
+	used := b.cpu(p, d) - before
 	return sample{used / max(r.Units, 1), r.Units / b.length.Seconds(), float64(r.P99), r.Errors}, err
 }
 
-func (b *bench) cpu(p *proxy) float64 {
+// whole tells whether more than the proxies' CPU is compared, as a kernel's plane
+// has no process.
+func (b *bench) whole() bool { return b.kernel || b.nft }
+
+// cpu is what is compared of a proxy, so far, in nanoseconds.
+func (b *bench) cpu(p *proxy, d *dialogue) (sum float64) {
 	if b.kernel {
 		return machineCPU()
 	}
-	return cpuOf(p.cmd.Process.Pid)
+	if b.nft { // what the kernel does for packets is done in the name of who sends, or by ksoftirqd
+		for _, cmd := range append([]*exec.Cmd{d.cmd}, b.servers...) {
+			sum += cpuOf(cmd.Process.Pid)
+		}
+		sum += softirqCPU()
+	}
+	if p.cmd != nil {
+		sum += cpuOf(p.cmd.Process.Pid)
+	}
+	return sum
 }
 
 // pssOf is the memory of a process and its children, in bytes.
@@ -176,9 +190,13 @@ func cpuOf(pid int) (sum float64) {
 
 // report prints medians, and the medians of the ratios within the rounds.
 func (b *bench) report(samples map[string][]sample) {
-	fmt.Printf("| load | proxy | CPU per unit | units/s | p99 ms | CPU of goipvs to it: median [least to most] | p99 of goipvs to it |\n|---|---|---|---|---|---|---|\n")
+	subject := "goipvs"
+	if b.whole() {
+		subject = b.proxies[len(b.proxies)-1-len(b.against)].name
+	}
+	fmt.Printf("| load | proxy | CPU per unit | units/s | p99 ms | CPU of %[1]s to it: median [least to most] | p99 of %[1]s to it |\n|---|---|---|---|---|---|---|\n", subject)
 	for _, l := range b.loads {
-		ours := samples[l.name+" goipvs"]
+		ours := samples[l.name+" "+subject]
 		for _, p := range b.proxies {
 			s := samples[l.name+" "+p.name]
 			if len(s) == 0 {

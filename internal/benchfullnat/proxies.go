@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -16,12 +17,12 @@ import (
 
 // proxy is one of those that are compared.
 type proxy struct {
-	name   string
-	base   uint16
-	udp    bool
-	cmd    *exec.Cmd
-	kernel bool
-	size   float64 // bytes of memory when it was idle
+	name  string
+	base  uint16
+	udp   bool
+	cmd   *exec.Cmd
+	begin func(base uint16) error // in place of cmd: the kernel does it
+	size  float64                 // bytes of memory when it was idle
 }
 
 func (b *bench) startProxies() error {
@@ -38,13 +39,16 @@ func (b *bench) startProxies() error {
 	vip := b.net.VIP4
 	b.proxies = []*proxy{
 		{name: "goipvs", base: 8100, udp: true},
-		{name: "haproxy", base: 8200, cmd: exec.Command("haproxy", "-db", "-f", write("splice.cfg", haproxyConfig(vip, 8200, b.servers(), true)))},
-		{name: "haproxy no splice", base: 8300, cmd: exec.Command("haproxy", "-db", "-f", write("copy.cfg", haproxyConfig(vip, 8300, b.servers(), false)))},
-		{name: "nginx", base: 8400, udp: true, cmd: exec.Command("nginx", "-p", dir, "-c", write("nginx.conf", nginxConfig(vip, 8400, b.servers())))},
+		{name: "haproxy", base: 8200, cmd: exec.Command("haproxy", "-db", "-f", write("splice.cfg", haproxyConfig(vip, 8200, b.names(), true)))},
+		{name: "haproxy no splice", base: 8300, cmd: exec.Command("haproxy", "-db", "-f", write("copy.cfg", haproxyConfig(vip, 8300, b.names(), false)))},
+		{name: "nginx", base: 8400, udp: true, cmd: exec.Command("nginx", "-p", dir, "-c", write("nginx.conf", nginxConfig(vip, 8400, b.names())))},
 	}
 	b.proxies[0].cmd = b.ours("/proc/self/exe", b.proxies[0])
 	if b.kernel {
-		b.proxies = append(b.proxies, &proxy{name: "kernel plane", base: 8500, udp: true, kernel: true})
+		b.proxies = append(b.proxies, &proxy{name: "kernel plane", base: 8500, udp: true, begin: b.kernelPlane})
+	}
+	if b.nft {
+		b.proxies = append(b.proxies, &proxy{name: "nftables", base: 8500, udp: true, begin: b.nftables})
 	}
 	for i, file := range b.against {
 		p := &proxy{name: filepath.Base(file), base: uint16(8600 + 100*i), udp: true}
@@ -54,8 +58,8 @@ func (b *bench) startProxies() error {
 	for _, p := range b.proxies {
 		switch {
 		case err != nil:
-		case p.kernel:
-			err = b.kernelPlane(p.base)
+		case p.begin != nil:
+			err = p.begin(p.base)
 		default:
 			err = b.start(b.net.Director, p.cmd)
 		}
@@ -65,7 +69,7 @@ func (b *bench) startProxies() error {
 		if err != nil {
 			return fmt.Errorf("start %s: %w", p.name, err)
 		}
-		if !p.kernel {
+		if p.cmd != nil {
 			p.size = pssOf(p.cmd.Process.Pid)
 		}
 	}
@@ -75,10 +79,11 @@ func (b *bench) startProxies() error {
 // ours is this program, or another build of it, as a proxy.
 func (b *bench) ours(file string, p *proxy) *exec.Cmd {
 	cmd := exec.Command(file)
-	return as(cmd, append([]string{"proxy", netip.AddrPortFrom(b.net.VIP4, p.base).String()}, b.servers()...)...)
+	return as(cmd, append([]string{"proxy", netip.AddrPortFrom(b.net.VIP4, p.base).String()}, b.names()...)...)
 }
 
-func (b *bench) servers() (names []string) {
+// names are the real servers' addresses.
+func (b *bench) names() (names []string) {
 	for _, h := range b.net.Servers {
 		names = append(names, h.Addr4.String())
 	}
@@ -99,11 +104,15 @@ func (b *bench) awaitProxy(at netip.AddrPort) (err error) {
 	return fmt.Errorf("no answer through %s: %w", at, err)
 }
 
+// threads are those of each proxy: two, or one where there is one CPU.
+func threads() int { return min(2, runtime.NumCPU()) }
+
 // haproxyConfig is tuned as in the measurements that the design rests on: two
 // threads on a CPU each, a listener for each, ACKs saved where possible.
 func haproxyConfig(vip netip.Addr, base int, servers []string, splice bool) string {
 	var s strings.Builder
-	s.WriteString("global\n nbthread 2\n cpu-map auto:1/1-2 0-1\n maxconn 4000\ndefaults\n mode tcp\n balance roundrobin\n" +
+	fmt.Fprintf(&s, "global\n nbthread %d\n cpu-map auto:1/1-%[1]d 0-%d\n maxconn 4000\n", threads(), threads()-1)
+	s.WriteString("defaults\n mode tcp\n balance roundrobin\n" +
 		" option tcp-smart-accept\n option tcp-smart-connect\n timeout client 900s\n timeout server 900s\n timeout connect 3s\n")
 	if splice {
 		s.WriteString(" option splice-auto\n")
@@ -119,8 +128,8 @@ func haproxyConfig(vip netip.Addr, base int, servers []string, splice bool) stri
 
 func nginxConfig(vip netip.Addr, base int, servers []string) string {
 	var s strings.Builder
-	s.WriteString("load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\nuser root;\npid nginx.pid;\nerror_log stderr crit;\nworker_processes 2;\nworker_cpu_affinity auto;\n" +
-		"worker_rlimit_nofile 20000;\nevents { worker_connections 9000; }\nstream {\n split_clients $remote_addr$remote_port $lip {\n")
+	fmt.Fprintf(&s, "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\nuser root;\npid nginx.pid;\nerror_log stderr crit;\nworker_processes %d;\nworker_cpu_affinity auto;\n", threads())
+	s.WriteString("worker_rlimit_nofile 20000;\nevents { worker_connections 9000; }\nstream {\n split_clients $remote_addr$remote_port $lip {\n")
 	for _, lip := range locals()[1:] {
 		fmt.Fprintf(&s, "  12.5%% %s;\n", lip)
 	}
@@ -145,7 +154,7 @@ func nginxConfig(vip netip.Addr, base int, servers []string) string {
 
 // beProxy is ours, with everything on.
 func beProxy(at netip.AddrPort, servers []string) error {
-	e, err := fullnat.New(fullnat.Config{Loops: 2})
+	e, err := fullnat.New(fullnat.Config{Loops: threads()})
 	if err != nil {
 		return err
 	}

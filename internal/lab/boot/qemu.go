@@ -89,10 +89,16 @@ func (q *qemu) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{env: q.env}
+	cpus, board := o.CPUs, []string{"-machine", "q35,accel=tcg", "-icount", "shift=1,sleep=off"}
+	if o.Count {
+		cpus = 1 // what a program costs is then the same whatever else this machine does
+	} else {
+		board = []string{"-machine", "q35,accel=" + q.accelerator()}
+	}
 	m.argv = []string{
 		q.program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-machine", "q35,accel=" + q.accelerator(), "-cpu", "max",
-		"-smp", strconv.Itoa(o.CPUs), "-m", strconv.Itoa(o.Memory),
+		"-cpu", "max",
+		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(o.Memory),
 		"-kernel", q.image, "-initrd", initrd,
 		"-append", "console=ttyS0 panic=-1 rdinit=/init " + job.Env + "=/job",
 		"-chardev", "file,id=log,path=/dev/fd/1", "-serial", "chardev:log",
@@ -100,6 +106,7 @@ func (q *qemu) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 		"-fsdev", "local,id=root,path=/,security_model=none,multidevs=remap",
 		"-device", "virtio-9p-pci,fsdev=root,mount_tag=" + shareTag,
 	}
+	m.argv = append(m.argv, board...)
 	for _, d := range q.data {
 		m.argv = append(m.argv, "-L", d)
 	}

@@ -28,6 +28,7 @@ type Options struct {
 	TTY     bool          // connect the terminal
 	Modules []string      // modules to load before the program starts
 	NoLoad  bool          // load no module, now or on demand
+	Count   bool          // QEMU: instructions are the kernel's clock, on one processor
 	Log     string        // also append the kernel's messages to this file
 
 	Stdin          io.Reader

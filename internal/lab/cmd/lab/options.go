@@ -34,6 +34,7 @@ func options(args []string) ([]string, *boot.Options, error) {
 	fs.StringVar(&o.Kind, "kind", env("LAB", "uml"), "`kernel`: uml, qemu or host ($LAB)")
 	fs.IntVar(&o.Memory, "memory", memory, "memory in `MiB` ($LAB_MEMORY)")
 	fs.IntVar(&o.CPUs, "cpus", cpus, "processors, where the kernel can have several ($LAB_CPUS)")
+	fs.BoolVar(&o.Count, "count", os.Getenv("LAB_COUNT") == "1", "QEMU: 2 ns for each instruction are the kernel's clock, on one processor ($LAB_COUNT=1)")
 	fs.DurationVar(&o.Boot, "boot-timeout", bootLimit, "time limit until the program starts, 0 for none ($LAB_BOOT_TIMEOUT)")
 	fs.DurationVar(&o.Limit, "timeout", limit, "time limit of the program, 0 for none ($LAB_TIMEOUT)")
 	fs.BoolVar(&o.TTY, "tty", false, "connect the terminal")

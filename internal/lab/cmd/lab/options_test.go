@@ -27,8 +27,8 @@ func TestOptions(t *testing.T) {
 		want            *boot.Options
 	}{
 		{"defaults", "", "prog -x", "prog -x", &plain},
-		{"variables", "LAB=qemu LAB_MEMORY=64 LAB_CPUS=1 LAB_TIMEOUT=5s LAB_BOOT_TIMEOUT=6s LAB_LOG=f LAB_MODULES=ip_vs,fou", "p", "p",
-			&boot.Options{Kind: "qemu", Memory: 64, CPUs: 1, Limit: 5 * time.Second, Boot: 6 * time.Second, Log: "f", Modules: []string{"ip_vs", "fou"}}},
+		{"variables", "LAB=qemu LAB_COUNT=1 LAB_MEMORY=64 LAB_CPUS=1 LAB_TIMEOUT=5s LAB_BOOT_TIMEOUT=6s LAB_LOG=f LAB_MODULES=ip_vs,fou", "p", "p",
+			&boot.Options{Kind: "qemu", Count: true, Memory: 64, CPUs: 1, Limit: 5 * time.Second, Boot: 6 * time.Second, Log: "f", Modules: []string{"ip_vs", "fou"}}},
 		{"flags win", "LAB=qemu LAB_TIMEOUT=5s", "-kind uml -timeout 7s p", "p", with(func(o *boot.Options) { o.Limit = 7 * time.Second })},
 		{"no modules", "LAB_MODULES=none", "p", "p", with(func(o *boot.Options) { o.Modules, o.NoLoad = nil, true })},
 		{"a shell has no time limit", "SHELL=/bin/dash", "-shell", "/bin/dash", with(func(o *boot.Options) { o.TTY, o.Limit = true, 0 })},
@@ -39,7 +39,7 @@ func TestOptions(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, key := range []string{"LAB", "LAB_MEMORY", "LAB_CPUS", "LAB_TIMEOUT", "LAB_BOOT_TIMEOUT", "LAB_LOG", "LAB_MODULES"} {
+			for _, key := range []string{"LAB", "LAB_MEMORY", "LAB_CPUS", "LAB_COUNT", "LAB_TIMEOUT", "LAB_BOOT_TIMEOUT", "LAB_LOG", "LAB_MODULES"} {
 				t.Setenv(key, "")
 			}
 			for kv := range strings.FieldsSeq(tt.env) {
