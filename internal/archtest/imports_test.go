@@ -125,6 +125,7 @@ var outside = []struct{ tree, module string }{
 	{"fullnat/snat", "github.com/mdlayher/netlink"},
 	{"internal/demofullnat", "golang.org/x/sys"},
 	{"internal/benchfullnat", "golang.org/x/sys"},
+	{"internal/benchfullnat", "github.com/google/nftables"}, // NAT without IPVS, to compare with
 	{"internal/bench", "golang.org/x/sys"},
 	{"internal/checkbench", "golang.org/x/sys"},
 	{"internal/bench", "github.com/vishvananda/netlink"},
