@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	mdns "github.com/miekg/dns"
+
 	"github.com/goipvs/goipvs/internal/testserver"
 )
 
@@ -86,4 +88,46 @@ func TestDNS(t *testing.T) {
 		row("no such name", ask("A", "gone.example.test", ""), port, "dns gone.example.test. A: NXDOMAIN"),
 		row("not its zone", ask("A", "www.elsewhere.test", ""), port, "dns www.elsewhere.test. A: REFUSED"),
 	)
+}
+
+// TestDNSOtherTypes: only records of the type that was asked for count, whatever
+// else is in the answer and has the wanted value.
+func TestDNSOtherTypes(t *testing.T) {
+	for _, row := range []struct {
+		check   Check
+		records []string
+		want    string
+	}{
+		{Check{Method: "A"}, []string{"a. 1 IN CNAME b.", "b. 1 IN A 192.0.2.1"}, ""},
+		{Check{Method: "A"}, []string{"a. 1 IN CNAME b."}, "no record of this type among the answers"},
+		{Check{Method: "A", Receive: "^b"}, []string{"a. 1 IN CNAME b.", "b. 1 IN A 192.0.2.1"}, `no answer matches "^b": 192.0.2.1`},
+		{Check{Method: "AAAA", Receive: "::ffff:192.0.2.1"}, []string{"a. 1 IN A 192.0.2.1"}, "no record of this type among the answers"},
+		{Check{Method: "TXT", Receive: "b."}, []string{"a. 1 IN CNAME b."}, "no record of this type among the answers"},
+		{Check{Method: "ANY", Receive: "192.0.2.1"}, []string{"a. 1 IN TXT x", "a. 1 IN A 192.0.2.1"}, ""},
+	} {
+		row.check.Type, row.check.Request = "dns", "a"
+		name, kind, err := question(row.check.Request, row.check.Method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := newValues(kind, row.check.Receive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer mdns.Msg
+		for _, text := range row.records {
+			rr, err := mdns.NewRR(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Answer = append(answer.Answer, rr)
+		}
+		got := ""
+		if err := (dnsCheck{name, kind, "udp", v}).judge(&answer); err != nil {
+			got = err.Error()
+		}
+		if got != row.want {
+			t.Errorf("%s %q of %q: %q, want %q", row.check.Method, row.check.Receive, row.records, got, row.want)
+		}
+	}
 }

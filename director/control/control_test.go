@@ -164,6 +164,19 @@ func TestDeaf(t *testing.T) {
 	worksInTheEnd(t, path)
 }
 
+// TestDeafIsCutOff: a client that does not read its answer loses its place.
+func TestDeafIsCutOff(t *testing.T) {
+	began := make(chan struct{})
+	s := &Server{Limits: Limits{Clients: 1, Write: 200 * time.Millisecond}, Verbs: map[string]Verb{
+		"big":  {Do: func(context.Context, Peer, []byte) (any, error) { close(began); return strings.Repeat("x", 4<<20), nil }},
+		"echo": {Do: func(_ context.Context, _ Peer, args []byte) (any, error) { return json.RawMessage(args), nil }},
+	}}
+	path := serve(t, s)
+	fmt.Fprintln(dial(t, path), `{"verb":"big"}`)
+	<-began
+	worksInTheEnd(t, path)
+}
+
 // TestThousand: a thousand idle clients keep nobody out.
 func TestThousand(t *testing.T) {
 	path := serve(t, &Server{})

@@ -265,6 +265,34 @@ func TestHangupStorm(t *testing.T) {
 	}
 }
 
+// TestHangupsWhileReloading: wishes for a reload that come in while one is under
+// way are one more.
+func TestHangupsWhileReloading(t *testing.T) {
+	f := newFixture(t, 1)
+	f.write(f.text(""))
+	f.start()
+	f.has(0, "1")
+	hung, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.kernel.OnCall(func(c ipvstest.Call) {
+		if c.Op == "list services" {
+			once.Do(func() { close(hung) })
+			<-release
+		}
+	})
+	<-hung
+	for range 12 {
+		f.signals <- unix.SIGHUP
+	}
+	f.await("all are heard", func() bool { return len(f.signals) == 0 })
+	close(release)
+	f.reload("", "")
+	// The one under way, one for those that wait, one that was heard just now, ours.
+	if n := strings.Count(f.log.String(), "event=reloaded"); n > 4 {
+		t.Errorf("%d reloads", n)
+	}
+}
+
 // TestAutoreload: a change of the contents counts, however the file is replaced
 // and also while the one before is being put in place, a touch does not, and a
 // broken file is not taken.
