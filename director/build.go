@@ -32,7 +32,7 @@ func Build(c *config.Config, userspace bool) (*Setup, error) {
 // BuildFor is Build for a machine. A service that the machine cannot serve is in
 // the Setup, is refused and keeps no other from running.
 func BuildFor(c *config.Config, m Machine) (*Setup, error) {
-	b := builder{machine: m, setup: &Setup{Settings: settingsOf(c), NoIPVS: m.NoIPVS}, ready: make(map[healthcheck.Key]error), marks: make(map[uint32]bool)}
+	b := builder{machine: m, setup: &Setup{Settings: settingsOf(c), NoIPVS: m.NoIPVS, NoSourceNAT: m.NoSourceNAT}, ready: make(map[healthcheck.Key]error), marks: make(map[uint32]bool)}
 	b.commandUser = c.CommandUser
 	if err := (healthcheck.Confinement{User: c.CommandUser}).Trust("/"); err != nil {
 		b.fail(config.Position{}, fmt.Errorf("command_user: %w", err))

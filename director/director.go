@@ -32,9 +32,11 @@ type Options struct {
 	// VIPs hears which virtual addresses belong on which interface, after every
 	// change of that; nil: nobody sets them up. It must not block.
 	VIPs func(map[netip.Addr]string)
-	// Claim hears which services are the file's, before anything is done for
-	// them; nil: nobody does. Services beside them are others' (see Beside).
-	Claim func(named func(ipvs.ServiceKey) bool)
+	// Manual are the services that commands made in the last run.
+	Manual ipvs.Table
+	// Claimed hears which of them the file names and has from now on; nil: nobody
+	// does.
+	Claimed func([]ipvs.ServiceKey)
 	// Paths hears which real servers answer checks by the path with the virtual
 	// address, after every change of that; nil: nobody lets such answers in. It
 	// must not block.
@@ -81,8 +83,8 @@ func New(o Options) *Director {
 	if d.o.VIPs == nil {
 		d.o.VIPs = func(map[netip.Addr]string) {}
 	}
-	if d.o.Claim == nil {
-		d.o.Claim = func(func(ipvs.ServiceKey) bool) {}
+	if d.o.Claimed == nil {
+		d.o.Claimed = func([]ipvs.ServiceKey) {}
 	}
 	if d.o.Paths == nil {
 		d.o.Paths = func([]netip.Addr) {}
@@ -185,14 +187,6 @@ func (d *Director) do(f func(*state)) error {
 		return ErrStopped
 	}
 }
-
-// Beside runs f between two steps of the Director, for who changes services that
-// are not the Director's: named tells which are, with those that are leaving.
-func (d *Director) Beside(f func(named func(ipvs.ServiceKey) bool)) error {
-	return d.do(func(s *state) { f(s.named) })
-}
-
-func (s *state) named(k ipvs.ServiceKey) bool { return s.services[k] != nil }
 
 // Observe takes results of checks. It does not wait for what follows from them,
 // but for room to put them.

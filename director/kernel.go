@@ -25,6 +25,8 @@ type Proxy interface {
 	ipvs.Kernel
 	// SetOptions says how services are served that Apply adds or has added.
 	SetOptions(map[ipvs.ServiceKey]fullnat.Options) error
+	// SetOption is SetOptions for one service; others stay as they were.
+	SetOption(ipvs.ServiceKey, fullnat.Options) error
 	SetTimeouts(ipvs.Timeouts)
 }
 

@@ -21,8 +21,10 @@ func (s *state) save() { s.d.o.Saved(s.persistent()) }
 
 func (s *state) persistent() Persistent {
 	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services))}
-	for key := range s.services {
-		p.Owned[key] = true
+	for key, v := range s.services {
+		if v.Manual == nil {
+			p.Owned[key] = true
+		}
 	}
 	return p
 }

@@ -31,6 +31,8 @@ type Choice struct {
 	Why   string
 }
 
+const asAsked = "as asked"
+
 // Choose decides where a service is to run: in the kernel if it can do what is
 // asked, else in user space. A plane that the file names is taken or none is.
 func Choose(v *config.Virtual, m Machine) Choice {
@@ -40,11 +42,11 @@ func Choose(v *config.Virtual, m Machine) Choice {
 	kernel, user := m.notInKernel(v), notInUserspace(&v.Service)
 	switch plane := v.FullNAT.Plane; {
 	case plane == config.PlaneKernel && kernel == "":
-		return Choice{config.PlaneKernel, "as asked"}
+		return Choice{config.PlaneKernel, asAsked}
 	case plane == config.PlaneKernel:
 		return Choice{"", `plane = "kernel": ` + kernel}
 	case plane == config.PlaneUserspace && user == "":
-		return Choice{config.PlaneUserspace, "as asked"}
+		return Choice{config.PlaneUserspace, asAsked}
 	case plane == config.PlaneUserspace:
 		return Choice{"", `plane = "userspace": ` + user}
 	case kernel == "":

@@ -143,6 +143,7 @@ func (r *rules) Forget(k ipvs.ServiceKey) error { r.add("forget %s", k); return 
 type user struct{ *ipvstest.Kernel }
 
 func (user) SetOptions(map[ipvs.ServiceKey]fullnat.Options) error { return nil }
+func (user) SetOption(ipvs.ServiceKey, fullnat.Options) error     { return nil }
 func (user) SetTimeouts(ipvs.Timeouts)                            {}
 
 // planeFixture is a Director with both planes, whose changes are written down.

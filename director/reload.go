@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/goipvs/goipvs/ipvs"
 )
 
 // ReloadStatus is how the last reload went.
@@ -93,7 +95,14 @@ func (s *state) replace(setup *Setup) Reload {
 // swap puts a setup in place; what follows from it settle does.
 func (s *state) swap(setup *Setup) (r Reload) {
 	next := setup.byKey()
+	var claimed []ipvs.ServiceKey
 	for key, v := range s.services {
+		if v.Manual != nil {
+			if next[key] != nil {
+				claimed = append(claimed, key)
+			}
+			continue
+		}
 		if next[key] == nil && !v.gone {
 			v.leave(s)
 			if !v.Path {
@@ -111,6 +120,10 @@ func (s *state) swap(setup *Setup) (r Reload) {
 		}
 	}
 	s.adoptNew(fresh)
+	if len(claimed) > 0 {
+		s.d.o.Claimed(claimed)
+	}
+	s.moveManual()
 	s.configure()
 	s.save()
 	s.touchAll()
@@ -139,14 +152,21 @@ func (s *state) take(next *VirtualService, checked bool, r *Reload) (fresh *serv
 		s.emit(v.event(ServiceAdded, netip.AddrPort{}, ""))
 		r.Added++
 		return v
-	case v.gone:
+	case v.gone, v.Manual != nil:
 		r.Added++
 	case checked && v.VirtualService.equal(next):
 		r.Kept++
 	default:
 		r.Changed++
 	}
+	had, commanded := v.have, v.Manual != nil && next.Manual == nil
 	v.update(s, next)
+	if commanded { // its servers go on until they are checked
+		have := v.have
+		v.have = had
+		s.adopt(v)
+		v.have = have
+	}
 	return nil
 }
 

@@ -54,6 +54,10 @@ type VirtualService struct {
 	// packets. It is not the operator's, so it is shown to nobody.
 	Path bool
 
+	// Manual is what commands made the service of (goipvs -A --fullnat); nil: it is
+	// the file's. A reload leaves it alone.
+	Manual *ipvs.Entry
+
 	// VIPInterface gets the virtual address while the service is ours; empty:
 	// the address is somebody else's business.
 	VIPInterface string

@@ -70,7 +70,10 @@ func (v *service) decide(s *state, now time.Time) {
 			s.emit(v.event(ServerDrained, a, ""))
 		}
 	}
-	if v.gone {
+	if v.gone || v.Manual != nil {
+		if v.Manual != nil && (d.Up != old.Up || !v.decided) { // nobody checks it, so nobody is told
+			v.since, v.decided = s.d.now(), true
+		}
 		return
 	}
 	none := netip.AddrPort{}
@@ -189,6 +192,10 @@ func (v *service) applied(s *state, r ipvs.Result, err error) {
 	v.asked, v.made, v.drift = &e, &e, ""
 	reason := refusedOf(err, v.Key())
 	unsettled := errors.Is(err, ipvs.ErrUnsettled)
+	v.failure = nil
+	if reason != "" {
+		v.failure = failureOf(err, v.Key())
+	}
 	for _, c := range r.Withheld {
 		if c.Service.ServiceKey == v.Key() && reason == "" && !unsettled {
 			reason = "withheld: " + c.String()
@@ -227,18 +234,33 @@ func (v *service) assume(e ipvs.Entry) {
 
 // refusedOf is what the kernel said no to of one service.
 func refusedOf(err error, key ipvs.ServiceKey) string {
+	var reasons []string
+	for _, f := range failuresOf(err, key) {
+		reasons = append(reasons, f.Error())
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// failureOf is the first of its reasons.
+func failureOf(err error, key ipvs.ServiceKey) error {
+	for _, f := range failuresOf(err, key) {
+		return f.Err
+	}
+	return nil
+}
+
+func failuresOf(err error, key ipvs.ServiceKey) (some []*ipvs.OpError) {
 	var batch *ipvs.BatchError
 	if !errors.As(err, &batch) {
-		return ""
+		return nil
 	}
-	var reasons []string
 	name := key.String()
 	for _, f := range batch.Failed {
 		if f.Object == name || strings.HasPrefix(f.Object, name+" ") || strings.HasSuffix(f.Object, " of "+name) {
-			reasons = append(reasons, f.Error())
+			some = append(some, f)
 		}
 	}
-	return strings.Join(reasons, "; ")
+	return some
 }
 
 // remove deletes the service where it runs, and where it ran.

@@ -15,6 +15,9 @@ type Setup struct {
 	Settings Settings
 	// NoIPVS is why there is no IPVS on the machine; nil: there is.
 	NoIPVS error
+	// NoSourceNAT is why the kernel cannot do full NAT; nil: it can, or nobody
+	// has asked.
+	NoSourceNAT error
 	// Subjects are what is to be checked, grouped by server.
 	Subjects []Subject
 }
@@ -47,6 +50,8 @@ const (
 	StopFlush StopMode = "flush"
 	StopDrain StopMode = "drain"
 )
+
+func (s *Setup) machine() Machine { return Machine{s.NoIPVS, s.NoSourceNAT} }
 
 // byKey finds the services of a Setup.
 func (s *Setup) byKey() map[ipvs.ServiceKey]*VirtualService {

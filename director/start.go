@@ -24,6 +24,7 @@ func newState(d *Director, setup *Setup) *state {
 		v.checks = counts[v.Key()]
 		s.services[v.Key()] = v
 	}
+	s.bring(d.o.Manual)
 	if d.o.Known != nil {
 		s.know(d.o.Known)
 	}
@@ -78,6 +79,9 @@ func (s *state) takeOrphans() {
 // adopt takes the servers that the kernel has for what they are there: they
 // keep their traffic until their first verdict.
 func (s *state) adopt(v *service) {
+	if v.Manual != nil {
+		return // its weights are what commands said
+	}
 	for i := range v.have {
 		h := &v.have[i]
 		r := v.server(ServerID{v.Key(), h.Addr})
@@ -123,7 +127,6 @@ func (s *state) leaving(key ipvs.ServiceKey) *service {
 func (s *state) configure() {
 	s.all = nil
 	s.setProxyOptions()
-	s.d.o.Claim(s.named)
 	set := &s.setup.Settings
 	s.hold.Share, s.hold.Window = set.HoldShare, set.HoldWindow
 	counts := s.setup.checkCounts()

@@ -56,6 +56,7 @@ type service struct {
 	results map[netip.AddrPort]checks
 	since   time.Time // of decision.Up
 	refusal refusal
+	failure error // the refusal, for who asked for it
 
 	events       timeline
 	serverEvents map[netip.AddrPort]*timeline
@@ -103,6 +104,9 @@ func (s *state) keys() []ipvs.ServiceKey {
 func (s *state) servers() iter.Seq[*Server] {
 	if s.all == nil {
 		for _, v := range s.services {
+			if v.Manual != nil {
+				continue
+			}
 			for i := range v.Servers {
 				s.all = append(s.all, v.mem.Server(v.Servers[i].Addr))
 			}

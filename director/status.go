@@ -105,7 +105,9 @@ func (v *service) status(now time.Time, checks Checks) control.ServiceStatus {
 	if v.shadowed && v.former == nil {
 		out.Drift = shadowText
 	}
+	out.ByCommand = v.Manual != nil
 	if v.fullNAT() || v.refused() {
+		out.Locals = v.locals()
 		out.Plane, out.PlaneReason = string(v.Plane), v.Why
 	}
 	for i := range v.Servers {

@@ -19,11 +19,42 @@ var ErrClosed = errors.New("engine is closed")
 func (e *Engine) Apply(want []Service) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	keys, err := e.apply(want)
+	if keys == nil {
+		return err
+	}
+	for k, svc := range e.services {
+		if !keys[k] {
+			e.remove(svc)
+		}
+	}
+	return err
+}
+
+// Change is Apply for some services: those of want are served as they say, those
+// of gone no more, and all others as they were.
+func (e *Engine) Change(want []Service, gone []ipvs.ServiceKey) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	keys, err := e.apply(want)
+	if keys == nil {
+		return err
+	}
+	for _, k := range gone {
+		if svc := e.services[k]; svc != nil {
+			e.remove(svc)
+		}
+	}
+	return err
+}
+
+// apply serves these services too. keys are theirs, nil of a closed engine.
+func (e *Engine) apply(want []Service) (keys map[ipvs.ServiceKey]bool, err error) {
 	if e.closed {
-		return &OpError{Op: "apply", Err: ErrClosed}
+		return nil, &OpError{Op: "apply", Err: ErrClosed}
 	}
 	var errs []error
-	keys := map[ipvs.ServiceKey]bool{}
+	keys = make(map[ipvs.ServiceKey]bool, len(want))
 	for i := range want {
 		w := &want[i]
 		switch err := w.Check(); {
@@ -38,12 +69,7 @@ func (e *Engine) Apply(want []Service) error {
 		}
 		keys[w.ServiceKey] = true
 	}
-	for k, svc := range e.services {
-		if !keys[k] {
-			e.remove(svc)
-		}
-	}
-	return errors.Join(errs...)
+	return keys, errors.Join(errs...)
 }
 
 // add makes a service, its servers first, and then listens for it.

@@ -18,8 +18,19 @@ import (
 func (e *Engine) Listeners() ([]*os.File, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.listeners(e.keys())
+}
+
+// ListenersOf is Listeners for some services; those that there are not have none.
+func (e *Engine) ListenersOf(keys []ipvs.ServiceKey) ([]*os.File, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.listeners(slices.DeleteFunc(slices.Clone(keys), func(k ipvs.ServiceKey) bool { return e.services[k] == nil }))
+}
+
+func (e *Engine) listeners(keys []ipvs.ServiceKey) ([]*os.File, error) {
 	var files []*os.File
-	for _, k := range e.keys() {
+	for _, k := range keys {
 		for _, fd := range e.services[k].fds {
 			d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 			if err != nil {

@@ -50,7 +50,7 @@ func (k *ServiceKey) check() error {
 }
 
 func (s *Service) check() error {
-	if s.FullNAT || s.Proxy != NoProxy {
+	if s.FullNAT || s.Proxy != NoProxy || s.Plane != PlaneAuto {
 		return fmt.Errorf("%w: full NAT is not the kernel's", ErrUnsupported)
 	}
 	if err := checkName("scheduler", s.Scheduler); err != nil {

@@ -91,6 +91,8 @@ type Service struct {
 	FullNAT bool
 	// Proxy is what real servers of full NAT are told of the client.
 	Proxy ProxyProtocol
+	// Plane is where full NAT is to be done, as asked for.
+	Plane Plane
 }
 
 // ServiceInfo is a service as the kernel, or full NAT, reports it.
@@ -102,6 +104,8 @@ type ServiceInfo struct {
 	// Managed: goipvsd's file names this service of full NAT, so that no command
 	// changes it.
 	Managed bool
+	// Runs is the plane in which full NAT is done; PlaneAuto: in none.
+	Runs Plane
 }
 
 // LocalInfo is a local address of full NAT (a LIP) as it is now.

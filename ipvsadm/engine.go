@@ -33,6 +33,11 @@ const (
 	VerbConnections = "fullnat_connections"
 )
 
+// ListArgs are the arguments of VerbList.
+type ListArgs struct {
+	Service string `json:"service,omitempty"` // "tcp 192.0.2.1:80": only this one
+}
+
 // RulesArgs are the arguments of VerbRules: command lines, carried out together
 // or not at all.
 type RulesArgs struct {
@@ -96,8 +101,15 @@ type engine struct {
 	listing
 }
 
-func (e *engine) list() error {
-	b, err := e.daemon.Ask(VerbList, []byte("{}"))
+// list lists all services, or only one.
+func (e *engine) list(one ...ipvs.ServiceKey) error {
+	args := jsonText{first: true}
+	args.open('{')
+	if len(one) > 0 {
+		args.str("service", one[0].String())
+	}
+	args.close('}')
+	b, err := e.daemon.Ask(VerbList, args.b)
 	if err != nil {
 		return err
 	}

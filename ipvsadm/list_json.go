@@ -62,6 +62,10 @@ func (j *jsonText) fullNAT(s *ipvs.ServiceInfo) {
 	j.key("managed")
 	j.b, j.first = strconv.AppendBool(j.b, s.Managed), false
 	j.str("proxy_protocol", s.Proxy.String())
+	j.str("plane", s.Plane.String())
+	if s.Runs != ipvs.PlaneAuto {
+		j.str("runs_in", s.Runs.String())
+	}
 	j.field("locals", '[')
 	for i := range s.Locals {
 		l := &s.Locals[i]

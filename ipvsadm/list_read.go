@@ -123,6 +123,10 @@ func (j *jsonReader) fullNAT(s *ipvs.ServiceInfo) {
 			s.Managed = j.bool()
 		case "proxy_protocol":
 			j.text(&s.Proxy)
+		case "plane":
+			j.text(&s.Plane)
+		case "runs_in":
+			j.text(&s.Runs)
 		case "locals":
 			j.array(func() { s.Locals = append(s.Locals, j.local()) })
 		default:

@@ -73,6 +73,9 @@ var manual = []Group{
 		{Long: "proxy-protocol", Value: "VERSION", Brief: "header that names the client (disable)",
 			More:  "With -A and -E: a header of the PROXY protocol in front of the client's data. v1 is text and for TCP only. Over UDP v2 goes before a session's first datagram, v2-every before each one.",
 			Words: "v1 v2 v2-every disable"},
+		{Long: "plane", Value: "PLANE", Brief: "where full NAT is done (auto)",
+			More:  "With -A and -E. kernel: by IPVS and nf_tables; userspace: by goipvsd itself, which can tell who the client is and needs neither; auto: in the kernel if it can do what is asked.",
+			Words: "auto kernel userspace"},
 		{Long: "synproxy", Value: "enable|disable", Brief: "does nothing: SYN cookies do it", Words: "enable disable", fold: true},
 	}},
 	{"Lists", []Option{

@@ -77,7 +77,7 @@ func TestManualWords(t *testing.T) {
 	base := map[string]string{
 		"scheduler": "-A -t 10.0.0.1:80", "sched-flags": "-A -t 10.0.0.1:80", "pe": "-A -t 10.0.0.1:80",
 		"tun-type": "-a -t 10.0.0.1:80 -r 10.0.0.2 -i", "start-daemon": "", "stop-daemon": "",
-		"proxy-protocol": "-A -t 10.0.0.1:80", "synproxy": "-A -t 10.0.0.1:80",
+		"proxy-protocol": "-A -t 10.0.0.1:80", "plane": "-A -t 10.0.0.1:80", "synproxy": "-A -t 10.0.0.1:80",
 	}
 	for _, o := range described() {
 		for w := range strings.FieldsSeq(o.Words) {
@@ -130,7 +130,7 @@ func TestManualWith(t *testing.T) {
 				t.Errorf("%q: %v, but the grammar says: %v", line, o.With(command), err)
 			}
 			// What else can be wrong is judged after the matrix.
-			if err != nil && !illegal && !slices.ContainsFunc([]string{"tunnel options", "one-packet", "different address family"},
+			if err != nil && !illegal && !slices.ContainsFunc([]string{"tunnel options", "one-packet", "different address family", "full NAT knows no"},
 				func(s string) bool { return strings.HasPrefix(u.Reason, s) }) {
 				t.Errorf("%q: %v", line, err)
 			}
@@ -161,7 +161,7 @@ func commandLine(command, o *Option) []string {
 		line += " -f 1"
 	}
 	values := map[string]string{"tun-type": "ipip", "sched-flags": "flag-1", "mcast-group": "224.0.0.9",
-		"proxy-protocol": "v1", "synproxy": "enable", "laddr": "10.0.0.3"}
+		"proxy-protocol": "v1", "plane": "auto", "synproxy": "enable", "laddr": "10.0.0.3"}
 	switch takes, _ := o.Argument(); {
 	case !takes:
 		return words(line + " --" + o.Long)

@@ -47,6 +47,7 @@ const (
 	colLocal
 	colFullNAT
 	colProxy
+	colPlane
 	colSynProxy
 
 	columnCount
@@ -60,7 +61,7 @@ var columnNames = [columnCount]string{
 	"persistent-conn", "nosort", "syncid", "exact", "ops", "pe", "sched-flags",
 	"mcast-group", "mcast-port", "mcast-ttl", "sync-maxlen", "tun-info", "tun-type",
 	"tun-port", "tun-nocsum", "tun-csum", "tun-remcsum",
-	"json", "ensure", "local-address", "fullnat", "proxy-protocol", "synproxy",
+	"json", "ensure", "local-address", "fullnat", "proxy-protocol", "plane", "synproxy",
 }
 
 // columns is a set of columns.
@@ -83,7 +84,7 @@ type row struct {
 
 const (
 	svcOptions = 1<<colScheduler | 1<<colPersistent | 1<<colNetmask | 1<<colOnePacket | 1<<colEngine | 1<<colSchedFlags | 1<<colEnsure |
-		1<<colFullNAT | 1<<colProxy | 1<<colSynProxy
+		1<<colFullNAT | 1<<colProxy | 1<<colPlane | 1<<colSynProxy
 	csumOptions   = 1<<colTunNoCsum | 1<<colTunCsum | 1<<colTunRemCsum
 	tunOptions    = 1<<colTunType | 1<<colTunPort | csumOptions
 	rsOptions     = 1<<colForward | 1<<colWeight | 1<<colUpper | 1<<colLower | tunOptions | 1<<colEnsure

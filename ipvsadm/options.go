@@ -79,6 +79,7 @@ var options = [...]option{
 	{long: "get-laddr", short: 'G', action: ActionGetLocal, col: colNone, only: first},
 	{long: "laddr", short: 'z', arg: argRequired, col: colLocal, only: locals, set: setLocal},
 	{long: "proxy-protocol", arg: argRequired, col: colProxy, set: setProxy},
+	{long: "plane", arg: argRequired, col: colPlane, set: setPlane},
 	{long: "synproxy", short: 'j', arg: argRequired, col: colSynProxy, set: setSynProxy},
 
 	{long: "numeric", short: 'n', col: colNumeric},

@@ -232,6 +232,8 @@ func TestParseErrors(t *testing.T) {
 		{"-A -t 10.0.0.1:80 --proxy-protocol=", 2, "\"\": illegal proxy protocol specified (v1, v2, v2-every or disable)"},
 		{"-A -t 10.0.0.1:80 --proxy-protocol v2-insecure", 2, "v2-insecure: not supported: whoever connects could say who he is; trusted_peers in goipvs.toml names those who may (v1, v2, v2-every or disable)"},
 		{"-a -t 10.0.0.1:80 -r 10.0.0.2 -b --proxy-protocol v2", 2, "--proxy-protocol: illegal 'proxy-protocol' option with the 'add-server' command"},
+		{"-A -t 10.0.0.1:80 --plane moon", 2, "moon: illegal plane specified (auto, kernel or userspace)"},
+		{"-a -t 10.0.0.1:80 -r 10.0.0.2 -b --plane kernel", 2, "--plane: illegal 'plane' option with the 'add-server' command"},
 		{"-A -t 10.0.0.1:80 -j on", 2, "on: illegal synproxy specified (enable or disable)"},
 		{"-P -t 10.0.0.1:80 -z 10.0.0.9:80", 2, "10.0.0.9:80: illegal local address specified (a unicast address, in numbers)"},
 		{"-P -t 10.0.0.1:80 -z 0.0.0.0", 2, "0.0.0.0: illegal local address specified (a unicast address, in numbers)"},
@@ -328,7 +330,7 @@ func TestMatrix(t *testing.T) {
 		colScheduler: "rr", colNetmask: "24", colWeight: "1", colUpper: "1", colLower: "1", colMcastInterface: "lo",
 		colSyncID: "1", colEngine: "sip", colSchedFlags: "flag-1", colMcastGroup: "224.0.0.1", colMcastPort: "1",
 		colMcastTTL: "1", colMaxLen: "1", colTunType: "ipip", colTunPort: "1", colService: "10.0.0.1:80",
-		colServer: "10.0.0.2", colLocal: "10.0.0.3", colProxy: "v2", colSynProxy: "enable",
+		colServer: "10.0.0.2", colLocal: "10.0.0.3", colProxy: "v2", colPlane: "kernel", colSynProxy: "enable",
 	}
 	commands := map[Action]string{
 		ActionAddService: "-A", ActionEditService: "-E", ActionDeleteService: "-D", ActionFlush: "-C", ActionList: "-L",

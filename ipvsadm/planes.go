@@ -23,8 +23,9 @@ func forFullNAT(c *ipvs.Change) bool {
 	return false
 }
 
-// planes is the kernel and goipvsd's full NAT as one kernel. Nothing is asked of
-// goipvsd that cannot concern it: a service that the kernel knows is the kernel's.
+// planes is the kernel and goipvsd's full NAT as one kernel. A service of full NAT
+// may run in the kernel, which takes it for one of NAT: what goipvsd says of it
+// goes before what the kernel does.
 type planes struct {
 	Kernel // fails with ErrNoIPVS where there is none
 	// connect finds goipvsd: nil, nil when it does not run.
@@ -49,13 +50,26 @@ func (p *planes) need() (*engine, error) {
 	return e, err
 }
 
-// look lists full NAT's services, none when goipvsd does not run.
-func (p *planes) look() (*engine, error) {
+// look lists full NAT's services, all or one; none when goipvsd does not run.
+func (p *planes) look(one ...ipvs.ServiceKey) (*engine, error) {
 	e, err := p.connect()
 	if err != nil || e == nil {
 		return nil, err
 	}
-	if err = e.list(); err != nil {
+	if err = e.list(one...); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// owner is goipvsd if the service is of full NAT, and nil if it is not, if
+// goipvsd does not run or is not well: that keeps nobody from the kernel.
+func (p *planes) owner(k ipvs.ServiceKey) (*engine, error) {
+	if k.FWMark != 0 {
+		return nil, nil // full NAT knows none
+	}
+	e, err := p.look(k)
+	if err != nil || e == nil || !e.has(k) {
 		return nil, err
 	}
 	return e, nil
@@ -90,6 +104,7 @@ func (p *planes) Services() (all []ipvs.ServiceInfo, err error) {
 	if p.listed, p.broken = p.look(); p.listed == nil {
 		return all, nil
 	}
+	all = slices.DeleteFunc(all, func(s ipvs.ServiceInfo) bool { return p.listed.has(s.ServiceKey) })
 	for _, s := range p.listed.services {
 		if !p.mine || !s.Managed {
 			all = append(all, s)
@@ -98,18 +113,16 @@ func (p *planes) Services() (all []ipvs.ServiceInfo, err error) {
 	return all, nil
 }
 
-// Service asks full NAT for what the kernel does not have.
+// Service asks full NAT first.
 func (p *planes) Service(k ipvs.ServiceKey) (s ipvs.ServiceInfo, err error) {
-	if s, err = p.Kernel.Service(k); !isAbsent(err) {
-		return s, err
-	}
-	e, failed := p.look()
-	if failed != nil || e == nil {
-		return s, errors.Join(failed, err)
-	}
-	if full, ok := e.service(k); ok {
+	e, failed := p.owner(k)
+	if e != nil {
 		p.listed = e
-		return full, nil
+		s, _ = e.service(k)
+		return s, nil
+	}
+	if s, err = p.Kernel.Service(k); isAbsent(err) {
+		err = errors.Join(failed, err)
 	}
 	return s, err
 }
@@ -136,20 +149,10 @@ func (p *planes) Do(c ipvs.Change) error {
 		}
 		return e.do(c)
 	}
-	if c.Op == ipvs.AddService {
-		// A goipvsd that is not well keeps nobody from the kernel.
-		if e, _ := p.look(); e != nil && e.has(c.Service.ServiceKey) {
-			return e.do(c) // which tells that it exists
-		}
-	}
-	err := p.Kernel.Do(c)
-	if c.Op == ipvs.AddService || !isAbsent(err) {
-		return err
-	}
-	if e, failed := p.look(); failed == nil && e != nil && e.has(c.Service.ServiceKey) {
+	if e, _ := p.owner(c.Service.ServiceKey); e != nil {
 		return e.do(c)
 	}
-	return err
+	return p.Kernel.Do(c)
 }
 
 // do makes one change.
@@ -271,8 +274,8 @@ func (p *planes) ZeroService(k ipvs.ServiceKey) error {
 	if !isAbsent(err) {
 		return err
 	}
-	e, failed := p.look()
-	if failed != nil || e == nil || !e.has(k) {
+	e, failed := p.owner(k)
+	if e == nil {
 		return errors.Join(failed, err)
 	}
 	return e.one(string(ruleWriter{}.key([]byte("-Z "), k)))

@@ -80,6 +80,9 @@ func (r ruleWriter) service(b []byte, verb string, s *ipvs.Service) []byte {
 	if s.Proxy != ipvs.NoProxy {
 		b = append(append(b, " --proxy-protocol "...), s.Proxy.String()...)
 	}
+	if s.Plane != ipvs.PlaneAuto {
+		b = append(append(b, " --plane "...), s.Plane.String()...)
+	}
 	return b
 }
 

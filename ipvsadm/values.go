@@ -98,6 +98,16 @@ func setProxy(p *parser, v string) error {
 	return nil
 }
 
+// setPlane says where full NAT is to be done, in the words of goipvs.toml.
+func setPlane(p *parser, v string) error {
+	s := &p.cmd.Change.Service
+	if s.Plane.UnmarshalText([]byte(v)) != nil {
+		return usage("", "illegal plane specified (auto, kernel or userspace)")
+	}
+	s.FullNAT = true
+	return nil
+}
+
 // setSynProxy has nothing to set: SYN cookies of the kernel do for full NAT what
 // the forks' synproxy does, and IPVS has nothing like it.
 func setSynProxy(_ *parser, v string) error {

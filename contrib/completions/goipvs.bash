@@ -139,6 +139,9 @@ _goipvs()
 	--proxy-protocol)
 		_goipvs_offer 'v1 v2 v2-every disable'
 		return ;;
+	--plane)
+		_goipvs_offer 'auto kernel userspace'
+		return ;;
 	-j|--synproxy)
 		_goipvs_offer 'enable disable'
 		return ;;
@@ -151,10 +154,10 @@ _goipvs()
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		case $word in
 		--add-service|-A*)
-			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags -b --fullnat --proxy-protocol -j --synproxy --ensure'
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags -b --fullnat --proxy-protocol --plane -j --synproxy --ensure'
 			return ;;
 		--edit-service|-E*)
-			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags -b --fullnat --proxy-protocol -j --synproxy --ensure'
+			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler -p --persistent -M --netmask --pe -o --ops -b --sched-flags -b --fullnat --proxy-protocol --plane -j --synproxy --ensure'
 			return ;;
 		--delete-service|-D*)
 			_goipvs_offer '-t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -b --fullnat --ensure'

@@ -122,6 +122,7 @@ complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tu
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-server edit-server' -l tun-remcsum -d 'remote checksum offload in gue'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-laddr del-laddr' -s z -l laddr -x -d 'the local address, in numbers'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -l proxy-protocol -x -a 'v1 v2 v2-every disable' -d 'header that names the client (disable)'
+complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -l plane -x -a 'auto kernel userspace' -d 'where full NAT is done (auto)'
 complete -c goipvs -c ipvsadm -n '__goipvs_command add-service edit-service' -s j -l synproxy -x -a 'enable disable' -d 'does nothing: SYN cookies do it'
 complete -c goipvs -c ipvsadm -n '__goipvs_command get-laddr list save' -s n -l numeric -d 'numbers, not names'
 complete -c goipvs -c ipvsadm -n '__goipvs_command list' -s c -l connection -d 'the connections'

@@ -47,6 +47,10 @@ type ServiceStatus struct {
 	// of another method, or refused. PlaneReason is why.
 	Plane       string `json:"plane,omitempty"`
 	PlaneReason string `json:"plane_reason,omitempty"`
+	// ByCommand: commands made the service (goipvs -A --fullnat), not the file.
+	ByCommand bool `json:"by_command,omitempty"`
+	// Locals are the source addresses of full NAT towards real servers.
+	Locals []string `json:"locals,omitempty"`
 	// SourceNAT counts the connections that the kernel's full NAT gave a local
 	// address; absent: it is not the kernel's.
 	SourceNAT *uint64        `json:"source_nat_connections,omitempty"`

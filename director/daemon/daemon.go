@@ -18,7 +18,6 @@ import (
 	"github.com/goipvs/goipvs/director/alert"
 	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/director/proxy"
-	"github.com/goipvs/goipvs/director/sourcenat"
 	"github.com/goipvs/goipvs/director/store"
 	"github.com/goipvs/goipvs/director/web"
 	"github.com/goipvs/goipvs/fullnat"
@@ -36,6 +35,9 @@ type Options struct {
 	Level   *slog.LevelVar // of Log; nil: not changed
 	// Kernel is what is kept right; nil: that of this network namespace.
 	Kernel director.Kernel
+	// SourceNAT is what full NAT in the kernel needs besides; nil: that of this
+	// network namespace.
+	SourceNAT SourceNAT
 	// Signals are those of the process; nil: none.
 	Signals <-chan os.Signal
 	// Ready is called once, when the services are in the kernel. nil: nobody waits.
@@ -46,6 +48,13 @@ type Options struct {
 	Patience time.Duration
 	// Step hears of the steps of an upgrade, for tests. nil: nobody does.
 	Step func(string)
+}
+
+// SourceNAT is what full NAT in the kernel needs besides IPVS.
+type SourceNAT interface {
+	director.SourceNAT
+	// Check tells why this machine cannot do it; nil: it can.
+	Check() error
 }
 
 // Daemon is one running goipvsd.
@@ -81,7 +90,8 @@ type Daemon struct {
 	turn    chan struct{}   // closed: this process is the one
 
 	upgrading atomic.Bool
-	keeper    *sourcenat.Keeper
+	// manualKernel: commands made services that may run in the kernel.
+	manualKernel atomic.Bool
 	// optional: the machine may have no IPVS, full NAT stands in for it then.
 	// nil: it must have it.
 	optional *optional
@@ -159,8 +169,11 @@ func (d *Daemon) dial() (io.Closer, error) {
 // run starts everything, in the order in which it is needed, and waits for its
 // end in the other.
 func (d *Daemon) run(ctx context.Context) error {
-	d.keeper = newKeeper(d.config)
+	if d.o.SourceNAT == nil {
+		d.o.SourceNAT = newKeeper(d.config)
+	}
 	saved := d.restore()
+	d.manualKernel.Store(len(saved.Rules) > 0)
 	d.names = newNames(saved.Addresses, d.log)
 	d.names.want(d.config.Hosts())
 	setup, err := d.build(ctx, d.config, false)
@@ -190,12 +203,11 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.monitor.Runner(d.prober.Stats)
 	d.clients = newClients(d.config.StateDir, func() fullnat.State { return d.proxy.State() }, d.log)
 	d.openProxy(saved.Services)
-	d.bring(saved.Rules)
 	defer d.endProxy()
 	d.dir = director.New(director.Options{
-		Kernel: d.o.Kernel, Proxy: d.proxy, SourceNAT: d.keeper, Log: d.log, Restored: saved.Persistent, Known: known,
+		Kernel: d.o.Kernel, Proxy: d.proxy, SourceNAT: d.o.SourceNAT, Manual: d.manual(saved.Rules), Log: d.log, Restored: saved.Persistent, Known: known,
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
-		Command: d.cmds.put, VIPs: d.vips.set, Claim: d.claim, Paths: d.accept.set,
+		Command: d.cmds.put, VIPs: d.vips.set, Claimed: d.claimed, Paths: d.accept.set,
 	})
 	if d.socket, err = d.listen(); err != nil {
 		return err
@@ -221,7 +233,6 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.alerts.Run(rest) })
 	all.Go(func() { d.signals(rest, stop) })
 	all.Go(func() { d.announce(rest) })
-	all.Go(func() { d.retrier(rest) })
 	all.Go(func() { d.trim(rest) })
 	for _, f := range []func(){
 		func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.serve(rest) },
@@ -259,7 +270,8 @@ var errNoTurn = errors.New("the process before did not let this one take over")
 // openProxy makes full NAT, with what systemd or the process before kept of it.
 func (d *Daemon) openProxy(services []fullnat.Service) {
 	o := proxy.Options{Log: d.log, Services: services, Listening: d.notify.keep,
-		Changed: func(now []fullnat.Service) { d.saver.change(func(st *state) { st.Services = now }) }}
+		Changed: func() { d.saver.later() }}
+	d.saver.services = func() []fullnat.Service { return d.proxy.Table() }
 	if d.heir != nil {
 		o.Inherited, o.Paused = d.heir.files, true
 	} else {
@@ -284,7 +296,6 @@ func (d *Daemon) announce(ctx context.Context) {
 	if _, err := d.dir.Status(nil); err != nil || ctx.Err() != nil {
 		return
 	}
-	d.retry()
 	if d.heir != nil {
 		if err := d.takeOver(); err != nil {
 			d.log.Error("this process does not take over", "event", director.UpgradeFailed.Name, "err", err)

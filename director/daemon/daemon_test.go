@@ -30,6 +30,7 @@ type fixture struct {
 	done    chan error
 	cancel  context.CancelFunc
 	servers []net.Listener
+	nat     SourceNAT // nil: this machine's
 }
 
 type buffer struct {
@@ -107,7 +108,7 @@ func (f *fixture) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel, f.done = cancel, make(chan error, 1)
 	go func() {
-		f.done <- Run(ctx, Options{Config: f.path("goipvs.toml"), Version: "test", Kernel: f.kernel, Signals: f.signals,
+		f.done <- Run(ctx, Options{Config: f.path("goipvs.toml"), Version: "test", Kernel: f.kernel, SourceNAT: f.nat, Signals: f.signals,
 			Log: slog.New(slog.NewTextHandler(f.log, nil)), Ready: func() { close(ready) }})
 	}()
 	select {

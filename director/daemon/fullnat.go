@@ -5,79 +5,141 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
-	"time"
 
+	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
 )
 
 // Services of full NAT that commands make (goipvs -A --fullnat, -a -b, -P) are
-// kept by the plane beside those of the file, which are the director's. Requests
-// run between two of its steps, so that nobody reloads the file meanwhile.
+// the director's as those of the file are. Requests run between two of its
+// steps, so that nobody reloads the file meanwhile.
 
-// retryEvery is how often services are tried again that could not be served,
-// their address being another's, say.
-const retryEvery = 10 * time.Second
-
-// bring takes over the services that commands made in the last run.
-func (d *Daemon) bring(rules []string) {
+// manual are the services that commands made in the last run.
+func (d *Daemon) manual(rules []string) ipvs.Table {
 	t, err := ipvsadm.Table(rules)
 	if err != nil {
 		d.log.Error("services that commands made are lost", "event", "fullnat_lost", "err", err)
-		return
+		return nil
 	}
-	d.proxy.Bring(t)
+	d.manualKernel.Store(mayRunInKernel(t))
+	return t
 }
 
-// retry serves what commands made and could not be served so far.
-func (d *Daemon) retry() {
-	for k, reason := range d.proxy.Retry() {
-		if reason != "" {
-			d.log.Error("a service of full NAT that a command made is not served", "event", "fullnat_refused", "vs", k.String(), "reason", reason)
-		} else {
-			d.log.Info("a service of full NAT that a command made is served again", "event", "fullnat_served", "vs", k.String())
-		}
-	}
+func mayRunInKernel(t ipvs.Table) bool {
+	return slices.ContainsFunc(t, func(e ipvs.Entry) bool { return e.Service.Plane != ipvs.PlaneUserspace && len(e.Locals) > 0 })
 }
 
-func (d *Daemon) retrier(ctx context.Context) {
-	tick := time.NewTicker(retryEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			d.retry()
-		}
-	}
-}
-
-// claim gives the file what it names.
-func (d *Daemon) claim(named func(ipvs.ServiceKey) bool) {
-	taken := d.proxy.Claim(named)
+// claimed: the file has services that commands made from now on.
+func (d *Daemon) claimed(taken []ipvs.ServiceKey) {
 	for _, k := range taken {
 		d.log.Warn("the file names a service of full NAT that a command made: it is the file's from now on", "event", "fullnat_claimed", "vs", k.String())
 	}
-	if len(taken) > 0 {
-		d.keep()
-	}
+	d.saver.change(func(st *state) {
+		t, _ := ipvsadm.Table(st.Rules)
+		st.Rules = ipvsadm.Rules(slices.DeleteFunc(t, func(e ipvs.Entry) bool { return slices.Contains(taken, e.Service.ServiceKey) }))
+	})
 }
 
 // keep has the services of commands written to the state file.
-func (d *Daemon) keep() {
-	rules := ipvsadm.Rules(d.proxy.Manual())
+func (d *Daemon) keep(t ipvs.Table) {
+	rules := ipvsadm.Rules(t)
 	d.saver.change(func(st *state) { st.Rules = rules })
 }
 
 func (d *Daemon) fullNATList(_ context.Context, _ control.Peer, args []byte) (any, error) {
-	if err := arguments(args, &struct{}{}); err != nil {
+	var a ipvsadm.ListArgs
+	if err := arguments(args, &a); err != nil {
 		return nil, err
 	}
-	services, dests := d.proxy.List()
+	var services []ipvs.ServiceInfo
+	dests := make(map[ipvs.ServiceKey][]ipvs.DestinationInfo)
+	stopped := d.dir.Beside(func(b director.Beside) {
+		l := lister{daemon: d}
+		for _, f := range b.FullNAT(func(k ipvs.ServiceKey) bool { return a.Service == "" || a.Service == k.String() }) {
+			info, ds := l.list(&f)
+			services = append(services, info)
+			dests[info.ServiceKey] = ds
+		}
+	})
+	if stopped != nil {
+		return nil, stopped
+	}
 	return json.RawMessage(ipvsadm.AppendServices(nil, services, dests)), nil
+}
+
+// lister reads what services of full NAT are now, wherever they run.
+type lister struct {
+	daemon *Daemon
+	kernel map[ipvs.ServiceKey]ipvs.ServiceInfo // nil: not listed yet
+}
+
+func (l *lister) list(f *director.FullNAT) (ipvs.ServiceInfo, []ipvs.DestinationInfo) {
+	k := f.Service.ServiceKey
+	info := ipvs.ServiceInfo{Service: f.Service, Managed: f.Managed, Runs: f.Runs}
+	var live ipvs.ServiceInfo
+	var have []ipvs.DestinationInfo
+	switch f.Runs {
+	case ipvs.PlaneUserspace:
+		live, _ = l.daemon.proxy.Service(k)
+		have, _ = l.daemon.proxy.Destinations(k, nil)
+	case ipvs.PlaneKernel:
+		live = l.inKernel(k)
+		have, _ = l.daemon.o.Kernel.Destinations(k, nil) // what is missing there is listed as wanted
+	}
+	info.Stats = live.Stats
+	counts := make(map[netip.Addr]ipvs.LocalInfo)
+	for _, c := range l.daemon.proxy.Locals(k) {
+		counts[c.Addr] = c
+	}
+	for _, a := range f.Locals {
+		c := counts[a]
+		c.Addr = a
+		info.Locals = append(info.Locals, c)
+	}
+	return info, listed(f.Destinations, have)
+}
+
+func (l *lister) inKernel(k ipvs.ServiceKey) ipvs.ServiceInfo {
+	if l.kernel == nil {
+		l.kernel = make(map[ipvs.ServiceKey]ipvs.ServiceInfo)
+		all, _ := l.daemon.o.Kernel.Services() // without them there are no counters
+		for _, s := range all {
+			l.kernel[s.ServiceKey] = s
+		}
+	}
+	return l.kernel[k]
+}
+
+// listed are the real servers that are wanted, as the plane has them, and what
+// it has beside. To IPVS full NAT is NAT.
+func listed(want []ipvs.Destination, have []ipvs.DestinationInfo) []ipvs.DestinationInfo {
+	there := make(map[netip.AddrPort]ipvs.DestinationInfo, len(have))
+	for _, h := range have {
+		if h.Method == ipvs.NAT {
+			h.Method = ipvs.FullNAT
+		}
+		there[h.Addr] = h
+	}
+	out := make([]ipvs.DestinationInfo, 0, len(want))
+	for _, w := range want {
+		h, in := there[w.Addr]
+		if !in {
+			h = ipvs.DestinationInfo{Destination: w}
+		}
+		out = append(out, h)
+		delete(there, w.Addr)
+	}
+	for _, h := range have {
+		if h, left := there[h.Addr]; left {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 func (d *Daemon) fullNATConnections(_ context.Context, _ control.Peer, args []byte) (any, error) {
@@ -102,11 +164,9 @@ func (d *Daemon) fullNATRules(_ context.Context, _ control.Peer, args []byte) (a
 		return nil, control.Errorf(control.BadArgs, "%v", err)
 	}
 	var result ipvsadm.RulesResult
-	stopped := d.dir.Beside(func(named func(ipvs.ServiceKey) bool) {
-		e := edit{daemon: d, named: named, commands: commands}
-		if result.Refused, err = e.run(); err == nil && len(result.Refused) == 0 {
-			d.keep()
-		}
+	stopped := d.dir.Beside(func(b director.Beside) {
+		e := edit{daemon: d, beside: b, commands: commands, next: make(map[ipvs.ServiceKey]*ipvs.Entry), rules: make(map[ipvs.ServiceKey][]int)}
+		result.Refused, err = e.run()
 	})
 	if err = errors.Join(stopped, err); err != nil || len(result.Refused) > 0 {
 		return result, err
@@ -145,12 +205,12 @@ func parseRules(rules []string) (all []ipvsadm.Command, err error) {
 // edit is one request.
 type edit struct {
 	daemon   *Daemon
-	named    func(ipvs.ServiceKey) bool
+	beside   director.Beside
 	commands []ipvsadm.Command
 
-	list  []ipvs.Change
-	rule  []int              // which command a change comes from
-	moved []ipvs.ServiceInfo // services of the kernel that become full NAT's
+	next  map[ipvs.ServiceKey]*ipvs.Entry // as they shall be; nil: gone
+	rules map[ipvs.ServiceKey][]int       // which commands concern a service
+	moved []ipvs.Service                  // of the kernel that become full NAT's
 	table map[ipvs.ServiceKey]ipvs.ServiceInfo
 }
 
@@ -158,8 +218,9 @@ func (e *edit) run() ([]ipvsadm.Refusal, error) {
 	c := &e.commands[0]
 	switch c.Action {
 	case ipvsadm.ActionFlush:
-		for _, m := range e.daemon.proxy.Manual() {
-			e.add(0, ipvs.Change{Op: ipvs.DeleteService, Service: m.Service})
+		for _, m := range e.beside.ManualTable() {
+			k := m.Service.ServiceKey
+			e.next[k], e.rules[k] = nil, []int{0}
 		}
 		return e.make()
 	case ipvsadm.ActionSet:
@@ -172,29 +233,13 @@ func (e *edit) run() ([]ipvsadm.Refusal, error) {
 		return nil, nil
 	}
 	var no []ipvsadm.Refusal
-	added := make(map[ipvs.ServiceKey]bool)
 	for i := range e.commands {
-		ch := e.commands[i].Change
-		k := ch.Service.ServiceKey
-		err := error(nil)
-		switch {
-		case e.named(k):
+		ch := &e.commands[i].Change
+		if e.beside.Named(ch.Service.ServiceKey) {
 			no = append(no, ipvsadm.Refusal{Rule: i, Message: "goipvsd's file names this service", Hint: "change the file, then goipvs reload; goipvs drain and weight change a real server for a while"})
-			continue
-		case e.daemon.proxy.Has(k) || added[k]:
-		case ch.Op == ipvs.AddService:
-			err = e.free(k)
-		case ch.Op == ipvs.AddDestination && ch.Destination.Method == ipvs.FullNAT, ch.Op == ipvs.AddLocal:
-			err = e.move(i, k)
-		case ch.Op == ipvs.UpdateService && ch.Service.FullNAT:
-			err = e.move(i, k)
-		}
-		if err != nil {
+		} else if err := e.change(i, ch); err != nil {
 			no = append(no, refusal(i, err))
-			continue
 		}
-		added[k] = true
-		e.add(i, ch)
 	}
 	if len(no) > 0 {
 		// What else is wrong is told, too, so that one more request will do.
@@ -203,20 +248,114 @@ func (e *edit) run() ([]ipvsadm.Refusal, error) {
 	return e.make()
 }
 
-func (e *edit) add(rule int, c ipvs.Change) {
-	e.list, e.rule = append(e.list, c), append(e.rule, rule)
+// change makes one change of what the services shall be.
+func (e *edit) change(rule int, c *ipvs.Change) error {
+	k := c.Service.ServiceKey
+	now, known := e.next[k]
+	if !known {
+		if m := e.beside.Manual(k); m != nil {
+			now = &ipvs.Entry{Service: m.Service, Destinations: slices.Clone(m.Destinations), Locals: slices.Clone(m.Locals)}
+		}
+	}
+	var err error
+	switch {
+	case now != nil:
+	case c.Op == ipvs.AddService:
+		err = e.free(k)
+	case c.Op == ipvs.AddDestination && c.Destination.Method == ipvs.FullNAT, c.Op == ipvs.AddLocal, c.Op == ipvs.UpdateService && c.Service.FullNAT:
+		now, err = e.move(k)
+	}
+	if err != nil {
+		return err
+	}
+	if now, err = changed(now, c); err == nil {
+		e.next[k], e.rules[k] = now, append(e.rules[k], rule)
+	}
+	return err
 }
 
-// make makes the changes.
+var (
+	errMethod  = errors.New("the service is full NAT's, and so are its real servers: -b")
+	errNoLocal = fmt.Errorf("%w: it has no such local address", ipvs.ErrNoDestination)
+)
+
+// changed makes one change as the kernel does, with its errors. It may change the
+// entry.
+func changed(e *ipvs.Entry, c *ipvs.Change) (*ipvs.Entry, error) {
+	switch {
+	case c.Op == ipvs.AddService && e != nil:
+		return nil, ipvs.ErrExists
+	case c.Op == ipvs.AddService:
+		e = &ipvs.Entry{Service: c.Service}
+		e.Service.FullNAT = true
+		return e, nil
+	case e == nil:
+		return nil, ipvs.ErrNoService
+	case c.Op == ipvs.UpdateService:
+		e.Service = c.Service
+		e.Service.FullNAT = true
+		return e, nil
+	case c.Op == ipvs.DeleteService:
+		return nil, nil
+	case c.Op == ipvs.AddLocal, c.Op == ipvs.DeleteLocal:
+		return e, changeLocal(e, c)
+	}
+	return e, changeDestination(e, c)
+}
+
+func changeLocal(e *ipvs.Entry, c *ipvs.Change) error {
+	i := slices.Index(e.Locals, c.Local)
+	switch {
+	case c.Op == ipvs.AddLocal && i >= 0:
+		return ipvs.ErrExists
+	case c.Op == ipvs.AddLocal:
+		e.Locals = append(e.Locals, c.Local)
+	case i < 0:
+		return errNoLocal
+	default:
+		e.Locals = slices.Delete(e.Locals, i, i+1)
+	}
+	return nil
+}
+
+func changeDestination(e *ipvs.Entry, c *ipvs.Change) error {
+	d := &c.Destination
+	i := slices.IndexFunc(e.Destinations, func(o ipvs.Destination) bool { return o.Addr == d.Addr })
+	switch {
+	case c.Op != ipvs.DeleteDestination && d.Method != ipvs.FullNAT:
+		return errMethod
+	case c.Op != ipvs.DeleteDestination && d.Lower > d.Upper: // ip_vs_add_dest in ip_vs_ctl.c
+		return ipvs.ErrRange
+	case c.Op == ipvs.AddDestination && i >= 0:
+		return ipvs.ErrExists
+	case c.Op == ipvs.AddDestination:
+		e.Destinations = append(e.Destinations, *d)
+	case i < 0:
+		return ipvs.ErrNoDestination
+	case c.Op == ipvs.UpdateDestination:
+		e.Destinations[i] = *d
+	case c.Op == ipvs.DeleteDestination:
+		e.Destinations = slices.Delete(e.Destinations, i, i+1)
+	}
+	return nil
+}
+
+// make has the director make it so.
 func (e *edit) make() (no []ipvsadm.Refusal, err error) {
-	if len(e.list) == 0 {
+	if len(e.next) == 0 {
 		return nil, nil
 	}
-	failed, err := e.daemon.proxy.Edit(e.list, e.leaveKernel)
-	for _, f := range failed {
-		no = append(no, refusal(e.rule[f.Index], f.Err))
+	for k, err := range e.beside.Put(e.next, e.daemon.machineFor(e.next)) {
+		for _, rule := range e.rules[k] {
+			no = append(no, refusal(rule, err))
+		}
 	}
-	return no, err
+	if len(no) > 0 {
+		slices.SortFunc(no, func(a, b ipvsadm.Refusal) int { return a.Rule - b.Rule })
+		return no, nil
+	}
+	e.daemon.keep(e.beside.ManualTable())
+	return nil, e.leaveKernel()
 }
 
 func refusal(rule int, err error) ipvsadm.Refusal {
@@ -249,33 +388,35 @@ func (e *edit) free(k ipvs.ServiceKey) error {
 	return err
 }
 
-// move makes a service of the kernel that has no real servers one of full NAT.
-func (e *edit) move(rule int, k ipvs.ServiceKey) error {
+// move is a service of the kernel that has no real servers, as one of full NAT.
+func (e *edit) move(k ipvs.ServiceKey) (*ipvs.Entry, error) {
 	s, there, err := e.kernels(k)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !there {
-		return ipvs.ErrNoService
+		return nil, ipvs.ErrNoService
 	}
 	dests, err := e.daemon.o.Kernel.Destinations(k, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(dests) > 0 {
-		return fmt.Errorf("the service is the kernel's and has real servers by %s; one that has none becomes full NAT's", dests[0].Method)
+		return nil, fmt.Errorf("the service is the kernel's and has real servers by %s; one that has none becomes full NAT's", dests[0].Method)
 	}
-	e.moved = append(e.moved, s)
-	e.add(rule, ipvs.Change{Op: ipvs.AddService, Service: s.Service})
-	return nil
+	e.moved = append(e.moved, s.Service)
+	return &ipvs.Entry{Service: s.Service}, nil
 }
 
-// leaveKernel takes out of the kernel what was moved.
+// leaveKernel takes out of the kernel what was moved to user space.
 func (e *edit) leaveKernel() error {
 	var errs []error
 	for _, s := range e.moved {
+		if e.beside.Runs(s.ServiceKey) == ipvs.PlaneKernel {
+			continue
+		}
 		err := e.daemon.o.Kernel.Apply(func(yield func(ipvs.Change) bool) {
-			yield(ipvs.Change{Op: ipvs.DeleteService, Service: s.Service})
+			yield(ipvs.Change{Op: ipvs.DeleteService, Service: s})
 		})
 		if !errors.Is(err, ipvs.ErrNoService) {
 			errs = append(errs, err)

@@ -30,8 +30,9 @@ type kept struct{ ipvsadm.Kernel }
 
 func (kept) Close() error { return nil }
 
-func newCLI(t *testing.T) *cli {
-	f := newFixture(t, 1)
+func newCLI(t *testing.T) *cli { return cliOf(newFixture(t, 1)) }
+
+func cliOf(f *fixture) *cli {
 	f.write(f.text(""))
 	f.start()
 	f.has(0, "1")
@@ -182,7 +183,10 @@ address = "127.0.0.1:9"
 		{"-D -t VIP:8083", 255, "delete service tcp VIP:8083: no such service\n"},
 		{"-Q -t VIP:8080 -z 127.0.0.9", 255, "delete local address 127.0.0.9 of tcp VIP:8080: no such destination: it has no such local address\n"},
 		{"-a -t VIP:8080 -r 127.0.0.1:1 -b -x 1 -y 2", 255, ""},
-		{"-A -f 7 --fullnat", 255, ""},
+		{"-A -f 7 --fullnat", 2, "-f: full NAT knows no firewall marks, its services have an address\n"},
+		{"-a -f 7 -r 127.0.0.1:1 -b", 2, "-f: full NAT knows no firewall marks, its services have an address\n"},
+		{"-P -f 7 -z 127.0.0.9", 2, "-f: full NAT knows no firewall marks, its services have an address\n"},
+		{"-A -f 7 --plane kernel", 2, ""},
 		{"-A -u VIP:8084 --proxy-protocol v1", 255, ""},
 		{"-A -t VIP:8084 --proxy-protocol v2-every", 255, ""},
 		{"-G -t VIP:8083", 1, "get local addresses tcp VIP:8083: no such service\n"},
@@ -224,7 +228,9 @@ func TestFullNATSurvives(t *testing.T) {
 name = "filed"
 address = "VIP:8080"
 forward = "fullnat"
-unchecked = "up"
+[virtual.check]
+type = "connect"
+interval = "1h"
 [[virtual.real]]
 address = "`+one+`"
 `, "VIP", c.vip))
@@ -452,7 +458,7 @@ func TestFullNATConnections(t *testing.T) {
 		t.Errorf("-G prints\n%s", out)
 	}
 	_, out = c.run("", "goipvs -L --json -t VIP:8080")
-	if want := `"fullnat":{"managed":false,"proxy_protocol":"","locals":[{"address":"127.0.0.9","conns":1,"conflicts":0}]}`; !strings.Contains(out, want) {
+	if want := `"fullnat":{"managed":false,"proxy_protocol":"","plane":"auto","runs_in":"userspace","locals":[{"address":"127.0.0.9","conns":1,"conflicts":0}]}`; !strings.Contains(out, want) {
 		t.Errorf("no %s in\n%s", want, out)
 	}
 }

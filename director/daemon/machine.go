@@ -24,10 +24,28 @@ func (d *Daemon) machine(c *config.Config) (m director.Machine) {
 			return m
 		}
 	}
-	if slices.ContainsFunc(c.Virtuals, func(v config.Virtual) bool {
+	if d.manualKernel.Load() || slices.ContainsFunc(c.Virtuals, func(v config.Virtual) bool {
 		return v.Forward == ipvs.FullNAT && v.FullNAT.Plane != config.PlaneUserspace
 	}) {
-		m.NoSourceNAT = d.keeper.Check()
+		m.NoSourceNAT = d.o.SourceNAT.Check()
+	}
+	return m
+}
+
+// machineFor is what this machine can do for services of commands.
+func (d *Daemon) machineFor(next map[ipvs.ServiceKey]*ipvs.Entry) (m director.Machine) {
+	var t ipvs.Table
+	for _, e := range next {
+		if e != nil {
+			t = append(t, *e)
+		}
+	}
+	if d.optional != nil {
+		m.NoIPVS = d.optional.absent()
+	}
+	if m.NoIPVS == nil && mayRunInKernel(t) {
+		d.manualKernel.Store(true)
+		m.NoSourceNAT = d.o.SourceNAT.Check()
 	}
 	return m
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/store"
@@ -38,6 +39,11 @@ type saver struct {
 	failing bool
 	retired bool // the file is another process's
 
+	// services are those that full NAT in user space serves, asked for when they
+	// are written; nil: those of state.
+	services func() []fullnat.Service
+	lazy     *time.Timer // a write that nobody waits for
+
 	file sync.Mutex // held while it is written
 }
 
@@ -60,6 +66,23 @@ func (s *saver) change(f func(*state)) {
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+// laziness is how long what nobody waits for may wait for more of it.
+const laziness = time.Second
+
+// later has the services of full NAT in user space be written, soon.
+func (s *saver) later() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lazy == nil {
+		s.lazy = time.AfterFunc(laziness, func() {
+			s.mu.Lock()
+			s.lazy = nil
+			s.mu.Unlock()
+			s.change(func(*state) {})
+		})
 	}
 }
 
@@ -121,6 +144,9 @@ func (s *saver) write() {
 	s.mu.Unlock()
 	var err error
 	if !retired {
+		if s.services != nil {
+			st.Services = s.services()
+		}
 		err = s.store.Save(stateFile(st))
 	}
 	s.mu.Lock()

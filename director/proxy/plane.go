@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -32,8 +33,7 @@ type Plane struct {
 	state    fullnat.State // of the last run, what the engine has no server for yet
 	timeouts ipvs.Timeouts
 	services map[ipvs.ServiceKey]*fullnat.Service // never changed, only replaced
-	options  map[ipvs.ServiceKey]fullnat.Options  // of the director's
-	manual   map[ipvs.ServiceKey]string           // see manual.go
+	options  map[ipvs.ServiceKey]fullnat.Options  // how they are served
 	settled  bool
 	told     map[ipvs.ServiceKey]bool // to Options.Listening
 }
@@ -53,20 +53,20 @@ type Options struct {
 	// Listening hears which sockets there are from now on, which it closes, and
 	// whose sockets are closed; nil: nobody does.
 	Listening func(opened []*os.File, closed []ipvs.ServiceKey)
-	// Changed is called when the services or their servers have changed; nil:
-	// nobody is. It must not call the Plane.
-	Changed func([]fullnat.Service)
+	// Changed is called when the services or their servers have changed (Table);
+	// nil: nobody is. It must not call the Plane.
+	Changed func()
 }
 
 // New returns a Plane.
 func New(o Options) *Plane {
 	p := &Plane{o: o, log: o.Log, state: o.State, paused: o.Paused,
-		services: make(map[ipvs.ServiceKey]*fullnat.Service), manual: make(map[ipvs.ServiceKey]string), told: make(map[ipvs.ServiceKey]bool)}
+		services: make(map[ipvs.ServiceKey]*fullnat.Service), options: make(map[ipvs.ServiceKey]fullnat.Options), told: make(map[ipvs.ServiceKey]bool)}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
 	if p.o.Changed == nil {
-		p.o.Changed = func([]fullnat.Service) {}
+		p.o.Changed = func() {}
 	}
 	p.begin()
 	return p
@@ -84,7 +84,7 @@ func (p *Plane) begin() {
 		return
 	}
 	p.told = maps.Clone(have) // whoever kept the sockets for us has them
-	next := make(map[ipvs.ServiceKey]*fullnat.Service)
+	next := make(edited)
 	for i := range p.o.Services {
 		if s := p.o.Services[i]; have[s.ServiceKey] {
 			next[s.ServiceKey] = &s
@@ -93,12 +93,10 @@ func (p *Plane) begin() {
 	refused, err := p.serve(next)
 	for k, why := range refused {
 		err = errors.Join(err, fmt.Errorf("%s: %w", k, why))
-		delete(next, k)
 	}
 	if err != nil {
 		p.log.Warn("not every service of full NAT goes on", "err", err)
 	}
-	p.services = next
 	p.restore()
 }
 
@@ -119,7 +117,7 @@ func (p *Plane) Settled() {
 // listening sockets.
 func (p *Plane) changed() {
 	p.restore()
-	p.o.Changed(p.wanted(p.services))
+	p.o.Changed()
 	p.tell()
 }
 
@@ -134,7 +132,13 @@ func (p *Plane) tell() {
 			delete(p.told, k)
 		}
 	}
-	opened := p.listeners(func(k ipvs.ServiceKey) bool { return !p.told[k] })
+	var fresh []ipvs.ServiceKey
+	for k := range p.services {
+		if !p.told[k] {
+			fresh = append(fresh, k)
+		}
+	}
+	opened := p.listeners(fresh)
 	for _, f := range opened {
 		if k, ok := fullnat.ListensTo(f); ok {
 			p.told[k] = true
@@ -145,36 +149,33 @@ func (p *Plane) tell() {
 	}
 }
 
-func (p *Plane) listeners(of func(ipvs.ServiceKey) bool) (out []*os.File) {
-	if p.engine == nil {
+func (p *Plane) listeners(of []ipvs.ServiceKey) []*os.File {
+	if p.engine == nil || len(of) == 0 {
 		return nil
 	}
-	all, err := p.engine.Listeners()
+	files, err := p.engine.ListenersOf(of)
 	if err != nil {
 		p.log.Warn("listening sockets cannot be kept", "err", err)
 	}
-	for _, f := range all {
-		if k, ok := fullnat.ListensTo(f); ok && of(k) {
-			out = append(out, f)
-		} else {
-			f.Close()
-		}
-	}
-	return out
+	return files
 }
 
 // Listeners are copies of all listening sockets, for the next process.
 func (p *Plane) Listeners() []*os.File {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.listeners(func(ipvs.ServiceKey) bool { return true })
+	return p.listeners(slices.SortedFunc(maps.Keys(p.services), ipvs.ServiceKey.Compare))
 }
 
 // Table is what there is now, for the next process.
 func (p *Plane) Table() []fullnat.Service {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wanted(p.services)
+	out := make([]fullnat.Service, 0, len(p.services))
+	for _, k := range slices.SortedFunc(maps.Keys(p.services), ipvs.ServiceKey.Compare) {
+		out = append(out, p.wanted(p.services[k]))
+	}
+	return out
 }
 
 // Pause takes nothing new before Resume: another process may go on instead.
@@ -235,17 +236,58 @@ func (p *Plane) Conns() int {
 	return p.engine.Conns()
 }
 
-// SetOptions says how services are served, for those that Apply adds and those
-// that there are.
+// SetOptions says how all services are served, those that Apply adds and those
+// that there are. Where the engine cannot do it the service stays as it was.
 func (p *Plane) SetOptions(o map[ipvs.ServiceKey]fullnat.Options) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.options = o
-	if p.engine == nil {
+	old := p.options
+	p.options = maps.Clone(o)
+	return p.reserve(old, o)
+}
+
+// SetOption is SetOptions for one service.
+func (p *Plane) SetOption(k ipvs.ServiceKey, o fullnat.Options) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := make(map[ipvs.ServiceKey]fullnat.Options)
+	if was, had := p.options[k]; had {
+		old[k] = was
+	}
+	p.options[k] = o
+	return p.reserve(old, map[ipvs.ServiceKey]fullnat.Options{k: o})
+}
+
+// reserve has services be served with other options than before.
+func (p *Plane) reserve(old, now map[ipvs.ServiceKey]fullnat.Options) error {
+	changed := make(edited)
+	for k, o := range now {
+		s := p.services[k]
+		if s == nil {
+			continue
+		}
+		was, had := old[k]
+		if !had {
+			was = s.Options
+		}
+		if !reflect.DeepEqual(was, o) {
+			changed[k] = s
+		}
+	}
+	if p.engine == nil || len(changed) == 0 {
 		return nil
 	}
-	defer func() { p.o.Changed(p.wanted(p.services)) }()
-	return p.engine.Apply(p.wanted(p.services))
+	defer p.o.Changed()
+	refused, err := p.serve(changed)
+	for k, why := range refused {
+		if was, had := old[k]; had {
+			p.options[k] = was // a refused service stays as it was
+		} else {
+			delete(p.options, k)
+		}
+		err = errors.Join(err, fmt.Errorf("%s: %w", k, why))
+	}
+	return err
 }
 
 // SetTimeouts is the engine's, for when it runs.
@@ -331,14 +373,11 @@ func (p *Plane) Close() {
 	}
 }
 
-func (p *Plane) wanted(services map[ipvs.ServiceKey]*fullnat.Service) []fullnat.Service {
-	out := make([]fullnat.Service, 0, len(services))
-	for _, k := range slices.SortedFunc(maps.Keys(services), ipvs.ServiceKey.Compare) {
-		s := *services[k]
-		if o, ok := p.options[k]; ok {
-			s.Options = o
-		}
-		out = append(out, s)
+// wanted is a service with how it is to be served.
+func (p *Plane) wanted(s *fullnat.Service) fullnat.Service {
+	out := *s
+	if o, ok := p.options[s.ServiceKey]; ok {
+		out.Options = o
 	}
 	return out
 }
@@ -348,14 +387,42 @@ func (p *Plane) Services() ([]ipvs.ServiceInfo, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := make([]ipvs.ServiceInfo, 0, len(p.services))
-	for k, s := range p.services {
-		info := ipvs.ServiceInfo{Service: s.Service}
-		if live, ok := p.live(k); ok {
-			info.Stats = live.Stats
-		}
-		out = append(out, info)
+	for _, s := range p.services {
+		out = append(out, p.info(s))
 	}
 	return out, nil
+}
+
+// Locals are the local addresses of a service, with their counts.
+func (p *Plane) Locals(k ipvs.ServiceKey) (all []ipvs.LocalInfo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	live, _ := p.live(k)
+	for i := range live.Locals {
+		l := &live.Locals[i]
+		all = append(all, ipvs.LocalInfo{Addr: l.Addr, Conns: l.Conns, Conflicts: l.Conflicts})
+	}
+	return all
+}
+
+// Service is one service as a kernel lists it.
+func (p *Plane) Service(k ipvs.ServiceKey) (ipvs.ServiceInfo, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.services[k]
+	if s == nil {
+		return ipvs.ServiceInfo{}, &ipvs.OpError{Op: "read service", Object: k.String(), Err: ipvs.ErrNoService}
+	}
+	return p.info(s), nil
+}
+
+// info is a service with what the engine counts.
+func (p *Plane) info(s *fullnat.Service) ipvs.ServiceInfo {
+	info := ipvs.ServiceInfo{Service: s.Service}
+	if live, ok := p.live(s.ServiceKey); ok {
+		info.Stats = live.Stats
+	}
+	return info
 }
 
 func (p *Plane) live(k ipvs.ServiceKey) (fullnat.ServiceInfo, bool) {
@@ -400,20 +467,14 @@ func (p *Plane) Apply(changes iter.Seq[ipvs.Change]) error {
 	list := slices.Collect(changes)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	next, failed := p.change(list, one)
+	next, failed := p.change(list)
 	refused, err := p.serve(next)
 	if err != nil {
 		return &ipvs.OpError{Op: "apply changes", Err: err}
 	}
 	for k, err := range refused {
 		failed = append(failed, blamed(list, k, err)...)
-		if old := p.services[k]; old != nil {
-			next[k] = old
-		} else {
-			delete(next, k)
-		}
 	}
-	p.services = next
 	p.changed()
 	if len(failed) > 0 {
 		return &ipvs.BatchError{Failed: failed}
@@ -421,12 +482,39 @@ func (p *Plane) Apply(changes iter.Seq[ipvs.Change]) error {
 	return nil
 }
 
-// serve has the engine serve these services, and tells which of them it refuses.
-func (p *Plane) serve(services map[ipvs.ServiceKey]*fullnat.Service) (refused map[ipvs.ServiceKey]error, err error) {
+// edited are the services that something is changed of; nil: it is to go.
+type edited map[ipvs.ServiceKey]*fullnat.Service
+
+// serve has the engine serve these services, and tells which of them it refuses,
+// which stay as they were.
+func (p *Plane) serve(next edited) (refused map[ipvs.ServiceKey]error, err error) {
 	if err := p.start(); err != nil {
 		return nil, err
 	}
-	return refusedBy(p.engine.Apply(p.wanted(services))), nil
+	var want []fullnat.Service
+	var gone []ipvs.ServiceKey
+	for _, k := range slices.SortedFunc(maps.Keys(next), ipvs.ServiceKey.Compare) {
+		if s := next[k]; s != nil {
+			want = append(want, p.wanted(s))
+		} else {
+			gone = append(gone, k)
+		}
+	}
+	err = p.engine.Change(want, gone)
+	if errors.Is(err, fullnat.ErrClosed) {
+		return nil, err
+	}
+	refused = refusedBy(err)
+	for k, s := range next {
+		switch {
+		case refused[k] != nil:
+		case s != nil:
+			p.services[k] = s
+		default:
+			delete(p.services, k)
+		}
+	}
+	return refused, nil
 }
 
 // blamed are the changes that a service's refusal concerns.
@@ -455,15 +543,18 @@ func (p *Plane) start() error {
 	return nil
 }
 
-// change is what the services will be, and the changes that make no sense.
-func (p *Plane) change(list []ipvs.Change, one func(map[ipvs.ServiceKey]*fullnat.Service, ipvs.Change) error) (map[ipvs.ServiceKey]*fullnat.Service, []*ipvs.OpError) {
-	next := maps.Clone(p.services)
-	var failed []*ipvs.OpError
+// change is what services will be, and the changes that make no sense.
+func (p *Plane) change(list []ipvs.Change) (next edited, failed []*ipvs.OpError) {
+	next = make(edited)
 	for i, c := range list {
-		if s := next[c.Service.ServiceKey]; s != nil && s == p.services[c.Service.ServiceKey] {
-			own := *s
-			own.Destinations, own.Options.Locals = slices.Clone(s.Destinations), slices.Clone(s.Options.Locals)
-			next[c.Service.ServiceKey] = &own
+		k := c.Service.ServiceKey
+		if _, known := next[k]; !known {
+			next[k] = nil
+			if s := p.services[k]; s != nil {
+				own := *s
+				own.Destinations = slices.Clone(s.Destinations)
+				next[k] = &own
+			}
 		}
 		if err := one(next, c); err != nil {
 			failed = append(failed, &ipvs.OpError{Op: c.Op.String(), Object: c.Object(), Index: i, Err: err})
@@ -473,7 +564,7 @@ func (p *Plane) change(list []ipvs.Change, one func(map[ipvs.ServiceKey]*fullnat
 }
 
 // one makes one change as the kernel does, with its errors.
-func one(all map[ipvs.ServiceKey]*fullnat.Service, c ipvs.Change) error {
+func one(all edited, c ipvs.Change) error {
 	k := c.Service.ServiceKey
 	s := all[k]
 	switch {
@@ -488,7 +579,7 @@ func one(all map[ipvs.ServiceKey]*fullnat.Service, c ipvs.Change) error {
 		s.Service = c.Service
 		return nil
 	case c.Op == ipvs.DeleteService:
-		delete(all, k)
+		all[k] = nil
 		return nil
 	}
 	i := slices.IndexFunc(s.Destinations, func(d ipvs.Destination) bool { return d.Addr == c.Destination.Addr })
@@ -545,4 +636,31 @@ func parseKey(text string) (k ipvs.ServiceKey, ok bool) {
 		}
 	}
 	return k, false
+}
+
+// Connections are those of all services.
+func (p *Plane) Connections() []fullnat.Connection {
+	p.mu.Lock()
+	e := p.engine
+	p.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	return e.Connections()
+}
+
+// Zero sets the counters of one service to zero, or of all for the zero key.
+func (p *Plane) Zero(k ipvs.ServiceKey) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case k != ipvs.ServiceKey{} && p.services[k] == nil:
+		return ipvs.ErrNoService
+	case p.engine == nil:
+	case k == ipvs.ServiceKey{}:
+		p.engine.Zero()
+	default:
+		return p.engine.ZeroService(k)
+	}
+	return nil
 }

@@ -23,6 +23,7 @@ var (
 	capacity     = desc("service_capacity", "Sum of weights of the real servers that are in.", "service", "address")
 	drifted      = desc("service_drift", "1 while the kernel differs from what is wanted.", "service", "address")
 	servicePlane = desc("service_plane", "1 for where full NAT of the service runs: kernel, userspace; none: it cannot be served here.", "service", "address", "plane")
+	byCommand    = desc("service_by_command", "1 for a service of full NAT that commands made, not the file.", "service", "address")
 	natConns     = desc("service_source_nat_connections_total", "Connections that the kernel's full NAT gave a local address, since the service came to the kernel.", "service", "address")
 	withoutIPVS  = desc("without_ipvs", "1 while the machine has no IPVS and services of NAT run in user space.")
 	tracked      = desc("conntrack_entries", "Connections that connection tracking knows; absent: it is not loaded.")
@@ -79,6 +80,9 @@ func service(out chan<- prometheus.Metric, gauge func(*prometheus.Desc, float64,
 	gauge(refused, truth(s.Refused != ""), name, address)
 	if s.Plane != "" || s.State == "refused" {
 		gauge(servicePlane, 1, name, address, cmp.Or(s.Plane, "none"))
+	}
+	if s.ByCommand {
+		gauge(byCommand, 1, name, address)
 	}
 	if s.SourceNAT != nil {
 		out <- prometheus.MustNewConstMetric(natConns, prometheus.CounterValue, float64(*s.SourceNAT), name, address)

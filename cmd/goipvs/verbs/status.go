@@ -71,6 +71,12 @@ func printService(w io.Writer, now time.Time, s *control.ServiceStatus) {
 	case s.Plane == "userspace":
 		fmt.Fprintln(w, "  full NAT in user space:", s.PlaneReason)
 	}
+	if s.ByCommand {
+		fmt.Fprintln(w, "  made by command, its real servers are not checked")
+	}
+	if len(s.Locals) > 0 {
+		fmt.Fprintln(w, "  local addresses:", strings.Join(s.Locals, " "))
+	}
 	if s.Refused != "" {
 		fmt.Fprintln(w, "  REFUSED by the kernel:", s.Refused)
 	}
