@@ -21,6 +21,7 @@ type contestant struct {
 
 var contestants = []contestant{
 	{"goipvsd", load.goipvs, func(b *inner, file string) *exec.Cmd { return exec.Command(b.goipvsd, "-c", file) }},
+	{"before", load.goipvs, func(b *inner, file string) *exec.Cmd { return exec.Command(b.o.against, "-c", file) }},
 	{"keepalived", load.keepalived, func(b *inner, file string) *exec.Cmd {
 		cmd := exec.Command(filepath.Join(b.root, "usr/sbin/keepalived"), "--dont-fork", "--log-console", "--check", "--use-file="+file,
 			"--pid="+b.load.dir+"/pid", "--checkers_pid="+b.load.dir+"/checkers")

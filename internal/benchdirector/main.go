@@ -11,6 +11,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.lab, "lab", "bin/lab", "the lab to measure in")
 	flag.StringVar(&o.goipvsd, "goipvsd", "bin/goipvsd", "the goipvsd to measure")
+	flag.StringVar(&o.against, "against", "", "another goipvsd, a director of the name \"before\"")
 	flag.StringVar(&o.only, "only", "goipvsd,keepalived", "the directors to measure")
 	flag.IntVar(&o.servers, "servers", 500, "real servers, ten to a service")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds, in which the directors take turns")
@@ -37,7 +38,7 @@ func main() {
 }
 
 type options struct {
-	lab, goipvsd, only, steps string
-	servers, rounds           int
-	steady, patience          time.Duration
+	lab, goipvsd, against, only, steps string
+	servers, rounds                    int
+	steady, patience                   time.Duration
 }

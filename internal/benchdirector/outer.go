@@ -36,6 +36,11 @@ func runOutside(o options) error {
 	if o.goipvsd, err = filepath.Abs(o.goipvsd); err != nil {
 		return err
 	}
+	if o.against != "" {
+		if o.against, err = filepath.Abs(o.against); err != nil {
+			return err
+		}
+	}
 	r := results{directors: strings.Split(o.only, ","), values: make(map[string]map[string][]float64)}
 	for round := range o.rounds {
 		for _, name := range r.directors {
@@ -44,7 +49,7 @@ func runOutside(o options) error {
 			if err != nil {
 				return err
 			}
-			cmd := exec.Command(o.lab, "-kind", "uml", "-timeout", "30m", self, "-inside", name, "-root", root, "-goipvsd", o.goipvsd,
+			cmd := exec.Command(o.lab, "-kind", "uml", "-timeout", "30m", self, "-inside", name, "-root", root, "-goipvsd", o.goipvsd, "-against", o.against,
 				"-servers", strconv.Itoa(o.servers), "-steady", o.steady.String(), "-patience", o.patience.String(), "-steps", o.steps)
 			if err := r.follow(name, cmd); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
