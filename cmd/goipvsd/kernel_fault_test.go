@@ -23,7 +23,8 @@ func TestKernelNoFilesLeft(t *testing.T) {
 	for _, h := range r.net.Servers {
 		servers = append(servers, newEcho(r, h))
 	}
-	r.file("hold_on_mass_failure = 1.0\n" + three(3, ""))
+	// A check that only connects would go on: its sockets are used again.
+	r.file("hold_on_mass_failure = 1.0\n" + strings.Replace(three(3, ""), `"connect"`, `"tcp"`, 1))
 	r.start()
 	r.becomes(all3)
 	pid := r.cmd.Process.Pid
