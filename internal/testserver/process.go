@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a server may take to start on a busy machine.
-const patience = 60 * time.Second
+const patience = 150 * time.Second
 
 // A Program is a server to run, in the foreground.
 type Program struct {
