@@ -2,6 +2,8 @@ package healthcheck_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -89,6 +91,44 @@ func expectDeaf(t *testing.T, n *topo.Net, method topo.Method) {
 		t.Errorf("without accept_local: %v", res.Err)
 	}
 	must(t, n.Director.Sysctl("net.ipv4.conf.all.accept_local", "1"))
+	// On a link of its own a strict filter takes the VIP's answers for forged.
+	link := move(t, n.Director, n.VIP4, "lo")
+	must(t, n.Director.Sysctl("net.ipv4.conf.all.rp_filter", "1"))
+	res = probe(t, n, method, 0, healthcheck.ViaPath, soon)
+	if healthcheck.Judge(res.Err) != healthcheck.Unknown || !strings.Contains(res.Err.Error(), "rp_filter=2") {
+		t.Errorf("with a strict rp_filter: %v", res.Err)
+	}
+	must(t, n.Director.Sysctl("net.ipv4.conf.all.rp_filter", "2"))
+	expectUp(t, n, method, 0, healthcheck.ViaPath)
+	move(t, n.Director, n.VIP4, link)
+}
+
+// move gives an address to another link and returns which had it.
+func move(t *testing.T, h *topo.Host, a netip.Addr, to string) (from string) {
+	t.Helper()
+	must(t, h.Do(func() error {
+		all, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+		if err != nil {
+			return err
+		}
+		next, err := netlink.LinkByName(to)
+		if err != nil {
+			return err
+		}
+		for _, has := range all {
+			if !has.IP.Equal(a.AsSlice()) {
+				continue
+			}
+			link, err := netlink.LinkByIndex(has.LinkIndex)
+			if err != nil {
+				return err
+			}
+			from = link.Attrs().Name
+			return errors.Join(netlink.AddrDel(link, &netlink.Addr{IPNet: has.IPNet}), netlink.AddrAdd(next, &netlink.Addr{IPNet: has.IPNet}))
+		}
+		return fmt.Errorf("no link has %v", a)
+	}))
+	return from
 }
 
 func expectUp(t *testing.T, n *topo.Net, method topo.Method, i int, via string) {

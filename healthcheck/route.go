@@ -35,10 +35,12 @@ func (d *Dialer) away(err error) error {
 
 // deaf finds out why nobody answers to a check by the path: the answers come
 // from the VIP, and a kernel that has the VIP itself takes them for forged
-// unless accept_local is set (fib_validate_source). IPv6 has no such rule.
+// unless accept_local is set, and even then where rp_filter is strict and the VIP
+// on another link (fib_validate_source). IPv6 has no such rule.
 func (d *Dialer) deaf() error {
 	vip, real := d.Target.Virtual.Addr(), d.Target.Real.Addr()
-	if _, local := links.link(vip); !local || !vip.Is4() {
+	at, local := links.link(vip)
+	if !local || !vip.Is4() {
 		return nil
 	}
 	from, err := routeTo(net.Dialer{}, real)
@@ -46,15 +48,36 @@ func (d *Dialer) deaf() error {
 		return ours(fmt.Errorf("no route to %v: %w", real, err))
 	}
 	link, known := links.link(from)
-	if !known || acceptsLocal("all") || acceptsLocal(link.Name) {
+	switch {
+	case !known:
 		return nil
+	case acceptsLocal("all") || acceptsLocal(link.Name):
+		if at.Name == link.Name {
+			return nil // the VIP's own link is a right one for it
+		}
+		return strict(vip, link.Name)
 	}
 	return ours(fmt.Errorf("answers from %v, which is our own, are dropped here: set net.ipv4.conf.%s.accept_local=1", vip, link.Name))
 }
 
-func acceptsLocal(link string) bool {
-	b, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + link + "/accept_local")
-	return err != nil || strings.TrimSpace(string(b)) == "1"
+// strict tells whether the reverse path filter of a link drops answers from the
+// VIP. The larger of the link's own and that of all counts, and 2 lets them in.
+func strict(vip netip.Addr, link string) error {
+	if max(conf("all", "rp_filter"), conf(link, "rp_filter")) != "1" {
+		return nil
+	}
+	return ours(fmt.Errorf("answers from %v, which is our own, are dropped here: set net.ipv4.conf.%s.rp_filter=2 (1, there or in conf.all, is strict)", vip, link))
+}
+
+func acceptsLocal(link string) bool { return conf(link, "accept_local") == "1" }
+
+// conf is a sysctl of a link, empty when it cannot be read.
+func conf(link, name string) string {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + link + "/" + name)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // route is the source address of the way to the server. That there is no way is
