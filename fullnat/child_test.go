@@ -113,7 +113,7 @@ type child struct {
 // spawn starts a child and waits until it serves.
 func spawn(t testing.TB, spec childSpec, files ...*os.File) (*child, childReport) {
 	t.Helper()
-	spec.Inherited, spec.Plain = len(files), *plain
+	spec.Inherited, spec.Plain = len(files), spec.Plain || *plain
 	text, err := json.Marshal(spec)
 	if err != nil {
 		t.Fatal(err)

@@ -120,39 +120,51 @@ func TestNoAllocations(t *testing.T) {
 }
 
 // System calls are what a proxy spends its time on, and the one cost that no
-// other load of the machine changes.
+// other load of the machine changes. io_uring makes fewer, how many fewer
+// depends on how many connections have something to do at a time.
 func TestSystemCallsPerConnection(t *testing.T) {
 	const clients, conns = 64, 10
-	s := costly(t, oneAnswer)
-	c, r := spawn(t, childSpec{Services: []fullnat.Service{s}, Loops: 1})
-	requests(t, s.Addr, clients, 2, 1)
-	callsPer(t, "short connection", c, r, clients*conns, 16.5, func() {
-		requests(t, s.Addr, clients, conns, 1)
-		eventually(t, "connections end", func() bool { return c.report().Conns == 0 })
+	inBothWays(t, oneAnswer, func(t *testing.T, s fullnat.Service, c *child, r childReport) {
+		requests(t, s.Addr, clients, 2, 1)
+		callsPer(t, "short connection", c, r, clients*conns, 16.5, func() {
+			requests(t, s.Addr, clients, conns, 1)
+			eventually(t, "connections end", func() bool { return c.report().Conns == 0 })
+		})
 	})
 }
 
 func TestSystemCallsPerRequest(t *testing.T) {
 	const clients, each = 64, 60
-	s := costly(t, answers)
-	c, r := spawn(t, childSpec{Services: []fullnat.Service{s}, Loops: 1})
-	var open []net.Conn
-	for range clients {
-		c := dial(t, s.Addr)
-		open = append(open, c)
-		if err := exchange(c, 2); err != nil {
-			t.Fatal(err)
+	inBothWays(t, answers, func(t *testing.T, s fullnat.Service, c *child, r childReport) {
+		var open []net.Conn
+		for range clients {
+			c := dial(t, s.Addr)
+			open = append(open, c)
+			if err := exchange(c, 2); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	callsPer(t, "request", c, r, clients*each, 4.1, func() {
-		var wg sync.WaitGroup
-		for _, c := range open {
-			wg.Go(func() {
-				if err := exchange(c, each); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
+		callsPer(t, "request", c, r, clients*each, 4.1, func() {
+			var wg sync.WaitGroup
+			for _, c := range open {
+				wg.Go(func() {
+					if err := exchange(c, each); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		})
 	})
+}
+
+// inBothWays has an engine of one loop with io_uring, and one without.
+func inBothWays(t *testing.T, handle func(*net.TCPConn), f func(*testing.T, fullnat.Service, *child, childReport)) {
+	for _, plain := range []bool{false, true} {
+		t.Run(map[bool]string{false: "io_uring", true: "plain"}[plain], func(t *testing.T) {
+			s := costly(t, handle)
+			c, r := spawn(t, childSpec{Services: []fullnat.Service{s}, Loops: 1, Plain: plain})
+			f(t, s, c, r)
+		})
+	}
 }

@@ -63,7 +63,6 @@ const (
 	ringSubmitAll    = 1 << 7 // a failed entry does not keep back those behind it
 	ringSingleIssuer = 1 << 12
 	ringDeferTaskRun = 1 << 13
-	ringNoArray      = 1 << 16
 	ringOffEntries   = 0x10000000
 
 	ringClose = 19
@@ -73,15 +72,16 @@ const (
 )
 
 // newRing makes a ring for n entries. Only the thread that made it may use it.
-// It fails before Linux 6.6, and where io_uring is forbidden.
+// It fails before Linux 6.1, and where io_uring is forbidden.
 func newRing(n uint32) (*ring, error) {
-	p := ringParams{flags: ringSubmitAll | ringSingleIssuer | ringDeferTaskRun | ringNoArray}
+	p := ringParams{flags: ringSubmitAll | ringSingleIssuer | ringDeferTaskRun}
 	fd, _, e := syscall.Syscall(unix.SYS_IO_URING_SETUP, uintptr(n), uintptr(unsafe.Pointer(&p)), 0)
 	if e != noErr {
 		return nil, e
 	}
 	r := &ring{fd: int32(fd)}
-	for i, m := range [...]struct{ at, size uint32 }{{0, p.cq.cqes + p.cqEntries*uint32(unsafe.Sizeof(ringResult{}))}, {ringOffEntries, p.sqEntries * uint32(unsafe.Sizeof(ringEntry{}))}} {
+	queues := max(p.cq.cqes+p.cqEntries*uint32(unsafe.Sizeof(ringResult{})), p.sq.array+p.sqEntries*4)
+	for i, m := range [...]struct{ at, size uint32 }{{0, queues}, {ringOffEntries, p.sqEntries * uint32(unsafe.Sizeof(ringEntry{}))}} {
 		var err error
 		if r.mapped[i], err = unix.Mmap(int(fd), int64(m.at), int(m.size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE); err != nil {
 			r.close()
@@ -93,6 +93,9 @@ func newRing(n uint32) (*ring, error) {
 	r.cqHead, r.cqTail, r.cqMask = word(p.cq.head), word(p.cq.tail), *word(p.cq.mask)
 	r.entries = unsafe.Slice((*ringEntry)(unsafe.Pointer(&r.mapped[1][0])), p.sqEntries)
 	r.results = unsafe.Slice((*ringResult)(unsafe.Pointer(&r.mapped[0][p.cq.cqes])), p.cqEntries)
+	for i, order := uint32(0), unsafe.Slice(word(p.sq.array), p.sqEntries); i < p.sqEntries; i++ {
+		order[i] = i // entries are taken as they lie
+	}
 	return r, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
 	"golang.org/x/sys/unix"
@@ -95,8 +96,12 @@ func smallMessages(t *testing.T, config fullnat.Config) {
 	for i := range conns {
 		cs[i], rs[i], sent[i] = dial(t, reading.Addr), dial(t, resetting.Addr), sha256.New()
 	}
-	for j := 0; e.Blocked() < conns; j++ { // which waits for the loop, so that it reads them one by one
+	for j, more := 0, 30; more > 0; j++ {
+		if e.Blocked() > 0 { // which waits for the loop, so that it reads messages one by one
+			more-- // the other sockets are nearly as full
+		}
 		for i, c := range cs {
+			c.SetDeadline(time.Now().Add(patience))
 			m := bytes.Repeat([]byte{byte(i), byte(j), byte(j >> 8)}, 300)
 			sent[i].Write(m)
 			if _, err := c.Write(m); err != nil {
