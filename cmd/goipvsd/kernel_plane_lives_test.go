@@ -31,12 +31,13 @@ func TestKernelPlaneLives(t *testing.T) {
 	r.must(r.net.Director.Sysctl("net.ipv6.conf.all.forwarding", "0"))
 	file := func(scheduler string) {
 		r.Helper()
-		more := "[[virtual]]\nname = \"stream\"\naddress = \"" + netip.AddrPortFrom(r.vip, 81).String() + "\"\nscheduler = \"" + scheduler +
-			"\"\nforward = \"fullnat\"\n[virtual.fullnat]\nplane = \"kernel\"\nlocal = [\"" + r.locals[0].String() + "\", \"" + r.locals[1].String() + "\"]\n"
+		var more strings.Builder
+		fmt.Fprintf(&more, "[[virtual]]\nname = \"stream\"\naddress = %q\nscheduler = %q\nforward = \"fullnat\"\n[virtual.fullnat]\nplane = \"kernel\"\nlocal = [%q, %q]\n",
+			netip.AddrPortFrom(r.vip, 81), scheduler, r.locals[0], r.locals[1])
 		for _, a := range r.servers {
-			more += "[[virtual.real]]\naddress = \"" + a.String() + "\"\n"
+			fmt.Fprintf(&more, "[[virtual.real]]\naddress = %q\n", a)
 		}
-		r.planes("kernel", "kernel", "", more)
+		r.planes("kernel", "kernel", "", more.String())
 	}
 	for i, h := range r.net.Servers {
 		newEchoAt(r.rig, h, netip.AddrPortFrom(r.servers[i], 81))
