@@ -35,7 +35,8 @@ type planes struct {
 	// none: the kernel has no IPVS. A listing is of full NAT alone then.
 	none bool
 
-	listed *engine // the one of the last listing; nil: it does not run
+	found  map[ipvs.ServiceKey][]ipvs.DestinationInfo // of services that were read one by one
+	listed *engine                                    // the one of the last listing; nil: it does not run
 	// broken is why goipvsd, which runs, did not list. The kernel's services are
 	// listed all the same.
 	broken error
@@ -101,6 +102,7 @@ func (p *planes) Services() (all []ipvs.ServiceInfo, err error) {
 			return nil, err
 		}
 	}
+	p.found = nil
 	if p.listed, p.broken = p.look(); p.listed == nil {
 		return all, nil
 	}
@@ -115,10 +117,17 @@ func (p *planes) Services() (all []ipvs.ServiceInfo, err error) {
 
 // Service asks full NAT first.
 func (p *planes) Service(k ipvs.ServiceKey) (s ipvs.ServiceInfo, err error) {
+	delete(p.found, k)
 	e, failed := p.owner(k)
 	if e != nil {
-		p.listed = e
 		s, _ = e.service(k)
+		if p.mine && s.Managed {
+			return ipvs.ServiceInfo{}, &ipvs.OpError{Op: "read service", Object: k.String(), Err: ipvs.ErrNoService}
+		}
+		if p.found == nil {
+			p.found = make(map[ipvs.ServiceKey][]ipvs.DestinationInfo)
+		}
+		p.found[k] = e.dests[k]
 		return s, nil
 	}
 	if s, err = p.Kernel.Service(k); isAbsent(err) {
@@ -134,6 +143,9 @@ func isAbsent(err error) bool {
 }
 
 func (p *planes) Destinations(k ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]ipvs.DestinationInfo, error) {
+	if ds, ok := p.found[k]; ok {
+		return append(buf, ds...), nil
+	}
 	if p.listed != nil && p.listed.has(k) {
 		return append(buf, p.listed.dests[k]...), nil
 	}

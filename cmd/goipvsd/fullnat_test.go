@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goipvs/goipvs/internal/lab"
 	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
@@ -23,6 +24,9 @@ import (
 // other; one that was the kernel's is moved, and serves real servers that know no
 // way to the client.
 func TestKernelFullNATByCommand(t *testing.T) {
+	if lab.Kind() != "uml" {
+		t.Skip("where the kernel has NAT by nf_tables: TestKernelPlaneCommands")
+	}
 	r := newRig(t, topo.Spec{Servers: 3})
 	serveAll(r)
 	r.file(`
@@ -38,19 +42,7 @@ address   = "10.9.0.13:80"
 		tcp 192.0.2.10:81 wlc
 		  10.9.0.13:80 nat 1`
 	r.becomes(filed)
-	do := func(want int, in, line string) string {
-		t.Helper()
-		var out bytes.Buffer
-		p := ipvsadm.Runner{Prog: "goipvs", Stdin: strings.NewReader(in), Stdout: &out, Stderr: &out,
-			Dial:   func() (ipvsadm.Kernel, error) { return ipvs.Dial(ipvs.Options{}) },
-			Daemon: func() (ipvsadm.Daemon, error) { return socket.Dial(r.path("sock")) }}
-		status := 0
-		r.must(r.net.Director.Do(func() error { status = p.Run(strings.Fields(line)); return nil }))
-		if status != want {
-			t.Fatalf("goipvs %s: status %d, want %d\n%s", line, status, want, &out)
-		}
-		return out.String()
-	}
+	do := r.oneShot
 	do(0, "", "-A -t 192.0.2.10:80 -s rr")
 	r.becomes("tcp 192.0.2.10:80 rr" + filed)
 	do(0, "", "-a -t 192.0.2.10:80 -r 10.9.0.11 -b")
@@ -84,6 +76,21 @@ address   = "10.9.0.13:80"
 	if list := do(0, "", "-Ln"); strings.Contains(list, "192.0.2.10:80") {
 		t.Errorf("after -D\n%s", list)
 	}
+}
+
+// oneShot runs a command of ipvsadm's language on the director.
+func (r *rig) oneShot(want int, in, line string) string {
+	r.Helper()
+	var out bytes.Buffer
+	p := ipvsadm.Runner{Prog: "goipvs", Stdin: strings.NewReader(in), Stdout: &out, Stderr: &out,
+		Dial:   func() (ipvsadm.Kernel, error) { return ipvs.Dial(ipvs.Options{}) },
+		Daemon: func() (ipvsadm.Daemon, error) { return socket.Dial(r.path("sock")) }}
+	status := 0
+	r.must(r.net.Director.Do(func() error { status = p.Run(strings.Fields(line)); return nil }))
+	if status != want {
+		r.Fatalf("goipvs %s: status %d, want %d\n%s", line, status, want, &out)
+	}
+	return out.String()
 }
 
 // TestFullNATPrograms: goipvs and goipvsd as they are installed, on a machine

@@ -89,6 +89,8 @@ type Daemon struct {
 	heir    *heir           // nil: this process takes nobody's place
 	turn    chan struct{}   // closed: this process is the one
 
+	commanded *commanded
+
 	upgrading atomic.Bool
 	// manualKernel: commands made services that may run in the kernel.
 	manualKernel atomic.Bool
@@ -173,7 +175,8 @@ func (d *Daemon) run(ctx context.Context) error {
 		d.o.SourceNAT = newKeeper(d.config)
 	}
 	saved := d.restore()
-	d.manualKernel.Store(len(saved.Rules) > 0)
+	d.commanded = newCommanded(d.config.StateDir, d.saver.left, d.log)
+	made := d.made(&saved)
 	d.names = newNames(saved.Addresses, d.log)
 	d.names.want(d.config.Hosts())
 	setup, err := d.build(ctx, d.config, false)
@@ -186,6 +189,7 @@ func (d *Daemon) run(ctx context.Context) error {
 			return err
 		}
 		known = d.heir.known
+		made = d.made(&saved)
 		d.saver.change(func(st *state) { *st = saved })
 	}
 	d.notify = newNotifier(d.log, d.heir != nil)
@@ -205,7 +209,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.openProxy(saved.Services)
 	defer d.endProxy()
 	d.dir = director.New(director.Options{
-		Kernel: d.o.Kernel, Proxy: d.proxy, SourceNAT: d.o.SourceNAT, Manual: d.manual(saved.Rules), Log: d.log, Restored: saved.Persistent, Known: known,
+		Kernel: d.o.Kernel, Proxy: d.proxy, SourceNAT: d.o.SourceNAT, Manual: made, Log: d.log, Restored: saved.Persistent, Known: known,
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
 		Command: d.cmds.put, VIPs: d.vips.set, Claimed: d.claimed, Paths: d.accept.set,
 	})
@@ -235,7 +239,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.announce(rest) })
 	all.Go(func() { d.trim(rest) })
 	for _, f := range []func(){
-		func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.serve(rest) },
+		func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.commanded.run(rest) }, func() { d.serve(rest) },
 	} {
 		all.Go(func() {
 			if d.awaitTurn(rest) {
@@ -309,6 +313,22 @@ func (d *Daemon) announce(ctx context.Context) {
 	if d.o.Ready != nil {
 		d.o.Ready()
 	}
+}
+
+// made are the services that commands made. A state file of an older version has
+// them, too: what it says is in a file of their own from now on.
+func (d *Daemon) made(saved *state) ipvs.Table {
+	told := d.heir != nil && d.heir.told
+	if !told && len(saved.Rules) == 0 {
+		d.commanded.load()
+	} else {
+		d.commanded.start(saved.Rules)
+	}
+	saved.Rules = nil
+	d.saver.change(func(st *state) { st.Rules = nil })
+	t := d.commanded.now()
+	d.manualKernel.Store(mayRunInKernel(t))
+	return t
 }
 
 // restore reads what the last run left. A state that cannot be read is said and

@@ -19,17 +19,6 @@ import (
 // the director's as those of the file are. Requests run between two of its
 // steps, so that nobody reloads the file meanwhile.
 
-// manual are the services that commands made in the last run.
-func (d *Daemon) manual(rules []string) ipvs.Table {
-	t, err := ipvsadm.Table(rules)
-	if err != nil {
-		d.log.Error("services that commands made are lost", "event", "fullnat_lost", "err", err)
-		return nil
-	}
-	d.manualKernel.Store(mayRunInKernel(t))
-	return t
-}
-
 func mayRunInKernel(t ipvs.Table) bool {
 	return slices.ContainsFunc(t, func(e ipvs.Entry) bool { return e.Service.Plane != ipvs.PlaneUserspace && len(e.Locals) > 0 })
 }
@@ -39,16 +28,11 @@ func (d *Daemon) claimed(taken []ipvs.ServiceKey) {
 	for _, k := range taken {
 		d.log.Warn("the file names a service of full NAT that a command made: it is the file's from now on", "event", "fullnat_claimed", "vs", k.String())
 	}
-	d.saver.change(func(st *state) {
-		t, _ := ipvsadm.Table(st.Rules)
-		st.Rules = ipvsadm.Rules(slices.DeleteFunc(t, func(e ipvs.Entry) bool { return slices.Contains(taken, e.Service.ServiceKey) }))
-	})
-}
-
-// keep has the services of commands written to the state file.
-func (d *Daemon) keep(t ipvs.Table) {
-	rules := ipvsadm.Rules(t)
-	d.saver.change(func(st *state) { st.Rules = rules })
+	var gone []ipvs.Change
+	for _, k := range taken {
+		gone = append(gone, ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: k}})
+	}
+	d.commanded.put(gone)
 }
 
 func (d *Daemon) fullNATList(_ context.Context, _ control.Peer, args []byte) (any, error) {
@@ -171,7 +155,7 @@ func (d *Daemon) fullNATRules(_ context.Context, _ control.Peer, args []byte) (a
 	if err = errors.Join(stopped, err); err != nil || len(result.Refused) > 0 {
 		return result, err
 	}
-	if err := d.saver.flush(); err != nil {
+	if err := d.commanded.flush(); err != nil {
 		result.Warning = fmt.Sprintf("done, but it will not survive a restart of goipvsd: %v", err)
 	}
 	return result, nil
@@ -209,6 +193,7 @@ type edit struct {
 	commands []ipvsadm.Command
 
 	next  map[ipvs.ServiceKey]*ipvs.Entry // as they shall be; nil: gone
+	made  []ipvs.Change                   // what makes them so
 	rules map[ipvs.ServiceKey][]int       // which commands concern a service
 	moved []ipvs.Service                  // of the kernel that become full NAT's
 	table map[ipvs.ServiceKey]ipvs.ServiceInfo
@@ -221,6 +206,7 @@ func (e *edit) run() ([]ipvsadm.Refusal, error) {
 		for _, m := range e.beside.ManualTable() {
 			k := m.Service.ServiceKey
 			e.next[k], e.rules[k] = nil, []int{0}
+			e.made = append(e.made, ipvs.Change{Op: ipvs.DeleteService, Service: m.Service})
 		}
 		return e.make()
 	case ipvsadm.ActionSet:
@@ -254,10 +240,11 @@ func (e *edit) change(rule int, c *ipvs.Change) error {
 	now, known := e.next[k]
 	if !known {
 		if m := e.beside.Manual(k); m != nil {
-			now = &ipvs.Entry{Service: m.Service, Destinations: slices.Clone(m.Destinations), Locals: slices.Clone(m.Locals)}
+			now = copyOf(m)
 		}
 	}
 	var err error
+	had := now != nil
 	switch {
 	case now != nil:
 	case c.Op == ipvs.AddService:
@@ -268,7 +255,11 @@ func (e *edit) change(rule int, c *ipvs.Change) error {
 	if err != nil {
 		return err
 	}
+	if now != nil && !had {
+		e.made = append(e.made, ipvs.Change{Op: ipvs.AddService, Service: now.Service})
+	}
 	if now, err = changed(now, c); err == nil {
+		e.made = append(e.made, *c)
 		e.next[k], e.rules[k] = now, append(e.rules[k], rule)
 	}
 	return err
@@ -354,7 +345,7 @@ func (e *edit) make() (no []ipvsadm.Refusal, err error) {
 		slices.SortFunc(no, func(a, b ipvsadm.Refusal) int { return a.Rule - b.Rule })
 		return no, nil
 	}
-	e.daemon.keep(e.beside.ManualTable())
+	e.daemon.commanded.put(e.made)
 	return nil, e.leaveKernel()
 }
 

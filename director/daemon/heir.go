@@ -22,6 +22,7 @@ type heir struct {
 	socket *net.UnixListener
 	files  []*os.File // listening sockets of full NAT
 	known  *director.Knowledge
+	told   bool // the process before has said what it knows
 }
 
 // inherit tells whether this process is one that takes another's place.
@@ -106,7 +107,7 @@ func (d *Daemon) prepared(saved *state) error {
 		closeAll(files)
 		return fmt.Errorf("the process before says %q, not %s", m.Step, stepState)
 	}
-	d.heir.files, d.heir.known = files, m.Known
+	d.heir.files, d.heir.known, d.heir.told = files, m.Known, true
 	*saved = m.State.state()
 	d.step("inherited")
 	return nil

@@ -209,7 +209,7 @@ func (s *successor) expect(step string, patience time.Duration) error {
 func (d *Daemon) handOver(s *successor, p director.Persistent, k *director.Knowledge) error {
 	d.step("yielded")
 	state := stateFile(d.saver.retire(p))
-	state.Services = d.proxy.Table()
+	state.Services, state.Rules = d.proxy.Table(), d.commanded.rules()
 	listeners := d.proxy.Listeners()
 	err := s.tell(message{Step: stepState, State: &state, Known: k}, d.patience(patienceStep), listeners...)
 	closeAll(listeners)

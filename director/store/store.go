@@ -27,7 +27,7 @@ const version = 1
 const maxFile = 64 << 20
 
 // ErrCorrupt: the file is not what was written, and was set aside.
-var ErrCorrupt = errors.New("the state file is corrupt")
+var ErrCorrupt = errors.New("the file is corrupt or unreadable")
 
 // A Store is a file. Path empty: nothing is kept.
 type Store struct{ Path string }
@@ -40,8 +40,8 @@ type envelope struct {
 }
 
 // Load reads the state into v. That there is no file is no error and leaves v
-// as it is. A corrupt file is renamed, so that it can be looked at, and the
-// error is ErrCorrupt.
+// as it is. A corrupt or unreadable file is renamed, so that it can be looked at
+// and nothing replaces it, and the error is ErrCorrupt.
 func (s Store) Load(v any) error {
 	if s.Path == "" {
 		return nil
@@ -50,17 +50,22 @@ func (s Store) Load(v any) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("state file: %w", err)
+	if err == nil {
+		err = decode(b, v)
 	}
-	if err := decode(b, v); err != nil {
-		aside := s.Path + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z")
-		if moved := os.Rename(s.Path, aside); moved != nil {
-			return fmt.Errorf("%w: %w; %w", ErrCorrupt, err, moved)
-		}
-		return fmt.Errorf("%w: %w; it is now %s", ErrCorrupt, err, aside)
+	if err != nil {
+		return setAside(s.Path, err)
 	}
 	return nil
+}
+
+// setAside renames a file that is of no use, and that the next one would replace.
+func setAside(path string, why error) error {
+	aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z")
+	if moved := os.Rename(path, aside); moved != nil {
+		return fmt.Errorf("%w: %w; %w", ErrCorrupt, why, moved)
+	}
+	return fmt.Errorf("%w: %w; it is now %s", ErrCorrupt, why, aside)
 }
 
 // read reads a regular file and waits for nothing else.
