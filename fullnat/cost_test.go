@@ -77,6 +77,7 @@ func session(to netip.AddrPort, each int) error {
 
 // exchange makes requests of 64 bytes and reads their answers.
 func exchange(c net.Conn, n int) error {
+	_ = c.SetDeadline(time.Now().Add(3 * time.Minute)) // every system call of the other side is stopped and counted
 	b := make([]byte, 64)
 	for range n {
 		if _, err := c.Write(b); err != nil {
