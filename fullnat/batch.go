@@ -121,6 +121,8 @@ var theEnd = cursor{place: -1}
 type run struct {
 	flow        ref
 	first, last int32
+	sent        bool
+	err         syscall.Errno // of an attempt to send the first datagram
 }
 
 // datagram is the one at a cursor, and the cursor of the next.
@@ -144,7 +146,7 @@ func (b *batch) count(at, end cursor) (n uint64) {
 // begin makes a run of a place.
 func (b *batch) begin(f *flow, i int32) {
 	b.next[i] = theEnd.place
-	b.runs[b.run] = run{ref{index: f.index, gen: f.gen}, i, i}
+	b.runs[b.run] = run{flow: ref{index: f.index, gen: f.gen}, first: i, last: i}
 	b.run++
 }
 
@@ -153,4 +155,36 @@ func (b *batch) append(k, i int32) {
 	b.next[i] = theEnd.place
 	b.next[b.runs[k].last] = i
 	b.runs[k].last = i
+}
+
+// alone is the datagram of a run that has no other one.
+func (b *batch) alone(r *run) ([]byte, bool) {
+	size := b.size[r.first]
+	return b.data[r.first][:size], r.first == r.last && b.each[r.first] == size && size > 0
+}
+
+// train puts a run behind what the outbox has, if it makes one message, and
+// returns its place there.
+func (b *batch) train(r *run, f *flow) (i int, ok bool) {
+	o := &b.out
+	n, used := o.n, o.used
+	for at := (cursor{place: r.first}); at != theEnd && o.n <= n+1 && !o.full(); {
+		data, next := b.datagram(at)
+		o.add(f, at, nil, data, nil, f.limits[origin])
+		if at = next; at == theEnd && o.n == n+1 {
+			return n, true
+		}
+	}
+	o.n, o.used = n, used
+	return 0, false
+}
+
+// weigh counts the datagrams and bytes of a run.
+func (b *batch) weigh(r *run) (n, bytes uint64) {
+	for at := (cursor{place: r.first}); at != theEnd; n++ {
+		var data []byte
+		data, at = b.datagram(at)
+		bytes += uint64(len(data))
+	}
+	return n, bytes
 }

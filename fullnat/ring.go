@@ -65,8 +65,9 @@ const (
 	ringDeferTaskRun = 1 << 13
 	ringOffEntries   = 0x10000000
 
-	ringClose = 19
-	ringSend  = 26
+	ringSendMessage = 9
+	ringClose       = 19
+	ringSend        = 26
 
 	ringSkipSuccess = 1 << 6
 )
@@ -119,6 +120,13 @@ func (r *ring) add(e ringEntry) {
 func (r *ring) send(fd int32, b []byte, name int) {
 	r.add(ringEntry{op: ringSend, fd: fd, addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), len: uint32(len(b)),
 		opFlags: unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT | unix.MSG_WAITALL, name: uint64(name)})
+}
+
+// sendMessage adds a sendmsg that does not wait. An error leaves a result with
+// the name.
+func (r *ring) sendMessage(fd int32, h *unix.Msghdr, name int) {
+	r.add(ringEntry{op: ringSendMessage, fd: fd, addr: uint64(uintptr(unsafe.Pointer(h))), len: 1,
+		opFlags: unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT, name: uint64(name)})
 }
 
 // hangUp adds a close.

@@ -20,6 +20,8 @@ type tray struct {
 	closing  [boxed]int32
 	closings int
 	returned []ref // letters whose write failed
+	// trainless: the kernel takes no trains of datagrams by io_uring.
+	trainless bool
 }
 
 const (

@@ -1,6 +1,8 @@
 package fullnat
 
 import (
+	"syscall"
+
 	"github.com/goipvs/goipvs/ipvs"
 	"golang.org/x/sys/unix"
 )
@@ -33,7 +35,7 @@ func (l *loop) scatter(ln *listener, set *settings, n int32) {
 		for at := (cursor{place: i}); at != theEnd; {
 			_, next := l.in.datagram(at)
 			if f := l.flowFor(ln, &l.in.peers[i], set); f != nil {
-				l.forward(f, set, at, next)
+				l.forward(f, set, at, next, noErr)
 			} else {
 				l.errs.dropped.Add(1)
 			}
@@ -60,26 +62,90 @@ func (l *loop) gather(ln *listener, set *settings, n int32) {
 			b.begin(f, i)
 		}
 	}
+	l.forwardTogether(set)
 	for k := range b.run {
 		r := &b.runs[k]
+		if r.sent {
+			continue
+		}
 		at := cursor{place: r.first}
 		if f := l.flows.at(r.flow.index); f.gen == r.flow.gen && f.fd >= 0 {
-			l.forward(f, set, at, theEnd)
+			l.forward(f, set, at, theEnd, r.err)
 		} else { // it had to make room for another one
 			l.errs.dropped.Add(b.count(at, theEnd))
 		}
 	}
 }
 
-// forward sends datagrams of one flow. What the socket does not take is dropped,
-// as a network would.
-func (l *loop) forward(f *flow, set *settings, at, end cursor) {
+// forwardTogether sends by one system call, as the tray does for TCP, what goes
+// as one message for each session and has no header. The runs say what became
+// of it.
+func (l *loop) forwardTogether(set *settings) {
+	b, ring := l.in, l.tray.ring
+	if ring == nil || set.proxy != NoProxy {
+		return
+	}
+	b.out.clear()
+	n := 0
+	for k := range b.run {
+		r := &b.runs[k]
+		f := l.flows.at(r.flow.index)
+		if f.gen != r.flow.gen || f.fd < 0 {
+			continue
+		}
+		if alone, ok := b.alone(r); ok {
+			ring.send(f.fd, alone, int(k))
+		} else if i, ok := b.train(r, f); ok && !l.tray.trainless {
+			ring.sendMessage(f.fd, &b.out.msgs[i].hdr, int(k))
+		} else {
+			continue
+		}
+		r.sent = true
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	did := ring.submit(n)
+	for k := range b.run {
+		if r := &b.runs[k]; r.sent {
+			r.sent = did > 0
+			did--
+		}
+	}
+	for k, res, ok := ring.result(); ok; k, res, ok = ring.result() {
+		r := &b.runs[k]
+		if res >= 0 {
+			continue
+		}
+		r.sent, r.err = false, syscall.Errno(-res)
+		if _, alone := b.alone(r); !alone && r.err == unix.EINVAL {
+			// Before Linux 6.5 there are no control messages by io_uring; it may also
+			// be the train, which the ordinary call is to say.
+			l.tray.trainless, r.err = true, noErr
+		}
+	}
+	for k := range b.run {
+		if r := &b.runs[k]; r.sent {
+			f := l.flows.at(r.flow.index)
+			f.last, f.opened = l.sec, true
+			f.dst.shares[l.id].datagramsIn(b.weigh(r))
+		}
+	}
+}
+
+// forward sends datagrams of one flow; e is what came of an attempt to send the
+// first. What the socket does not take is dropped, as a network would.
+func (l *loop) forward(f *flow, set *settings, at, end cursor, e syscall.Errno) {
 	f.last = l.sec
 	o := &l.in.out
 	moved, told := false, false
-	for at != end {
+	for tried := e != noErr; at != end; tried = false {
 		after := l.load(f, set, at, end)
-		n, e := o.send(f.fd, 0)
+		n := 0
+		if !tried {
+			n, e = o.send(f.fd, 0)
+		}
 		if n > 0 {
 			f.opened = true
 			l.countIn(f, o.items[:n])

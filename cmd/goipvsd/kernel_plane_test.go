@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/goipvs/goipvs/director/control"
@@ -322,7 +323,8 @@ func (k talk) say() {
 }
 
 // hammer has clients connect one after the other until it is stopped; each must
-// be let in and answered.
+// be let in and answered. The kernel gets a service and then its servers, and
+// between them it refuses: who meets that may ask a few times more.
 func (r *planesRig) hammer() (stop func()) {
 	done := make(chan struct{})
 	var all sync.WaitGroup
@@ -336,6 +338,12 @@ func (r *planesRig) hammer() (stop func()) {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			c, err := r.net.Client.Dial(ctx, "tcp", netip.AddrPort{}, vipPort)
+			for range 10 {
+				if !errors.Is(err, syscall.ECONNREFUSED) {
+					break
+				}
+				c, err = r.net.Client.Dial(ctx, "tcp", netip.AddrPort{}, vipPort)
+			}
 			if err != nil {
 				r.Errorf("client %d is not let in: %v", n, err)
 			} else {
