@@ -158,8 +158,8 @@ func (c *connector) connect(a *attempt) (err error) {
 
 // unused is a socket that nobody uses, or nil.
 func (c *connector) unused(family uint16) *tcpSocket {
-	for i := len(c.spare) - 1; i >= 0; i-- {
-		if s := c.spare[i]; s.family == family {
+	for i, s := range slices.Backward(c.spare) {
+		if s.family == family {
 			c.spare = slices.Delete(c.spare, i, i+1)
 			return s
 		}
@@ -200,7 +200,7 @@ func (c *connector) wait() {
 	_ = raw.Read(func(uintptr) bool { // until the file is closed
 		for {
 			n, err := epollNow(c.poll, events)
-			if n == 0 && err != unix.EINTR {
+			if n == 0 && !errors.Is(err, unix.EINTR) {
 				return err != nil
 			}
 			c.take(events[:n])

@@ -82,7 +82,7 @@ func (s *tcpSocket) watch(poll int, number int32) error {
 	return nil
 }
 
-func (s *tcpSocket) close() { unix.RawSyscall(unix.SYS_CLOSE, uintptr(s.fd), 0, 0) }
+func (s *tcpSocket) close() { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(s.fd), 0, 0) }
 
 // pollNow looks at files without waiting. Interrupted, it has seen nothing.
 func pollNow(fds []unix.PollFd) {

@@ -44,8 +44,9 @@ virtual_server 192.0.2.10 80 {
     quorum_down "%[1]s service down"
     sorry_server 10.9.0.99 80
 `, notify)
+	var servers []string
 	for _, n := range []string{"11", "12"} {
-		text += fmt.Sprintf(`
+		servers = append(servers, fmt.Sprintf(`
     real_server 10.9.0.%[1]s 80 {
         weight 8
         notify_up "%[2]s server %[1]s up"
@@ -56,9 +57,9 @@ virtual_server 192.0.2.10 80 {
             misc_dynamic
         }
     }
-`, n, notify, check)
+`, n, notify, check))
 	}
-	text += "}\n"
+	text += strings.Join(servers, "") + "}\n"
 	r.must(os.WriteFile(file, []byte(text), 0o644))
 	made := importer.Keepalived(file, []byte(text), importer.Options{})
 	if len(made.Lost) > 0 {

@@ -72,7 +72,7 @@ address   = "10.9.0.11:80"
 		stats := r.oneShot(0, "", "-Ln --stats -t 192.0.2.10:80")
 		return strings.Contains(strings.Join(strings.Fields(stats), " "), "TCP 192.0.2.10:80 4 ")
 	})
-	live := r.dial()
+	r.dial()
 	if out := r.oneShot(0, "", "-Lcn"); !strings.Contains(out, "ESTABLISHED") {
 		t.Errorf("-Lcn prints\n%s", out)
 	}
@@ -94,7 +94,6 @@ address   = "10.9.0.11:80"
 	r.becomes(table)
 	r.await("the rules are back", func() bool { return len(r.tables()) == 1 })
 	r.served()
-	live = r.dial() // the flush has ended the one before
 
 	// Drained, and back; killed, and back.
 	r.ok("drain", "10.9.0.12:80")
@@ -104,7 +103,6 @@ address   = "10.9.0.11:80"
 	r.ok("enable", "10.9.0.12:80")
 	r.becomes(table)
 	r.served()
-	live = r.dial()
 
 	// To user space and back, while clients come.
 	stop := r.hammer()
@@ -117,7 +115,7 @@ address   = "10.9.0.11:80"
 	r.served()
 	inUser.say()
 	stop()
-	live = r.dial()
+	live := r.dial()
 	live.say()
 
 	// The file takes one over where it runs.

@@ -51,13 +51,13 @@ func newPlaneCLI(t *testing.T) (*cli, *natRules) {
 	return cliOf(f), n
 }
 
-// service is what goipvs status says of one service.
-func (c *cli) service(name string) (s control.ServiceStatus) {
+// service is what goipvs status says of tcp VIP:8080.
+func (c *cli) service() (s control.ServiceStatus) {
 	c.Helper()
 	var st control.Status
 	c.must(c.do("status", nil, &st))
 	for _, s := range st.Services {
-		if s.Name == strings.ReplaceAll(name, "VIP", c.vip) {
+		if s.Name == "tcp "+c.vip+":8080" {
 			return s
 		}
 	}
@@ -76,7 +76,7 @@ func TestFullNATKernelPlane(t *testing.T) {
 	c.does("goipvs -A -t VIP:8080 -s rr --plane kernel", "") // what is needed may follow
 	c.answers(255, "goipvs -a -t VIP:8080 -r 10.9.0.1:9 -b",
 		"goipvs: add destination 10.9.0.1:9 of tcp VIP:8080: it cannot be served here: plane = \"kernel\": no local address of ipv4 is given\n")
-	if s := c.service("tcp VIP:8080"); s.State != "refused" || !s.ByCommand {
+	if s := c.service(); s.State != "refused" || !s.ByCommand {
 		t.Errorf("%+v", s)
 	}
 	c.does("goipvs -D -t VIP:8080", "")
@@ -113,7 +113,7 @@ func TestFullNATKernelPlane(t *testing.T) {
 	if status, out := c.apply(made, ipvsadm.ApplyOptions{DryRun: true}); status != 0 || out != "# nothing to change\n" {
 		t.Errorf("diff: %d, %s", status, out)
 	}
-	if s := c.service("tcp VIP:8080"); !s.ByCommand || s.Plane != "kernel" || s.PlaneReason != "as asked" || len(s.Locals) != 1 || len(s.Servers) != 2 || s.Servers[0].Method != "fullnat" {
+	if s := c.service(); !s.ByCommand || s.Plane != "kernel" || s.PlaneReason != "as asked" || len(s.Locals) != 1 || len(s.Servers) != 2 || s.Servers[0].Method != "fullnat" {
 		t.Errorf("%+v", s)
 	}
 
@@ -139,7 +139,7 @@ func TestFullNATKernelPlane(t *testing.T) {
 	// Another plane, and back.
 	c.does("goipvs -E -t VIP:8080 -s rr --plane userspace", "")
 	c.await("the kernel is left", func() bool { return !strings.Contains(c.kernel.String(), c.vip) })
-	if s := c.service("tcp VIP:8080"); s.Plane != "userspace" {
+	if s := c.service(); s.Plane != "userspace" {
 		t.Errorf("%+v", s)
 	}
 	if _, out := c.run("", "goipvs -Ln"); !strings.Contains(out, rows) {
@@ -147,11 +147,11 @@ func TestFullNATKernelPlane(t *testing.T) {
 	}
 	c.does("goipvs -E -t VIP:8080 -s rr", "") // auto
 	inKernel("10.9.0.1:9 nat weight 3")
-	if s := c.service("tcp VIP:8080"); s.PlaneReason != "it can do what is asked" {
+	if s := c.service(); s.PlaneReason != "it can do what is asked" {
 		t.Errorf("%+v", s)
 	}
 	c.does("goipvs -E -t VIP:8080 -s rr --proxy-protocol v2", "")
-	if s := c.service("tcp VIP:8080"); s.Plane != "userspace" || s.PlaneReason != "the kernel cannot do proxy_protocol" {
+	if s := c.service(); s.Plane != "userspace" || s.PlaneReason != "the kernel cannot do proxy_protocol" {
 		t.Errorf("%+v", s)
 	}
 	c.answers(255, "goipvs -E -t VIP:8080 -s rr --proxy-protocol v2 --plane kernel",
@@ -173,7 +173,7 @@ func TestFullNATKernelMissing(t *testing.T) {
 	rules.missing = errors.New("no NAT today")
 	rules.mu.Unlock()
 	c.start()
-	if s := c.service("tcp VIP:8080"); s.State != "refused" || !strings.Contains(s.PlaneReason, "no NAT today") {
+	if s := c.service(); s.State != "refused" || !strings.Contains(s.PlaneReason, "no NAT today") {
 		t.Errorf("%+v", s)
 	}
 	if _, out := c.run("", "goipvs -S -n"); !strings.Contains(out, saved) {
@@ -183,7 +183,7 @@ func TestFullNATKernelMissing(t *testing.T) {
 	c.answers(255, "goipvs -P -t VIP:8081 -z 127.0.0.9",
 		"goipvs: add local address 127.0.0.9 of tcp VIP:8081: it cannot be served here: plane = \"kernel\": no NAT today\n")
 	c.does("goipvs -E -t VIP:8080", "")
-	if s := c.service("tcp VIP:8080"); s.Plane != "userspace" || s.PlaneReason != "no NAT today" {
+	if s := c.service(); s.Plane != "userspace" || s.PlaneReason != "no NAT today" {
 		t.Errorf("%+v", s)
 	}
 }
@@ -203,7 +203,7 @@ func TestFullNATOperated(t *testing.T) {
 	c.ask()
 	at := func(server string) control.ServerStatus {
 		t.Helper()
-		for _, s := range c.service("tcp VIP:8080").Servers {
+		for _, s := range c.service().Servers {
 			if s.Address == server {
 				return s
 			}
@@ -214,7 +214,7 @@ func TestFullNATOperated(t *testing.T) {
 		a, b := at(one).Stats, at(two).Stats
 		return a != nil && b != nil && a.Connections+b.Connections == 1
 	})
-	if s := c.service("tcp VIP:8080"); !s.ByCommand || s.State != "up" || s.Plane != "userspace" || !slices.Equal(s.Locals, []string{"127.0.0.9"}) || s.Capacity != 4 {
+	if s := c.service(); !s.ByCommand || s.State != "up" || s.Plane != "userspace" || !slices.Equal(s.Locals, []string{"127.0.0.9"}) || s.Capacity != 4 {
 		t.Errorf("%+v", s)
 	}
 	var x control.Explanation

@@ -55,7 +55,7 @@ func Dial(path string) (ipvsadm.Daemon, error) {
 	c := &Client{fd: fd, path: path}
 	if err = connect(fd, path); err != nil {
 		unix.Close(fd)
-		if err == unix.ENOENT || err == unix.ECONNREFUSED || err == unix.ENOTDIR {
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOTDIR) {
 			return nil, ipvsadm.ErrNotRunning
 		}
 		return nil, failed("connect to "+path, err)

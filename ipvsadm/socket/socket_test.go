@@ -117,7 +117,7 @@ func TestNotRunning(t *testing.T) {
 	l.SetUnlinkOnClose(false)
 	l.Close()
 	for _, path := range []string{filepath.Join(dir, "none"), dead, filepath.Join(dead, "x")} {
-		if d, err := Dial(path); err != ipvsadm.ErrNotRunning {
+		if d, err := Dial(path); !errors.Is(err, ipvsadm.ErrNotRunning) {
 			t.Errorf("%s: %v, %v", path, d, err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestNotRunning(t *testing.T) {
 	if err := os.WriteFile(plain, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Dial(plain); err != ipvsadm.ErrNotRunning {
+	if _, err := Dial(plain); !errors.Is(err, ipvsadm.ErrNotRunning) {
 		t.Errorf("a plain file: %v", err)
 	}
 }
