@@ -152,7 +152,7 @@ func TestKernelPlaneComesAndGoes(t *testing.T) {
 	t.Cleanup(func() { _, _ = (sysctl.Netns{}).Set(program, was); _ = lab.Load("ip_vs") })
 	r.unloadIPVS()
 	r.must(r.cmd.Process.Signal(unix.SIGCONT))
-	p := &planesRig{rig: r}
+	p := &planesRig{rig: r, vip: r.net.VIP4}
 	r.await("user space serves", func() bool {
 		s := p.service("web")
 		return s.Plane == "userspace" && len(s.Servers) == 3 && s.Servers[0].WeightKernel != nil
