@@ -319,6 +319,43 @@ func TestUDPIPv6(t *testing.T) {
 	}
 }
 
+// What many clients have sent goes on by one call, and each datagram has a fate
+// of its own: what IPv4 has no room for is dropped, and no other one.
+func TestUDPTogether(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("got "))
+	e := start(t, fullnat.Config{Loops: 1})
+	s := udpService(t, netip.IPv6Loopback(), "rr", a)
+	apply(t, e, s)
+	const tooLong = 3
+	var clients [8]*net.UDPConn
+	e.Pause()
+	for i := range clients {
+		clients[i] = udpClient(t, s.Addr)
+		text := fmt.Sprint(i)
+		if i == tooLong {
+			text = strings.Repeat("x", 65527)
+		}
+		send(t, clients[i], []string{text})
+	}
+	e.Resume()
+	for i, c := range clients {
+		if i != tooLong {
+			c.SetReadDeadline(time.Now().Add(patience))
+			if got, _, _ := hearAll(t, c, 1); !slices.Equal(got, []string{fmt.Sprint("got ", i)}) {
+				t.Errorf("client %d heard %q", i, got)
+			}
+		}
+	}
+	eventually(t, "the longest one is dropped", func() bool { return e.Errors().Dropped == 1 })
+	if got := e.Services()[0].Stats.InPkts; got != uint64(len(clients)-1) {
+		t.Errorf("%d datagrams are counted, want %d", got, len(clients)-1)
+	}
+	if got := query(t, clients[tooLong], "again"); got != "got again" {
+		t.Errorf("answer %s, want got again", got)
+	}
+}
+
 // At the limit of sessions the longest idle makes room.
 func TestUDPLimit(t *testing.T) {
 	n := newNetwork()
