@@ -7,15 +7,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/config/importer"
 	"github.com/goipvs/goipvs/internal/lab/boot"
 	"github.com/goipvs/goipvs/internal/lab/topo"
-	"golang.org/x/sys/unix"
 )
 
 // TestKernelKeepalivedScripts: Debian's keepalived, and goipvsd on what the
@@ -150,27 +147,5 @@ func startKeepalived(r *rig, dir, file string) (stop func()) {
 	more, err := filepath.Glob(filepath.Join(dir, "lib/*-linux-gnu"))
 	r.must(err)
 	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(append(libs, more...), ":"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	log := new(buffer)
-	cmd.Stdout, cmd.Stderr = log, log
-	r.must(r.net.Director.Do(cmd.Start))
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	r.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		<-ended
-		if r.Failed() {
-			text := log.String()
-			r.Logf("keepalived's last words:\n%s", text[max(0, len(text)-3000):])
-		}
-	})
-	return func() {
-		r.Helper()
-		r.must(cmd.Process.Signal(unix.SIGTERM))
-		select {
-		case <-ended:
-		case <-time.After(r.patience):
-			r.Error("keepalived does not stop")
-		}
-	}
+	return r.foreground("keepalived", cmd)
 }

@@ -125,29 +125,7 @@ func startLdirectord(r *rig, dir, file string) (stop func()) {
 	cmd.Env = append(os.Environ(), "PERLIO=perlio", // or it starts itself once more
 		"PERL5LIB="+under(dir+"/etc/perl", dir+"/usr/lib/*-linux-gnu/perl5/*", dir+"/usr/share/perl5", dir+"/usr/lib/*-linux-gnu/perl/*", dir+"/usr/share/perl/*", dir+"/usr/lib/*-linux-gnu/perl-base"),
 		"LD_LIBRARY_PATH="+under(tool+"/lib/*-linux-gnu", tool+"/usr/lib/*-linux-gnu", dir+"/lib/*-linux-gnu", dir+"/usr/lib/*-linux-gnu"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	log := new(buffer)
-	cmd.Stdout, cmd.Stderr = log, log
-	r.must(r.net.Director.Do(cmd.Start))
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	r.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		<-ended
-		if r.Failed() {
-			text := log.String()
-			r.Logf("ldirectord's last words:\n%s", text[max(0, len(text)-3000):])
-		}
-	})
-	return func() {
-		r.Helper()
-		r.must(cmd.Process.Signal(unix.SIGTERM))
-		select {
-		case <-ended:
-		case <-time.After(r.patience):
-			r.Error("ldirectord does not stop")
-		}
-	}
+	return r.foreground("ldirectord", cmd)
 }
 
 // whole is all of the kernel's table that a configuration can say, services and
@@ -219,4 +197,32 @@ func (p *pages) answer(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "Test Page")
+}
+
+// foreground runs another director, which stop ends.
+func (r *rig) foreground(name string, cmd *exec.Cmd) (stop func()) {
+	r.Helper()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	log := new(buffer)
+	cmd.Stdout, cmd.Stderr = log, log
+	r.must(r.net.Director.Do(cmd.Start))
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	r.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-ended
+		if r.Failed() {
+			text := log.String()
+			r.Logf("%s's last words:\n%s", name, text[max(0, len(text)-3000):])
+		}
+	})
+	return func() {
+		r.Helper()
+		r.must(cmd.Process.Signal(unix.SIGTERM))
+		select {
+		case <-ended:
+		case <-time.After(r.patience):
+			r.Error(name + " does not stop")
+		}
+	}
 }

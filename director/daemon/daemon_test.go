@@ -266,6 +266,21 @@ func TestHangupStorm(t *testing.T) {
 	}
 }
 
+// hang has the kernel not answer the director's next question, and returns when it
+// has been asked. release lets it answer.
+func (f *fixture) hang() (release func()) {
+	hung, answer := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.kernel.OnCall(func(c ipvstest.Call) {
+		if c.Op == "list services" {
+			once.Do(func() { close(hung) })
+			<-answer
+		}
+	})
+	<-hung
+	return func() { close(answer) }
+}
+
 // TestHangupsWhileReloading: wishes for a reload that come in while one is under
 // way are one more.
 func TestHangupsWhileReloading(t *testing.T) {
@@ -273,20 +288,12 @@ func TestHangupsWhileReloading(t *testing.T) {
 	f.write(f.text(""))
 	f.start()
 	f.has(0, "1")
-	hung, release := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	f.kernel.OnCall(func(c ipvstest.Call) {
-		if c.Op == "list services" {
-			once.Do(func() { close(hung) })
-			<-release
-		}
-	})
-	<-hung
+	release := f.hang()
 	for range 12 {
 		f.signals <- unix.SIGHUP
 	}
 	f.await("all are heard", func() bool { return len(f.signals) == 0 })
-	close(release)
+	release()
 	f.reload("", "")
 	// The one under way, one for those that wait, one that was heard just now, ours.
 	if n := strings.Count(f.log.String(), "event=reloaded"); n > 4 {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goipvs/goipvs/ipvs/ipvstest"
 	"golang.org/x/sys/unix"
 )
 
@@ -102,20 +101,12 @@ func TestWatchdogStarves(t *testing.T) {
 	f.write(strings.Replace(f.text(""), "[check]", "reconcile = \"50ms\"\n[check]", 1))
 	f.start()
 	f.has(0, "1")
-	hung, release := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	f.kernel.OnCall(func(c ipvstest.Call) {
-		if c.Op == "list services" {
-			once.Do(func() { close(hung) })
-			<-release
-		}
-	})
-	<-hung
+	release := f.hang()
 	before := s.sofar(f, "WATCHDOG=1")
 	time.Sleep(time.Second) // for so long nothing may come, ten times as long as it would take
 	if n := s.sofar(f, "WATCHDOG=1") - before; n != 0 {
 		t.Errorf("%d signs of life of a loop that hangs", n)
 	}
-	close(release)
+	release()
 	f.await("signs of life again", func() bool { return s.count("WATCHDOG=1") > before+1 })
 }
