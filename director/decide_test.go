@@ -241,6 +241,11 @@ func TestLeaving(t *testing.T) {
 			Server{Health: Up, Override: &Override{Kind: Drain, Since: t0, Deadline: t0.Add(time.Minute)}}, Server{Health: Up}, Server{Health: Up}), []step{
 			{0, kernel([3]int{1, 1, 5}), "2:2 3:3 1:0"},
 			{time.Minute, kernel([3]int{1, 0, 5}), "2:2 3:3"}}},
+		{"an operator's drain of the run before, a clock set back since", testService(), memory(
+			Server{Health: Up, Override: &Override{Kind: Drain, Since: t0.Add(8760 * time.Hour), Deadline: t0.Add(8760*time.Hour + time.Minute)}}, Server{Health: Up}, Server{Health: Up}), []step{
+			{0, kernel([3]int{1, 0, 5}), "2:2 3:3 1:0"},
+			{59 * time.Second, kernel([3]int{1, 0, 5}), "2:2 3:3 1:0"},
+			{time.Minute, kernel([3]int{1, 0, 5}), "2:2 3:3"}}},
 		{"the fallback's readers get all of their page", testService(func(v *VirtualService) {
 			v.Fallback = []ipvs.Destination{{Addr: addr(9)}}
 		}), all, []step{

@@ -13,6 +13,9 @@ import (
 // ipvstest.Kernel, and the full NAT engine has the same methods.
 type Kernel interface {
 	ipvs.Kernel
+	// Service reads one service by its key: a verdict costs the same among
+	// thousands of them.
+	Service(ipvs.ServiceKey) (ipvs.ServiceInfo, error)
 	Timeouts() (ipvs.Timeouts, error)
 	SetTimeouts(ipvs.Timeouts) error
 	Daemons() ([]ipvs.Daemon, error)
@@ -23,6 +26,7 @@ type Kernel interface {
 // Proxy is the full NAT engine as one more kernel.
 type Proxy interface {
 	ipvs.Kernel
+	Service(ipvs.ServiceKey) (ipvs.ServiceInfo, error)
 	// SetOptions says how services are served that Apply adds or has added.
 	SetOptions(map[ipvs.ServiceKey]fullnat.Options) error
 	// SetOption is SetOptions for one service; others stay as they were.

@@ -401,6 +401,38 @@ func TestRestartForgetsNothing(t *testing.T) {
 	})
 }
 
+// TestDrainKeepsItsDeadline: an operator's drain ends when it was to end, also
+// when another daemon has taken over meanwhile, not that much later.
+func TestDrainKeepsItsDeadline(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := ipvstest.New(ipvstest.Options{})
+		v := testService()
+		f := start(t, k, setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		now := time.Now()
+		if _, err := f.d.Override(Selector{Server: "10.0.0.1"}, &Override{Kind: Drain, Since: now, Deadline: now.Add(time.Minute)}); err != nil {
+			t.Fatal(err)
+		}
+		k.CountDestination(v.Key(), addr(1), ipvstest.Load{Active: 1})
+		time.Sleep(50 * time.Second)
+		f.holds("192.0.2.1:80 1:0 2:2 3:3")
+		saved := f.saved
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+
+		g := start(t, k, setupOf(v), saved)
+		g.verdict(v, Up, 1, 2, 3)
+		time.Sleep(8 * time.Second)
+		g.holds("192.0.2.1:80 1:0 2:2 3:3")
+		time.Sleep(4 * time.Second)
+		g.holds("192.0.2.1:80 2:2 3:3")
+		if err := g.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // TestOrphansKept: a file that lacks nearly everything after a restart is more
 // likely wrong than meant.
 func TestOrphansKept(t *testing.T) {

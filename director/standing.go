@@ -58,7 +58,7 @@ func stand(now time.Time, v *VirtualService, r *RealServer, s *Server) Standing 
 	if s.Override.active(now) {
 		switch s.Override.Kind {
 		case Drain:
-			return Standing{Place: Absent, Cause: CauseDrain, patience: s.Override.patience()}
+			return Standing{Place: Absent, Cause: CauseDrain, patience: s.Override.patience(now)}
 		case Maintain:
 			return out(v, CauseMaintain)
 		}
@@ -124,9 +124,14 @@ func ramp(now time.Time, full int32, start time.Time, d time.Duration) int32 {
 }
 
 // patience is how long a drained server may take from its first decision on.
-func (o *Override) patience() time.Duration {
-	if o.Deadline.IsZero() {
+// Its deadline holds for the daemon that comes after this one, too. A clock that
+// was set back meanwhile gives it no more than it was given.
+func (o *Override) patience(now time.Time) time.Duration {
+	switch {
+	case o.Deadline.IsZero():
 		return forever
+	case !now.Before(o.Deadline):
+		return 0
 	}
 	return max(o.Deadline.Sub(o.Since), 0)
 }

@@ -125,6 +125,11 @@ func (o *optional) Services() ([]ipvs.ServiceInfo, error) {
 	return list, o.noticed(err)
 }
 
+func (o *optional) Service(k ipvs.ServiceKey) (ipvs.ServiceInfo, error) {
+	s, err := o.get().Service(k)
+	return s, o.noticed(err)
+}
+
 func (o *optional) Destinations(k ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]ipvs.DestinationInfo, error) {
 	return o.get().Destinations(k, buf)
 }
@@ -150,6 +155,10 @@ func (o *optional) Close() error {
 type nothing struct{}
 
 func (nothing) Services() ([]ipvs.ServiceInfo, error) { return nil, nil }
+
+func (nothing) Service(k ipvs.ServiceKey) (ipvs.ServiceInfo, error) {
+	return ipvs.ServiceInfo{}, &ipvs.OpError{Op: "read service", Object: k.String(), Err: ipvs.ErrNoService}
+}
 
 func (nothing) Destinations(k ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]ipvs.DestinationInfo, error) {
 	return buf, &ipvs.OpError{Op: "list destinations", Object: k.String(), Err: ipvs.ErrNoService}
