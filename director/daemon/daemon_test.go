@@ -278,7 +278,9 @@ func (f *fixture) hang() (release func()) {
 		}
 	})
 	<-hung
-	return func() { close(answer) }
+	release = sync.OnceFunc(func() { close(answer) })
+	f.Cleanup(release) // or a test that fails would not end
+	return release
 }
 
 // TestHangupsWhileReloading: wishes for a reload that come in while one is under

@@ -110,3 +110,32 @@ func TestWatchdogStarves(t *testing.T) {
 	release()
 	f.await("signs of life again", func() bool { return s.count("WATCHDOG=1") > before+1 })
 }
+
+// TestSignalsWhileHanging: with a loop that hangs the daemon still hears that it
+// is to stop, however often it was asked for a status before, and stops when the
+// loop goes on.
+func TestSignalsWhileHanging(t *testing.T) {
+	s := newSystemd(t)
+	f := newFixture(t, 1)
+	f.write(strings.Replace(f.text(""), "[check]", "reconcile = \"50ms\"\n[check]", 1))
+	f.start()
+	f.has(0, "1")
+	f.signals <- unix.SIGUSR1
+	f.await("a status", func() bool { return strings.Contains(f.log.String(), "msg=status event=status vs=web") })
+	release := f.hang()
+	for range 50 {
+		f.signals <- unix.SIGUSR1
+	}
+	f.signals <- unix.SIGTERM
+	f.await("stopping", func() bool { return s.count("STOPPING=1") == 1 })
+	release()
+	select {
+	case err := <-f.done:
+		f.done <- err
+	case <-time.After(30 * time.Second):
+		t.Fatal("does not stop")
+	}
+	if n := strings.Count(f.log.String(), "msg=status event=status vs=web"); n > 2 {
+		t.Errorf("%d statuses of one moment", n)
+	}
+}

@@ -11,10 +11,12 @@ import (
 )
 
 // signals does what the process is told: HUP reloads, TERM and INT stop, a
-// second one at once, USR1 logs a status, USR2 upgrades.
+// second one at once, USR1 logs a status, USR2 upgrades. It waits for nothing
+// else: a director that hangs must not keep anybody from stopping the daemon.
 func (d *Daemon) signals(ctx context.Context, stop func()) {
 	stopping := false
 	var work sync.WaitGroup
+	var telling sync.Mutex // one status at a time
 	defer work.Wait()
 	for {
 		select {
@@ -25,7 +27,9 @@ func (d *Daemon) signals(ctx context.Context, stop func()) {
 			case unix.SIGHUP:
 				d.requestReload()
 			case unix.SIGUSR1:
-				d.logStatus()
+				if telling.TryLock() {
+					work.Go(func() { defer telling.Unlock(); d.logStatus() })
+				}
 			case unix.SIGUSR2:
 				if d.isTurn() {
 					work.Go(func() { _, _ = d.upgrade() }) // the log tells
@@ -36,7 +40,7 @@ func (d *Daemon) signals(ctx context.Context, stop func()) {
 					return
 				}
 				stopping = true
-				d.notify.stopping()
+				work.Go(d.notify.stopping)
 				stop()
 			}
 		}
