@@ -75,8 +75,8 @@ use it is missing.
 .B 255
 The kernel refused a change, or an option does not exist.
 .PP
-Of verbs: 0 done, 1 the kernel refused something, 2 the command line or a rule
-is wrong. With
+Of verbs: 0 done, 1 failed: the kernel or goipvsd refused something, 2 the
+command line or a rule is wrong. With
 .B \-\-detailed\-exitcode
 0 means that nothing was to be changed, 2 that something was, 1 all else.
 .SH FILES

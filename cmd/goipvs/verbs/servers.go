@@ -103,7 +103,8 @@ func serverArgs(c *cli.Context, duration string, words int) (a control.ServerArg
 func (v *verbs) reload() *cli.Command {
 	return &cli.Command{
 		Name: "reload", Usage: "have goipvsd read its file anew and say what came of it",
-		Description: "A file with mistakes changes nothing; they are printed with file and line.",
+		Description: "A file with mistakes changes nothing; they are printed with file and line, and the exit status is 1, as of all that goipvsd refuses " +
+			"(of \"goipvsd reload\", whose exit statuses are ldirectord's, it is 2).",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Usage: "even when more services go than max_removal allows"},
 			jsonFlag, socketFlag},
 		Action: func(c *cli.Context) error {
