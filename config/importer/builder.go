@@ -152,19 +152,25 @@ func (b *builder) once(list []config.Real) (out []config.Real) {
 	return out
 }
 
-// settle checks what is said of the daemon as a whole; what does not load is
-// left out.
-func (b *builder) settle() {
-	_, err := config.Parse("", config.Print(b.cfg), config.Options{NoSecrets: true})
-	if err == nil {
+// daemon changes what is said of the daemon as a whole, if that still loads
+// then. If it does not, the line is lost and nothing else.
+func (b *builder) daemon(p place, change func(*config.Config)) {
+	with := *b.cfg
+	change(&with)
+	if _, err := config.Parse("", config.Print(&with), config.Options{NoSecrets: true}); err != nil {
+		b.lose(p, "left out: %s", problems(err)[0].Text)
 		return
 	}
-	for _, e := range problems(err) {
-		b.lose(place{}, "left out: %s", e.Text)
-	}
-	def := config.Default()
-	def.Policy, def.Check, def.OnStop, def.HoldOnMassFailure = b.cfg.Policy, b.cfg.Check, b.cfg.OnStop, b.cfg.HoldOnMassFailure
-	b.cfg = def
+	*b.cfg = with
+}
+
+// mailTo adds somebody who gets mail, by the local mail server if there is no
+// other.
+func (b *builder) mailTo(p place, mailbox string) {
+	b.daemon(p, func(c *config.Config) {
+		c.Alert.MailTo = append(slices.Clone(c.Alert.MailTo), mailbox)
+		c.Alert.SMTP = cmp.Or(c.Alert.SMTP, "localhost:25")
+	})
 }
 
 // result checks the whole once more; a configuration that does not load would

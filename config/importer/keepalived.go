@@ -11,7 +11,7 @@ import (
 // in messages. VRRP is none of goipvs' business and is told as lost, block by
 // block.
 func Keepalived(file string, src []byte, opt Options) Result {
-	k := &keepalived{builder: newBuilder(opt), groups: map[string]*block{}, locals: map[string][]netip.Addr{}}
+	k := &keepalived{builder: newBuilder(opt), groups: map[string]*block{}, locals: map[string][]netip.Addr{}, mailWords: map[string]bool{}}
 	r := &lineReader{builder: k.builder, defs: map[string][]string{}}
 	r.file(file, string(src))
 	blocks := r.tree()
@@ -22,7 +22,7 @@ func Keepalived(file string, src []byte, opt Options) Result {
 			k.top(b)
 		}
 	}
-	k.settle()
+	k.mails()
 	for _, b := range k.virtuals {
 		k.virtual(b)
 	}
@@ -36,6 +36,9 @@ type keepalived struct {
 	virtuals []*block
 	cert     string // of the SSL block, for SSL_GET
 	key      string
+
+	mailWords map[string]bool // of global_defs, about mail of checks
+	mailing   bool            // somebody would get it
 }
 
 // skipped tells, and says, that a condition leaves a line out.
@@ -53,6 +56,10 @@ func (k *keepalived) top(b *block) {
 	case name == "global_defs" || name == "bal_defs":
 		k.each(b, k.globalLine)
 	case name == "virtual_server_group":
+		if first := k.groups[b.arg(0)]; first != nil {
+			k.lose(b.place, "%s: it is there already, at line %d, which counts", k.show(b), first.line)
+			return
+		}
 		k.groups[b.arg(0)] = b
 	case name == "virtual_server":
 		k.virtuals = append(k.virtuals, b)
@@ -60,6 +67,10 @@ func (k *keepalived) top(b *block) {
 		k.localGroup(b)
 	case name == "SSL":
 		k.each(b, k.sslLine)
+		if (k.cert == "") != (k.key == "") {
+			k.lose(b.place, "SSL: certificate and key go together: left out")
+			k.cert, k.key = "", ""
+		}
 	case strings.HasPrefix(name, "vrrp_") || name == "garp_group":
 		k.lose(b.place, "%s: VRRP is not goipvs' work: keep keepalived for it (%s)", clip(strings.Join(b.words, " ")), count(b.lines(), "line"))
 	case strings.HasPrefix(name, "static_") || strings.HasPrefix(name, "track_") || strings.HasPrefix(name, "bfd") || b.open:
@@ -102,12 +113,22 @@ const noLike = "no equivalent"
 func (k *keepalived) sslLine(b *block) {
 	switch b.name() {
 	case "certificate":
-		k.cert = b.arg(0)
+		k.cert = k.file(b)
 	case "key", "keyfile":
-		k.key = b.arg(0)
+		k.key = k.file(b)
 	default:
 		k.lost(b, noLike)
 	}
+}
+
+// file is the path of a line, from /.
+func (k *keepalived) file(b *block) string {
+	text, undef := undefined(b.arg(0))
+	if undef || !strings.HasPrefix(text, "/") {
+		k.lost(b, "no path from /")
+		return ""
+	}
+	return text
 }
 
 // localGroup reads DPVS's source addresses of full NAT.

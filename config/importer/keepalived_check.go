@@ -26,9 +26,10 @@ type kaCheck struct {
 	source netip.Addr
 }
 
-// checker converts a checker; HTTP_GET has a check for each url.
-func (k *keepalived) checker(v *kaVirtual, d kaDefaults, b *block) []config.Check {
-	c := &kaCheck{kaDefaults: d, block: b}
+// checker converts a checker; HTTP_GET has a check for each url. A checker with
+// alpha makes the real server, of the defaults, one that has it.
+func (k *keepalived) checker(v *kaVirtual, d *kaDefaults, b *block) []config.Check {
+	c := &kaCheck{kaDefaults: *d, block: b}
 	if !c.ownRetry && b.name() == "DNS_CHECK" {
 		c.retry = 3
 	}
@@ -62,6 +63,7 @@ func (k *keepalived) checker(v *kaVirtual, d kaDefaults, b *block) []config.Chec
 	default:
 		k.replace(v, c)
 	}
+	d.alpha = d.alpha || c.alpha
 	return c.list
 }
 
@@ -97,7 +99,7 @@ func (k *keepalived) checkLine(c *kaCheck, b *block) {
 		}
 	case "bind_if", "bind_port", "fwmark", "fast_recovery":
 		k.lost(b, noLike)
-	case "alpha": // of the real server, if of any of its checkers
+	case "alpha":
 		c.alpha = k.truth(b)
 	case "http_protocol", "enable_sni", "tls_compliant": // HTTP/1.1, and the name is always sent
 	default:
@@ -277,16 +279,43 @@ func (k *keepalived) httpCheck(c *kaCheck) {
 		out.Request, out.VirtualHost = "/", c.virtualhost
 		if typ == "https" {
 			out.Verify, out.ServerName = false, name
-			if strings.HasPrefix(k.cert, "/") && strings.HasPrefix(k.key, "/") {
-				out.Cert, out.Key = k.cert, k.key
+			out.Cert, out.Key = k.cert, k.key
+		}
+		k.url(&out, u)
+		c.list = append(c.list, out)
+	}
+}
+
+// url reads the lines of a url. What the page must be is said by several of
+// them, in any order.
+func (k *keepalived) url(c *config.Check, u *block) {
+	page := map[string]*block{"digest": nil, "regex": nil, "regex_options": nil, "regex_no_match": nil}
+	k.each(u, func(l *block) {
+		for _, s := range oneLine(l) {
+			if _, is := page[s.name()]; is {
+				page[s.name()] = s
+			} else {
+				k.urlLine(c, s)
 			}
 		}
-		k.each(u, func(l *block) {
-			for _, s := range oneLine(l) {
-				k.urlLine(&out, s)
+	})
+	if b := page["digest"]; b != nil {
+		k.digest(c, b)
+	}
+	regex, not := page["regex"], page["regex_no_match"]
+	switch {
+	case regex == nil:
+		for _, name := range []string{"regex_options", "regex_no_match"} {
+			if b := page[name]; b != nil {
+				k.lost(b, "there is no regex")
 			}
-		})
-		c.list = append(c.list, out)
+		}
+	case not != nil && k.truth(not):
+		k.lost(not, "an answer can be asked to match, not to be without: any will do")
+	case c.Receive != "":
+		k.lost(regex, "a check has one thing to compare: the digest it is")
+	default:
+		k.regex(c, regex, page["regex_options"])
 	}
 }
 
@@ -308,45 +337,41 @@ func (k *keepalived) urlLine(c *config.Check, b *block) {
 			return
 		}
 		c.Status = status
-	case "regex":
-		if _, err := regexp.Compile(b.arg(0)); err != nil || b.arg(0) == "" {
-			k.lost(b, "RE2 has no such expression: any answer will do")
-			return
-		}
-		if strings.HasPrefix(c.Receive, "md5:") {
-			k.lost(b, "a check has one thing to compare: the digest it is")
-			return
-		}
-		c.Receive = b.arg(0)
-	case "regex_options":
-		k.regexOptions(c, b)
-	case "digest":
-		sum := strings.ToLower(b.arg(0))
-		switch {
-		case len(sum) != 32 || strings.Trim(sum, "0123456789abcdef") != "":
-			k.lost(b, "no MD5 sum")
-		case c.Receive != "":
-			k.lost(b, "a check has one thing to compare: the expression it is")
-		default:
-			c.Receive = "md5:" + sum
-		}
 	case "tls_compliant":
 	default:
 		k.lost(b, noLike)
 	}
 }
 
-// regexOptions are PCRE2's; RE2 has some of them as flags.
-func (k *keepalived) regexOptions(c *config.Check, b *block) {
-	var flags strings.Builder
-	for _, w := range b.words[1:] {
-		f, ok := map[string]string{"caseless": "i", "multiline": "m", "dotall": "s", "ungreedy": "U"}[strings.ToLower(w)]
-		if !ok {
-			k.lost(b, "RE2 has no "+strconv.Quote(clip(w)))
+func (k *keepalived) digest(c *config.Check, b *block) {
+	sum := strings.ToLower(b.arg(0))
+	if len(sum) != 32 || strings.Trim(sum, "0123456789abcdef") != "" {
+		k.lost(b, "no MD5 sum")
+		return
+	}
+	c.Receive = "md5:" + sum
+}
+
+// regex takes an expression with its options, which are PCRE2's; RE2 has some of
+// them as flags.
+func (k *keepalived) regex(c *config.Check, b, options *block) {
+	var flags string
+	if options != nil {
+		for _, w := range options.words[1:] {
+			f, ok := map[string]string{"caseless": "i", "multiline": "m", "dotall": "s", "ungreedy": "U"}[strings.ToLower(w)]
+			if !ok {
+				k.lost(options, "RE2 has no "+strconv.Quote(clip(w)))
+			}
+			flags += f
 		}
-		flags.WriteString(f)
 	}
-	if flags.Len() > 0 && c.Receive != "" && !strings.HasPrefix(c.Receive, "md5:") {
-		c.Receive = "(?" + flags.String() + ")" + c.Receive
+	text := b.arg(0)
+	if flags != "" {
+		text = "(?" + flags + ")" + text
 	}
+	if _, err := regexp.Compile(text); err != nil || b.arg(0) == "" {
+		k.lost(b, "RE2 has no such expression: any answer will do")
+		return
+	}
+	c.Receive = text
 }

@@ -11,31 +11,33 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 )
 
-// silentGlobals say how keepalived works and nothing of services.
-var silentGlobals = set("enable_script_security smtp_connect_timeout smtp_alert smtp_alert_checker checker_log_all_failures lvs_netlink_monitor_rcv_bufs " +
-	"use_symlink_paths config_save_dir tmp_config_directory umask")
+// silentGlobals are said of keepalived alone, or are so here in any case.
+var silentGlobals = set("enable_script_security smtp_connect_timeout checker_log_all_failures lvs_netlink_monitor_rcv_bufs use_symlink_paths config_save_dir tmp_config_directory")
 
 func (k *keepalived) globalLine(b *block) {
-	a := &k.cfg.Alert
 	switch name := b.name(); name {
 	case "notification_email":
 		for _, s := range b.sub {
-			k.mailTo(s, s.words...)
+			k.mailboxes(s, s.words...)
 		}
-		k.mailTo(b, b.words[1:]...)
+		k.mailboxes(b, b.words[1:]...)
 	case "notification_email_from":
 		if !isMailbox(b.arg(0)) {
 			k.lost(b, "no mail address")
 			return
 		}
-		a.MailFrom = b.arg(0)
+		k.daemon(b.place, func(c *config.Config) { c.Alert.MailFrom = b.arg(0) })
 	case "smtp_server":
 		k.smtp(b)
+	case "smtp_alert", "smtp_alert_checker", "no_checker_emails":
+		k.mailWords[name] = name != "no_checker_emails" && k.truth(b)
 	case "script_user":
-		if k.cfg.CommandUser = k.user(b, b.words[1:]); strings.HasPrefix(k.cfg.CommandUser+":", "root:") {
-			k.cfg.CommandUser = ""
+		user := k.user(b, b.words[1:])
+		if strings.HasPrefix(user+":", "root:") {
+			user = ""
 			k.lost(b, "commands run as the daemon, as root only if that is root")
 		}
+		k.daemon(b.place, func(c *config.Config) { c.CommandUser = user })
 	case "lvs_sync_daemon":
 		k.syncDaemon(b)
 	case "lvs_timeouts":
@@ -44,8 +46,6 @@ func (k *keepalived) globalLine(b *block) {
 		k.cfg.OnStop = config.StopFlush
 	case "lvs_flush":
 		k.lost(b, "goipvs takes over what the kernel has and flushes nothing")
-	case "no_checker_emails":
-		a.MailTo = nil
 	default:
 		if !silentGlobals[name] {
 			k.lost(b, noLike)
@@ -53,16 +53,34 @@ func (k *keepalived) globalLine(b *block) {
 	}
 }
 
-func (k *keepalived) mailTo(b *block, words ...string) {
+func (k *keepalived) mailboxes(b *block, words ...string) {
 	for _, m := range words {
 		if isMailbox(m) {
-			k.cfg.Alert.MailTo = append(k.cfg.Alert.MailTo, m)
+			k.mailTo(b.place, m)
 		} else {
 			k.lost(b, "no mail address")
 		}
 	}
-	if k.cfg.Alert.SMTP == "" && len(k.cfg.Alert.MailTo) > 0 {
-		k.cfg.Alert.SMTP = "localhost:25"
+}
+
+// mails decides who gets mail when all is read that says whether checks send
+// any: the first of these words that is there.
+func (k *keepalived) mails() {
+	k.mailing = len(k.cfg.Alert.MailTo) > 0
+	for _, name := range []string{"no_checker_emails", "smtp_alert_checker", "smtp_alert"} {
+		if on, said := k.mailWords[name]; said {
+			if !on {
+				k.cfg.Alert.MailTo = nil
+			}
+			return
+		}
+	}
+}
+
+// smtpAlert takes a service's or a real server's own word on mail.
+func (k *keepalived) smtpAlert(b *block) {
+	if k.mailing && k.truth(b) != (len(k.cfg.Alert.MailTo) > 0) {
+		k.lost(b, "mail is of all services or of none, see [alert]")
 	}
 }
 
@@ -75,7 +93,7 @@ func (k *keepalived) smtp(b *block) {
 		k.lost(b, "no host and port")
 		return
 	}
-	k.cfg.Alert.SMTP = net.JoinHostPort(strings.Trim(host, "[]"), port)
+	k.daemon(b.place, func(c *config.Config) { c.Alert.SMTP = net.JoinHostPort(strings.Trim(host, "[]"), port) })
 }
 
 // syncDaemon reads lvs_sync_daemon IF [INSTANCE|inst NAME] [id N] [maxlen N]
@@ -119,7 +137,7 @@ func (k *keepalived) syncDaemon(b *block) {
 	d.State = ipvs.Master
 	backup := d
 	backup.State = ipvs.Backup
-	k.cfg.Sync = []ipvs.Daemon{d, backup}
+	k.daemon(b.place, func(c *config.Config) { c.Sync = []ipvs.Daemon{d, backup} })
 	if instance != "" {
 		k.lost(b, "the roles do not follow VRRP instance "+clip(instance)+": both run")
 	}
@@ -132,15 +150,29 @@ func overflow(err error, n, most uint64) error {
 	return err
 }
 
+// timeouts reads lvs_timeouts [tcp N] [tcpfin N] [udp N].
 func (k *keepalived) timeouts(b *block) {
-	for i := 1; i+1 < len(b.words); i += 2 {
-		n, err := strconv.Atoi(b.words[i+1])
-		at := map[string]*time.Duration{"tcp": &k.cfg.Timeouts.TCP, "tcpfin": &k.cfg.Timeouts.TCPFin, "udp": &k.cfg.Timeouts.UDP}[b.words[i]]
-		if err != nil || at == nil || n < 1 || n > 30*86400 {
+	if len(b.words) == 1 {
+		k.lost(b, "no timeout")
+	}
+	for i := 1; i < len(b.words); i += 2 {
+		n, err := strconv.Atoi(b.arg(i))
+		if err != nil || n < 1 || n > 30*86400 {
 			k.lost(b, "bad timeout")
 			return
 		}
-		*at = time.Duration(n) * time.Second
+		t := &k.cfg.Timeouts
+		switch span := time.Duration(n) * time.Second; b.words[i] {
+		case "tcp":
+			t.TCP = span
+		case "tcpfin":
+			t.TCPFin = span
+		case "udp":
+			t.UDP = span
+		default:
+			k.lost(b, "bad timeout")
+			return
+		}
 	}
 }
 

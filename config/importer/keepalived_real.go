@@ -62,7 +62,8 @@ func (k *keepalived) flagLine(d *kaDefaults, b *block) {
 		d.inhibit = k.truth(b)
 	case "virtualhost":
 		d.virtualhost = k.vhost(b, d.virtualhost)
-	case "smtp_alert": // mails are of [alert]
+	case "smtp_alert":
+		k.smtpAlert(b)
 	}
 }
 
@@ -105,7 +106,7 @@ func (k *keepalived) realServer(v *kaVirtual, b *block) {
 		}
 	})
 	for _, c := range checkers {
-		for _, made := range k.checker(v, d, c) {
+		for _, made := range k.checker(v, &d, c) {
 			if !slices.ContainsFunc(s.Checks, func(o config.Check) bool { return reflect.DeepEqual(o, made) }) {
 				s.Checks = append(s.Checks, made)
 			}

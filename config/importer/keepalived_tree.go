@@ -83,35 +83,49 @@ const quoted = "\x01"
 
 func word(w string) string { return strings.TrimPrefix(w, quoted) }
 
-// tokens splits a line at blanks and braces; quotes keep a word together.
+// tokens splits a line at blanks and braces; quotes, anywhere in a word, keep it
+// together.
 func tokens(s string) (out []string) {
 	for i := 0; i < len(s); {
-		switch c := s[i]; {
+		switch {
 		case isBlank(s[i:]) > 0:
 			i += isBlank(s[i:])
-		case c == '{' || c == '}':
-			out = append(out, string(c))
-			i++
-		case (c == '"' || c == '\'') && strings.IndexByte(s[i+1:], c) >= 0:
-			var b strings.Builder
-			b.WriteString(quoted)
-			for i++; i < len(s) && s[i] != c; i++ {
-				if s[i] == '\\' && i+1 < len(s) && (s[i+1] == c || s[i+1] == '\\') {
-					i++
-				}
-				b.WriteByte(s[i])
-			}
-			out = append(out, b.String())
+		case s[i] == '{' || s[i] == '}':
+			out = append(out, s[i:i+1])
 			i++
 		default:
-			from := i
-			for i < len(s) && isBlank(s[i:]) == 0 && s[i] != '{' && s[i] != '}' {
-				i++
-			}
-			out = append(out, s[from:i])
+			w, n := token(s[i:])
+			out = append(out, w)
+			i += n
 		}
 	}
 	return out
+}
+
+// token is the word that s begins with, and its length there. A backslash takes
+// what is special from a quote or another backslash; elsewhere it stays, for
+// expressions and commands.
+func token(s string) (w string, n int) {
+	var b strings.Builder
+	mark, quote := "", byte(0)
+	for ; n < len(s); n++ {
+		switch c := s[n]; {
+		case c == '\\' && n+1 < len(s) && strings.IndexByte("\\\"'", s[n+1]) >= 0 && (quote == 0 || s[n+1] == quote || s[n+1] == '\\'):
+			n++
+			b.WriteByte(s[n])
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote != 0:
+			b.WriteByte(c)
+		case (c == '"' || c == '\'') && strings.IndexByte(s[n+1:], c) >= 0: // else an apostrophe
+			mark, quote = quoted, c
+		case c == '{' || c == '}' || isBlank(s[n:]) > 0:
+			return mark + b.String(), n
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return mark + b.String(), n
 }
 
 // isBlank is the length of the blank that s begins with. Pages bring no-break

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -249,9 +250,13 @@ func (k *keepalived) firstFamily(v *kaVirtual) ipvs.Family {
 }
 
 // rangeWord reads ADDRESS, ADDRESS-N where N takes the place of the last part
-// (IPv6: in hexadecimal), or ADDRESS-ADDRESS.
+// (IPv6: in hexadecimal), ADDRESS-ADDRESS, or ADDRESS/BITS, the first of a network
+// of which all count.
 func rangeWord(s string) ([]netip.Addr, error) {
 	s, undef := undefined(s)
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return network(p)
+	}
 	first, last, isRange := strings.Cut(s, "-")
 	a, err := netip.ParseAddr(first)
 	if err != nil || undef {
@@ -268,4 +273,18 @@ func rangeWord(s string) ([]netip.Addr, error) {
 		}
 	}
 	return addresses(a, end)
+}
+
+// network are the addresses of a network, as keepalived wants it given: by its
+// first one.
+func network(p netip.Prefix) (out []netip.Addr, err error) {
+	if p.Masked() != p {
+		return nil, fmt.Errorf("%s is not the first address of a network", p)
+	}
+	for a := p.Addr(); p.Contains(a); a = a.Next() {
+		if out = append(out, a); len(out) > maxAddresses {
+			return nil, fmt.Errorf("%s has more than %d addresses", p, maxAddresses)
+		}
+	}
+	return out, nil
 }

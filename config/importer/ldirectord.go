@@ -6,8 +6,7 @@ import "strings"
 func Ldirectord(file string, src []byte, opt Options) Result {
 	l := &ldirectord{builder: newBuilder(opt), file: file}
 	l.read(string(src))
-	l.daemon()
-	l.settle()
+	l.globals()
 	for _, v := range l.virtuals {
 		l.virtual(v)
 	}

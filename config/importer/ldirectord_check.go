@@ -91,7 +91,7 @@ func (l *ldirectord) newCheck(v *ldVirtual, typ string, timeout time.Duration) c
 		t.Interval = l.seconds(d, 10)
 	}
 	if d := v.get("failurecount"); d.known() {
-		t.Fall = min(max(l.number(d, 1), 1), 1000)
+		t.Fall = l.failures(d)
 	}
 	c := config.NewCheck(typ, t)
 	if d := v.get("checkport"); d.known() && typ != "ping" && typ != "external" && typ != "on" && typ != "off" {
@@ -286,7 +286,7 @@ func (n *negotiation) expect() {
 		return
 	}
 	switch n.c.Type {
-	case "smtp", "submission", "pop3", "pop3s", "imap", "imaps", "nntp", "radius", "sip", "oracle", "on":
+	case "smtp", "submission", "pop3", "pop3s", "imap", "imaps", "nntp", "radius", "sip", "oracle", "mysql", "pgsql", "on":
 		return // ldirectord does not look at it either
 	}
 	if _, err := regexp.Compile(d.value); err != nil {
@@ -299,7 +299,10 @@ func (n *negotiation) expect() {
 func (n *negotiation) http() {
 	if d := n.v.get("httpmethod"); d.known() {
 		if m := strings.ToUpper(d.value); m == "GET" || m == "HEAD" {
-			n.c.Method = m
+			if n.c.Method = m; m == "HEAD" && n.c.Receive != "" {
+				n.l.lose(n.receive.place, "receive: an answer to HEAD has nothing that could match: any will do")
+				n.c.Receive = ""
+			}
 		} else {
 			n.l.lose(d.place, "httpmethod: %s is neither GET nor HEAD", clip(d.value))
 		}

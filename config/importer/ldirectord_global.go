@@ -2,6 +2,7 @@ package importer
 
 import (
 	"net"
+	"net/mail"
 	"path/filepath"
 	"strings"
 	"time"
@@ -9,8 +10,8 @@ import (
 	"github.com/goipvs/goipvs/config"
 )
 
-// daemon converts the global directives.
-func (l *ldirectord) daemon() {
+// globals converts the global directives.
+func (l *ldirectord) globals() {
 	g, c := &l.global, l.cfg
 	c.Autoreload = l.yes(g.get("autoreload"), false)
 	c.Policy.Quiescent = l.yes(g.get("quiescent"), false) // its manual says yes, its code no
@@ -18,10 +19,10 @@ func (l *ldirectord) daemon() {
 		c.OnStop = config.StopKeep
 	}
 	c.Check.Interval = l.seconds(g.get("checkinterval"), 10)
-	c.Check.Fall = max(l.number(g.get("failurecount"), 1), 1)
+	c.Check.Fall = l.failures(g.get("failurecount"))
 	if d := g.get("maintenancedir"); d.known() {
 		if filepath.IsAbs(d.value) {
-			c.MaintenanceDir = d.value
+			l.daemon(d.place, func(c *config.Config) { c.MaintenanceDir = d.value })
 		} else {
 			l.lose(d.place, "maintenancedir: %s is no path from /", clip(d.value))
 		}
@@ -43,6 +44,15 @@ func (l *ldirectord) daemon() {
 	}
 }
 
+// failures is a failurecount, 1 to 1000.
+func (l *ldirectord) failures(d directive) int {
+	n := max(l.number(d, 1), 1)
+	if n > 1000 {
+		l.lose(d.place, "%s: %d is more than 1000, which is taken", d.name, n)
+	}
+	return min(n, 1000)
+}
+
 // seconds is a length of time that the configuration can hold; 0 is no interval.
 func (l *ldirectord) seconds(d directive, def int) time.Duration {
 	n := l.number(d, def)
@@ -53,47 +63,49 @@ func (l *ldirectord) seconds(d directive, def int) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
+// mail sets [alert]. Without a mail server of its own ldirectord has the local
+// sendmail.
 func (l *ldirectord) mail() {
-	g, a := &l.global, &l.cfg.Alert
-	a.MailTo = l.mailboxes(g.get("emailalert"))
+	g := &l.global
+	l.smtp(g.get("smtp"))
+	l.mailboxes(g.get("emailalert"))
 	if d := g.get("emailalertfrom"); d.known() {
-		if isMailbox(d.value) {
-			a.MailFrom = d.value
+		from := d.value
+		if named, err := mail.ParseAddress(from); err == nil { // "Somebody" <mailbox>
+			from = named.Address
+		}
+		if isMailbox(from) {
+			l.daemon(d.place, func(c *config.Config) { c.Alert.MailFrom = from })
 		} else {
 			l.lose(d.place, "emailalertfrom: %s is no mail address", clip(d.value))
 		}
 	}
 	if d := g.get("emailalertfreq"); d.known() {
-		a.Repeat = time.Duration(l.number(d, 0)) * time.Second
+		n := l.number(d, 0)
+		l.daemon(d.place, func(c *config.Config) { c.Alert.Repeat = time.Duration(n) * time.Second })
 	}
-	if d := g.get("emailalertstatus"); d.known() && d.value != "all" && len(a.MailTo) > 0 {
+	if d := g.get("emailalertstatus"); d.known() && d.value != "all" && len(l.cfg.Alert.MailTo) > 0 {
 		l.lose(d.place, "emailalertstatus: goipvs mails events, see [alert] on")
 	}
-	l.smtp(g.get("smtp"), a)
 }
 
-// smtp sets the mail server; ldirectord needs none, it has the local sendmail.
-func (l *ldirectord) smtp(d directive, a *config.Alert) {
+func (l *ldirectord) smtp(d directive) {
 	switch {
 	case d.known() && (isName(d.value) || isAddress(d.value)):
-		a.SMTP = net.JoinHostPort(strings.Trim(d.value, "[]"), "25")
+		l.daemon(d.place, func(c *config.Config) { c.Alert.SMTP = net.JoinHostPort(strings.Trim(d.value, "[]"), "25") })
 	case d.known():
 		l.lose(d.place, "smtp: %s is no host", clip(d.value))
 	}
-	if a.SMTP == "" && len(a.MailTo) > 0 {
-		a.SMTP = "localhost:25"
-	}
 }
 
-func (l *ldirectord) mailboxes(d directive) (out []string) {
+func (l *ldirectord) mailboxes(d directive) {
 	for _, m := range strings.FieldsFunc(d.value, func(r rune) bool { return r == ',' || r == ' ' || r == '"' }) {
 		if !isMailbox(m) {
 			l.lose(d.place, "%s: %s is no mail address", d.name, clip(m))
 			continue
 		}
-		out = append(out, m)
+		l.mailTo(d.place, m)
 	}
-	return out
 }
 
 func isMailbox(s string) bool {

@@ -3,6 +3,7 @@ package importer
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -39,6 +40,7 @@ func (l *ldirectord) real(v *ldVirtual, d directive) {
 // realRest reads what stands behind the method.
 func (l *ldirectord) realRest(v *ldVirtual, d directive, s *config.Real, words []string) {
 	var texts []string
+	weighed := false
 	for _, w := range words {
 		n, err := strconv.ParseUint(strings.TrimLeft(w, "lu:"), 10, 31)
 		switch {
@@ -48,8 +50,8 @@ func (l *ldirectord) realRest(v *ldVirtual, d directive, s *config.Real, words [
 			s.Lower = uint32(n)
 		case err == nil && strings.HasPrefix(w, "u:"):
 			s.Upper = uint32(n)
-		case err == nil && w[0] >= '0' && w[0] <= '9' && n <= 65535:
-			s.Weight = int32(n)
+		case err == nil && w[0] >= '0' && w[0] <= '9' && n <= 65535 && !weighed:
+			s.Weight, weighed = int32(n), true
 		default:
 			l.lose(d.place, "%s: %s is not understood", d.name, clip(w))
 		}
@@ -61,10 +63,22 @@ func (l *ldirectord) realRest(v *ldVirtual, d directive, s *config.Real, words [
 	switch len(texts) {
 	case 0:
 	case 2:
-		s.Checks = l.checksOf(v, directive{d.place, "request", texts[0]}, directive{d.place, "receive", texts[1]})
+		s.Checks = l.checksOf(v, directive{d.place, "request", l.ownRequest(v, d, texts[0])}, directive{d.place, "receive", texts[1]})
 	default:
 		l.lose(d.place, "%s: want two texts, \"request\", \"receive\"", d.name)
 	}
+}
+
+// ownRequest is what a real server is asked. By a whole URL ldirectord asks the
+// server in it instead, whose health is another one's.
+func (l *ldirectord) ownRequest(v *ldVirtual, d directive, request string) string {
+	service := l.serviceName(v)
+	u, err := url.Parse(request)
+	if service != "http" && service != "https" || err != nil || u.Scheme != service {
+		return request
+	}
+	l.lose(d.place, "%s: ldirectord asks %s; here this server is asked for %s", d.name, clip(u.Host), clip(u.RequestURI()))
+	return u.RequestURI()
 }
 
 // realWords splits at blanks and commas; texts in quotes stay whole, with one
@@ -154,6 +168,8 @@ func (l *ldirectord) fallback(v *ldVirtual) {
 	name := "fallback"
 	if v.Service.AF() == ipvs.IPv6 {
 		name = "fallback6"
+	} else if d := v.get("fallback6"); d.known() {
+		l.lose(d.place, "fallback6: goes with virtual6")
 	}
 	d := v.get(name)
 	if !d.known() {
