@@ -15,7 +15,6 @@ func (k noKernel) Services() ([]ipvs.ServiceInfo, error) { return nil, k.err }
 func (k noKernel) Service(ipvs.ServiceKey) (ipvs.ServiceInfo, error) {
 	return ipvs.ServiceInfo{}, k.err
 }
-func (k noKernel) Apply(iter.Seq[ipvs.Change]) error { return k.err }
 func (k noKernel) Do(ipvs.Change) error              { return k.err }
 func (k noKernel) Flush() error                      { return k.err }
 func (k noKernel) Zero() error                       { return k.err }
@@ -29,4 +28,13 @@ func (k noKernel) Close() error                      { return nil }
 
 func (k noKernel) Destinations(_ ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]ipvs.DestinationInfo, error) {
 	return buf, k.err
+}
+
+// Apply refuses the first change there is. It has to ask for it: planes divides
+// the sequence on the way here.
+func (k noKernel) Apply(changes iter.Seq[ipvs.Change]) error {
+	for range changes {
+		return k.err
+	}
+	return nil
 }

@@ -114,10 +114,12 @@ func TestFullNATPrograms(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	in := "" // of the commands
 	run := func(want int, line string) string {
 		t.Helper()
 		cmd := exec.Command(goipvs, strings.Fields(strings.ReplaceAll(line, "VIP", vip))...)
 		cmd.Env = append(os.Environ(), "GOIPVS_SOCKET="+sock)
+		cmd.Stdin = strings.NewReader(in)
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want {
 			t.Fatalf("goipvs %s: %v, want status %d\n%s", line, err, want, out)
@@ -197,5 +199,17 @@ func TestFullNATPrograms(t *testing.T) {
 	run(0, "-D -t VIP:8080")
 	if out := run(0, "-Ln"); strings.Contains(out, vip) {
 		t.Errorf("after -D\n%s", out)
+	}
+	// A rules file, and one with what only IPVS can do.
+	saved := strings.ReplaceAll("-A -t VIP:8080 -s rr --fullnat\n-P -t VIP:8080 -z 127.0.0.1\n-a -t VIP:8080 -r 127.0.0.1:80 -b -w 2\n", "VIP", vip)
+	in = saved
+	run(0, "-R")
+	if out := run(0, "-Sn"); out != saved {
+		t.Errorf("after -R of\n%s-Sn prints\n%s", saved, out)
+	}
+	run(0, "-C")
+	in = saved + strings.ReplaceAll("-A -t VIP:8081 -s rr\n", "VIP", vip)
+	if out := run(2, "-R"); !strings.Contains(out, "no IPVS") {
+		t.Errorf("-R with a service of IPVS: %s", out)
 	}
 }
