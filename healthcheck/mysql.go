@@ -22,13 +22,25 @@ func mysql(c Check) (look, error) {
 
 type mysqlCheck struct{ *sqlCheck }
 
-func (m mysqlCheck) look(ctx context.Context, d *Dialer) error {
+// maxMySQLLogin is how much a server may say until we are logged in, TLS
+// included. A key for our password, by RSA, could else be one that takes minutes
+// to encrypt with.
+const maxMySQLLogin = 16 << 10
+
+func (m mysqlCheck) look(ctx context.Context, d *Dialer) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // the driver looks behind the end of packets that are too short
+			err = fmt.Errorf("mysql: a malformed answer (%v)", r)
+		}
+	}()
 	log := &lastError{}
 	connector, err := gomysql.NewConnector(m.driverConfig(d, log))
 	if err != nil {
 		return ours(err)
 	}
+	d.limit(maxMySQLLogin)
 	c, err := connector.Connect(ctx)
+	d.budget.read.Add(maxBytes - maxMySQLLogin)
 	if err != nil {
 		return d.mysqlFailed("login "+m.login, err, log)
 	}
@@ -57,6 +69,7 @@ func (m mysqlCheck) driverConfig(d *Dialer, log gomysql.Logger) *gomysql.Config 
 	}
 	if m.mode != tlsOff {
 		cfg.TLS = m.watched(d)
+		cfg.AllowCleartextPasswords = true // as users of PAM and LDAP need
 	}
 	return cfg
 }
@@ -127,15 +140,28 @@ func (d *Dialer) mysqlFailed(doing string, err error, log *lastError) error {
 		err = log.err
 	case errors.Is(err, gomysql.ErrNoTLS):
 		err = errors.New("the server offers no TLS")
+	case errors.Is(err, gomysql.ErrUnknownPlugin):
+		err = fmt.Errorf("the server wants this user to log in by %s, which checks cannot", log.plugin)
+	case errors.Is(err, gomysql.ErrOldPassword):
+		err = errors.New("the server wants a password as before MySQL 4.1, which checks do not send")
+	case errors.Is(err, gomysql.ErrCleartextPassword):
+		err = errors.New(`the server wants the password in clear, for which checks want TLS (tls = "starttls")`)
 	}
 	return fmt.Errorf("mysql %s: %w", doing, hungUp(err))
 }
 
-// lastError is the driver's log: the last error it wrote there.
-type lastError struct{ err error }
+// lastError is the driver's log: the last error it wrote there, and the way to
+// log in that it does not know.
+type lastError struct {
+	err    error
+	plugin string
+}
 
-// Print keeps the error.
+// Print keeps them.
 func (l *lastError) Print(v ...any) {
+	if _, plugin, ok := strings.Cut(fmt.Sprintln(v...), "unknown auth plugin: "); ok {
+		l.plugin = clean(head([]byte(strings.TrimSpace(plugin)), 40))
+	}
 	for _, v := range v {
 		if err, ok := v.(error); ok && !strings.Contains(err.Error(), "use of closed") {
 			l.err = err
