@@ -237,6 +237,31 @@ func TestScaleSpread(t *testing.T) {
 	}
 }
 
+// TestJitter: checks come early at random, by up to the jitter's share of their
+// interval and never late, and without jitter just in time.
+func TestJitter(t *testing.T) {
+	const looks, interval = 300, 10 * time.Second
+	for _, jitter := range []float64{0, .1, .5, 1} {
+		inFakeTime(t, Options{}, func(b *bench) {
+			b.replace(b.subject("a", Schedule{Interval: interval, Jitter: jitter}))
+			time.Sleep(looks * interval)
+			synctest.Wait()
+			at, most := b.looks("a"), time.Duration(jitter*float64(interval))
+			if n := len(at); n < looks || n > looks+1 {
+				b.t.Fatalf("jitter %v: %d looks in %d intervals", jitter, n, looks)
+			}
+			least, largest := interval, time.Duration(0)
+			for i := range at[:looks-1] {
+				early := at[0] + time.Duration(i+1)*interval - at[i+1]
+				least, largest = min(least, early), max(largest, early)
+			}
+			if least < 0 || least > most/10 || largest > most || largest < most-most/10 {
+				t.Errorf("jitter %v: early by %v to %v, want all from 0 to %v", jitter, least, largest, most)
+			}
+		})
+	}
+}
+
 // TestFewBeginSoon: one more server waits only for its own first check.
 func TestFewBeginSoon(t *testing.T) {
 	inFakeTime(t, Options{Apart: time.Millisecond}, func(b *bench) {

@@ -52,7 +52,9 @@ func (s Schedule) early() time.Duration {
 	return time.Duration(rand.Float64() * float64(s.mostEarly()))
 }
 
-func (s Schedule) mostEarly() time.Duration { return time.Duration(s.Jitter * float64(s.Interval)) }
+// mostEarly is less than an interval: a check in time is not the next one, come
+// early.
+func (s Schedule) mostEarly() time.Duration { return time.Duration(s.Jitter * float64(s.Interval-1)) }
 
 // phase is where in its interval a check lies, from 0 to 1: spread evenly over
 // all checks of all services, and not moved by a reload.
