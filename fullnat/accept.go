@@ -20,7 +20,8 @@ type listener struct {
 	// Of UDP:
 	datagrams bool
 	table     flowTable
-	retired   bool // nothing comes from here any more; closed with its last flow
+	talkers   []ref // sessions with answers
+	retired   bool  // nothing comes from here any more; closed with its last flow
 }
 
 const maxBurst = 64

@@ -16,6 +16,7 @@ type batch struct {
 	msgs   [batchSize]message
 	rooms  [batchSize]unix.Iovec
 	peers  [batchSize]sockaddr // who sent them, if the batch is named
+	owners [batchSize]ref      // sessions that receive into the places, by io_uring
 	marks  [batchSize]mark
 	size   [batchSize]int32 // bytes
 	each   [batchSize]int32 // bytes of each datagram of a train but the last
@@ -81,19 +82,24 @@ func (b *batch) receive(fd int32, at, n int) (int, syscall.Errno) {
 		return 0, e
 	}
 	for i := at; i < at+int(r); i++ {
-		m := &b.msgs[i]
-		b.size[i] = int32(m.n)
-		b.each[i] = b.size[i]
-		if m.hdr.Controllen > 0 {
-			b.each[i] = b.marks[i].received(b.size[i])
-		}
-		if m.hdr.Name != nil {
-			b.peers[i].len = m.hdr.Namelen
-			b.peers[i].plain()
-		}
-		b.ready(i)
+		b.filled(i)
 	}
 	return int(r), noErr
+}
+
+// filled takes note of what came into place i.
+func (b *batch) filled(i int) {
+	m := &b.msgs[i]
+	b.size[i] = int32(m.n)
+	b.each[i] = b.size[i]
+	if m.hdr.Controllen > 0 {
+		b.each[i] = b.marks[i].received(b.size[i])
+	}
+	if m.hdr.Name != nil {
+		b.peers[i].len = m.hdr.Namelen
+		b.peers[i].plain()
+	}
+	b.ready(i)
 }
 
 // received is the size of the datagrams in a place of so many bytes.

@@ -31,8 +31,11 @@ type flow struct {
 	// limits is how long the datagrams of a train to the client, and to the server,
 	// may be; 0 is that there are none.
 	limits [2]uint16
-	batch  uint64 // the last one that had something of it, in its
-	run    int32
+	asked  uint64 // the last round in which the client sent something, in
+	run    int32  // of the batch
+	// answered is the last round in which answers were taken, many: several at once.
+	answered uint64
+	many     bool
 }
 
 // onePacketLife is how long, in seconds, a flow of one-packet scheduling waits
@@ -160,7 +163,7 @@ func (l *loop) newFlow(ln *listener, from *sockaddr, h uint32) *flow {
 		}
 	}
 	f, i := l.flows.take()
-	*f = flow{fd: -1, index: i, gen: f.gen + 1, hash: h, ln: ln, client: *from, last: l.sec}
+	*f = flow{fd: -1, index: i, gen: f.gen + 1, hash: h, ln: ln, client: *from, last: l.sec, many: true}
 	f.limits[client] = l.engine.trains
 	l.insert(&ln.table, f)
 	ln.svc.live.Add(1)
@@ -257,7 +260,7 @@ func (l *loop) openFlow(f *flow, set *settings) bool {
 		l.errs.exhausted.Add(1)
 		return false
 	}
-	e = sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN|unix.EPOLLET, newToken(kindOther, f.index+1, f.gen))
+	e = sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, newToken(kindOther, f.index+1, f.gen))
 	return e == noErr
 }
 
@@ -332,7 +335,6 @@ func (l *loop) endFlow(f *flow) {
 	l.engine.conns.Add(-1)
 	l.released = true
 	if ln := f.ln; ln.retired && ln.table.n == 0 {
-		l.flushReplies()
 		sysClose(ln.fd)
 	}
 	i := f.index

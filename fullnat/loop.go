@@ -31,6 +31,7 @@ type loop struct {
 
 	now   time.Duration // since the engine began
 	sec   uint32        // the same in whole seconds
+	round uint64        // counts waits
 	heard time.Duration // when there was an event
 	stop  bool
 
@@ -41,11 +42,8 @@ type loop struct {
 	flowWheel wheel
 	flowEnd   func(int32)
 	in, out   *batch
-	outN      int       // datagrams in out
-	batches   uint64    // that came from clients
-	outFor    *listener // whose they are
-	talkers   []ref     // flows with more answers than one turn allows
-	talking   []ref
+	outN      int         // places of out that are taken
+	talking   []*listener // those with talkers
 	ghosts    [2]ghostQueue
 	tray      tray
 	scratch   *buffer
@@ -144,6 +142,7 @@ func (l *loop) run() {
 	l.thread.Store(int32(unix.Gettid()))
 	for !l.stop {
 		n := l.wait()
+		l.round++
 		l.now = l.engine.clock()
 		if n > 0 {
 			l.heard = l.now
@@ -152,7 +151,7 @@ func (l *loop) run() {
 		for i := range l.events[:n] {
 			l.dispatch(&l.events[i])
 		}
-		l.flushReplies()
+		l.answers()
 		l.carryOn()
 		l.deliverAll()
 		l.settle()
@@ -188,7 +187,7 @@ func (l *loop) dispatch(ev *unix.EpollEvent) {
 		if index == 0 {
 			l.readMail()
 		} else if f := l.flows.at(index - 1); f.gen == uint32(ev.Pad) {
-			l.answer(f)
+			l.talks(f)
 		}
 	default:
 		if c := l.conns.at(index); c.gen == uint32(ev.Pad) {
@@ -211,7 +210,6 @@ func (l *loop) ready(ln *listener) {
 func (l *loop) readMail() {
 	var b [8]byte
 	unix.Read(int(l.bell), b[:])
-	l.flushReplies() // while their listener is there for sure
 	l.mu.Lock()
 	mail := l.mail
 	l.mail = nil
@@ -230,19 +228,12 @@ func (l *loop) carryOn() {
 			l.pump(c, int(r.side))
 		}
 	}
-	l.talking, l.talkers = l.talkers, l.talking[:0]
-	for _, r := range l.talking {
-		if f := l.flows.at(r.index); f.gen == r.gen && f.fd >= 0 {
-			l.answer(f)
-		}
-	}
-	l.flushReplies()
 }
 
 // patience is how long the loop may sleep, in milliseconds; -1 for good.
 func (l *loop) patience() int {
 	switch {
-	case len(l.again) > 0 || len(l.talkers) > 0:
+	case len(l.again) > 0:
 		return 0
 	case len(l.aborting) > 0:
 		return 5

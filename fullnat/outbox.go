@@ -105,21 +105,32 @@ func (o *outbox) couple(f *flow, size, limit int32) bool {
 	return true
 }
 
+// alone is the datagram of message i, which has no header, if it has no other
+// one.
+func (o *outbox) alone(i int) ([]byte, bool) {
+	it := &o.items[i]
+	v := &o.vecs[it.vec]
+	return unsafe.Slice(v.Base, v.Len), it.count == 1
+}
+
 // send sends messages from i on and returns how many it has sent.
 func (o *outbox) send(fd int32, i int) (int, syscall.Errno) {
-	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	if i+1 == o.n { // cheaper than a batch of one
-		_, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.msgs[i].hdr)), flags)
-		if e != noErr {
+		if e := o.sendOne(fd, i); e != noErr {
 			return 0, e
 		}
 		return 1, noErr
 	}
-	r, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.msgs[i])), uintptr(o.n-i), flags, 0, 0)
+	r, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.msgs[i])), uintptr(o.n-i), sendFlags, 0, 0)
 	if e != noErr {
 		return 0, e
 	}
 	return int(r), noErr
+}
+
+func (o *outbox) sendOne(fd int32, i int) syscall.Errno {
+	_, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.msgs[i].hdr)), sendFlags)
+	return e
 }
 
 // sendApart sends the datagrams of train i, which have no headers, one by one,
@@ -132,7 +143,7 @@ func (o *outbox) sendApart(fd int32, i int) (lost uint64) {
 	h.SetIovlen(1)
 	for k := range it.count {
 		h.Iov = &o.vecs[it.vec+k]
-		if _, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(h)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); e != noErr {
+		if _, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(h)), sendFlags); e != noErr {
 			lost++
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 // ring is an io_uring by which a loop has the kernel do many small things in
 // one system call. It holds nothing that waits: all that was added is done when
-// submit returns, and what went as it should leaves no result.
+// submit returns, and what was sent as it should leaves no result.
 type ring struct {
 	fd      int32
 	tail    uint32 // of entries, ours
@@ -29,12 +29,15 @@ type ringEntry struct {
 	op, flags uint8
 	_         uint16
 	fd        int32
-	_         uint64
+	to        uint64 // an address
 	addr      uint64
 	len       uint32
 	opFlags   uint32
 	name      uint64
-	_         [3]uint64
+	_         uint32
+	toLen     uint16
+	_         uint16
+	_         [2]uint64
 }
 
 // ringResult is struct io_uring_cqe.
@@ -65,9 +68,10 @@ const (
 	ringDeferTaskRun = 1 << 13
 	ringOffEntries   = 0x10000000
 
-	ringSendMessage = 9
-	ringClose       = 19
-	ringSend        = 26
+	ringSendMessage    = 9
+	ringReceiveMessage = 10
+	ringClose          = 19
+	ringSend           = 26
 
 	ringSkipSuccess = 1 << 6
 )
@@ -110,27 +114,41 @@ func (r *ring) close() {
 }
 
 func (r *ring) add(e ringEntry) {
-	e.flags = ringSkipSuccess
 	r.entries[r.tail&r.sqMask] = e
 	r.tail++
 }
 
+const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
+
 // send adds a write of all of b that does not wait. What it writes less leaves a
 // result with the name.
 func (r *ring) send(fd int32, b []byte, name int) {
-	r.add(ringEntry{op: ringSend, fd: fd, addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), len: uint32(len(b)),
-		opFlags: unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT | unix.MSG_WAITALL, name: uint64(name)})
+	r.add(ringEntry{op: ringSend, flags: ringSkipSuccess, fd: fd, addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), len: uint32(len(b)),
+		opFlags: sendFlags | unix.MSG_WAITALL, name: uint64(name)})
+}
+
+// sendTo adds a sendto that does not wait. An error leaves a result with the
+// name.
+func (r *ring) sendTo(fd int32, b []byte, to *sockaddr, name int) {
+	r.add(ringEntry{op: ringSend, flags: ringSkipSuccess, fd: fd, addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), len: uint32(len(b)),
+		to: uint64(uintptr(unsafe.Pointer(&to.raw))), toLen: uint16(to.len), opFlags: sendFlags, name: uint64(name)})
 }
 
 // sendMessage adds a sendmsg that does not wait. An error leaves a result with
 // the name.
 func (r *ring) sendMessage(fd int32, h *unix.Msghdr, name int) {
-	r.add(ringEntry{op: ringSendMessage, fd: fd, addr: uint64(uintptr(unsafe.Pointer(h))), len: 1,
-		opFlags: unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT, name: uint64(name)})
+	r.add(ringEntry{op: ringSendMessage, flags: ringSkipSuccess, fd: fd, addr: uint64(uintptr(unsafe.Pointer(h))), len: 1, opFlags: sendFlags, name: uint64(name)})
+}
+
+// receiveMessage adds a recvmsg that does not wait. Its result has the name.
+func (r *ring) receiveMessage(fd int32, h *unix.Msghdr, name int) {
+	r.add(ringEntry{op: ringReceiveMessage, fd: fd, addr: uint64(uintptr(unsafe.Pointer(h))), len: 1, opFlags: unix.MSG_DONTWAIT, name: uint64(name)})
 }
 
 // hangUp adds a close.
-func (r *ring) hangUp(fd int32) { r.add(ringEntry{op: ringClose, fd: fd, name: nameless}) }
+func (r *ring) hangUp(fd int32) {
+	r.add(ringEntry{op: ringClose, flags: ringSkipSuccess, fd: fd, name: nameless})
+}
 
 // nameless is of entries whose result says nothing.
 const nameless = 1 << 32
@@ -149,7 +167,7 @@ func (r *ring) submit(n int) int {
 	return int(did)
 }
 
-// result takes a result: the name of an entry and the bytes that it wrote, or
+// result takes a result: the name of an entry and the bytes that it moved, or
 // an error as a negative number.
 func (r *ring) result() (name int, res int32, ok bool) {
 	for head := *r.cqHead; head != atomic.LoadUint32(r.cqTail); head++ {

@@ -20,8 +20,9 @@ type tray struct {
 	closing  [boxed]int32
 	closings int
 	returned []ref // letters whose write failed
-	// trainless: the kernel takes no trains of datagrams by io_uring.
-	trainless bool
+	// noControl: the kernel has no control messages by io_uring, which trains of
+	// datagrams need (before Linux 6.5).
+	noControl bool
 }
 
 const (

@@ -7,13 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// replies is how many answers of one flow are taken at a time.
-	replies = 8
-	// turns is how many times that is before others have their turn.
-	turns = 8
-)
-
 // receive takes a batch of datagrams that came to a service and sends each to
 // its flow's server.
 func (l *loop) receive(ln *listener) {
@@ -49,16 +42,15 @@ func (l *loop) scatter(ln *listener, set *settings, n int32) {
 func (l *loop) gather(ln *listener, set *settings, n int32) {
 	b := l.in
 	b.run = 0
-	l.batches++
 	for i := range n {
 		switch f := l.flowFor(ln, &b.peers[i], set); {
 		case f == nil:
 			b.next[i] = theEnd.place
 			l.errs.dropped.Add(b.count(cursor{place: i}, theEnd))
-		case f.batch == l.batches:
+		case f.asked == l.round:
 			b.append(f.run, i)
 		default:
-			f.batch, f.run = l.batches, b.run
+			f.asked, f.run = l.round, b.run
 			b.begin(f, i)
 		}
 	}
@@ -95,7 +87,7 @@ func (l *loop) forwardTogether(set *settings) {
 		}
 		if alone, ok := b.alone(r); ok {
 			ring.send(f.fd, alone, int(k))
-		} else if i, ok := b.train(r, f); ok && !l.tray.trainless {
+		} else if i, ok := b.train(r, f); ok && !l.tray.noControl {
 			ring.sendMessage(f.fd, &b.out.msgs[i].hdr, int(k))
 		} else {
 			continue
@@ -120,9 +112,8 @@ func (l *loop) forwardTogether(set *settings) {
 		}
 		r.sent, r.err = false, syscall.Errno(-res)
 		if _, alone := b.alone(r); !alone && r.err == unix.EINVAL {
-			// Before Linux 6.5 there are no control messages by io_uring; it may also
-			// be the train, which the ordinary call is to say.
-			l.tray.trainless, r.err = true, noErr
+			// It may also be the train, which the ordinary call is to say.
+			l.tray.noControl, r.err = true, noErr
 		}
 	}
 	for k := range b.run {
@@ -208,98 +199,4 @@ func (l *loop) countIn(f *flow, items []item) {
 		bytes += uint64(items[i].bytes)
 	}
 	f.dst.shares[l.id].datagramsIn(n, bytes)
-}
-
-// answer takes what a server sent to a flow's client, to be sent with that of
-// other flows. What is left after some turns waits for the next round: a server
-// may send faster than anybody can pass on.
-func (l *loop) answer(f *flow) {
-	told := false
-	for range turns {
-		b := l.room(f.ln)
-		n, e := b.receive(f.fd, l.outN, replies)
-		switch {
-		case e == noErr:
-		case e == unix.EAGAIN:
-			return
-		case e == unix.ECONNREFUSED && f.hold.Server() != nil:
-			l.refusedFlow(f)
-			return
-		case !told: // of a datagram that was sent, by ICMP; there may be answers behind it
-			told = true
-			if e == unix.ECONNREFUSED { // one-packet
-				f.dst.shares[l.id].failed.Add(1)
-			}
-			continue
-		default:
-			return
-		}
-		l.reply(f, int32(l.outN), int32(n))
-		l.outN += n
-		f.last = l.sec
-		if n < replies {
-			return
-		}
-	}
-	l.talkers = append(l.talkers, ref{index: f.index, gen: f.gen})
-}
-
-// reply puts the answers in n places into the outbox.
-func (l *loop) reply(f *flow, from, n int32) {
-	var count, bytes uint64
-	for i := from; i < from+n; i++ {
-		l.out.next[i] = theEnd.place
-		for at := (cursor{place: i}); at != theEnd; {
-			if l.out.out.full() {
-				l.sendReplies()
-			}
-			data, next := l.out.datagram(at)
-			l.out.out.add(f, at, nil, data, &f.client, f.limits[client])
-			count++
-			bytes += uint64(len(data))
-			at = next
-		}
-	}
-	f.dst.shares[l.id].datagramsOut(count, bytes)
-}
-
-// room returns the outgoing batch with place for a few datagrams of a service.
-func (l *loop) room(ln *listener) *batch {
-	if l.out == nil {
-		l.out = newBatch(false)
-	}
-	if l.outFor != ln || l.outN+replies > batchSize {
-		l.flushReplies()
-		l.outFor = ln
-	}
-	return l.out
-}
-
-// flushReplies sends the answers from the virtual address.
-func (l *loop) flushReplies() {
-	if l.outN > 0 {
-		l.sendReplies()
-		l.outN = 0
-	}
-}
-
-func (l *loop) sendReplies() {
-	o := &l.out.out
-	for i := 0; i < o.n; {
-		n, e := o.send(l.outFor.fd, i)
-		i += n
-		if e == noErr {
-			continue
-		}
-		if it := &o.items[i]; it.count > 1 && refusesTrain(e) {
-			if f := l.flows.at(it.flow.index); f.gen == it.flow.gen {
-				f.limits[client] = it.narrower(e)
-			}
-			l.errs.dropped.Add(o.sendApart(l.outFor.fd, i))
-		} else {
-			l.errs.dropped.Add(uint64(it.count))
-		}
-		i++
-	}
-	o.clear()
 }

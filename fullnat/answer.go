@@ -1,0 +1,212 @@
+package fullnat
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// replies is how many answers of one session are taken at a time, if it has had
+// several.
+const replies = 16
+
+// talks notes that there is an answer to a session.
+func (l *loop) talks(f *flow) {
+	ln := f.ln
+	if len(ln.talkers) == 0 {
+		l.talking = append(l.talking, ln)
+	}
+	ln.talkers = append(ln.talkers, ref{index: f.index, gen: f.gen})
+}
+
+// answers takes what servers sent in answer to the clients of each service, and
+// sends it to them, where there is io_uring by one call each for many sessions.
+// What is left of a session's epoll reports again in the next round: a server
+// may send faster than anybody can pass on.
+func (l *loop) answers() {
+	for _, ln := range l.talking {
+		l.answersOf(ln)
+		ln.talkers = ln.talkers[:0]
+	}
+	l.talking = l.talking[:0]
+}
+
+func (l *loop) answersOf(ln *listener) {
+	if l.out == nil {
+		l.out = newBatch(false)
+	}
+	l.takeOnes(ln)
+	for _, r := range ln.talkers {
+		if f := l.flows.at(r.index); f.gen == r.gen && f.fd >= 0 && f.answered != l.round {
+			l.takeSome(f)
+		}
+	}
+	l.flushReplies(ln)
+}
+
+// takeOnes takes one answer of each session that most likely has no more: most
+// have one for each request, and to ask for a second one costs as much as half
+// of what the first did.
+func (l *loop) takeOnes(ln *listener) {
+	b, ring := l.out, l.tray.ring
+	if ring == nil || l.tray.noControl || len(ln.talkers) < 2 {
+		return
+	}
+	for _, r := range ln.talkers {
+		f := l.flows.at(r.index)
+		if f.gen != r.gen || f.fd < 0 || f.several(l.round) {
+			continue
+		}
+		f.answered = l.round
+		b.owners[l.outN] = r
+		ring.receiveMessage(f.fd, &b.msgs[l.outN].hdr, l.outN)
+		if l.outN++; l.outN == batchSize {
+			l.takeTogether()
+			l.flushReplies(ln)
+		}
+	}
+	l.takeTogether()
+}
+
+// several tells whether a session may have more than one answer: it had last
+// time, or there is one again already.
+func (f *flow) several(round uint64) bool { return f.many || f.answered+1 == round }
+
+// takeTogether receives into all places so far by one system call.
+func (l *loop) takeTogether() {
+	b, ring := l.out, l.tray.ring
+	n := l.outN
+	did := ring.submit(n)
+	for i, res, ok := ring.result(); ok; i, res, ok = ring.result() {
+		b.msgs[i].n = uint32(res)
+	}
+	for i := range n {
+		f, res := l.flows.at(b.owners[i].index), int32(b.msgs[i].n)
+		switch {
+		case i >= did || res == -int32(unix.EINVAL):
+			l.tray.noControl = l.tray.noControl || i < did
+			n, e := b.receive(f.fd, i, 1)
+			l.took(f, i, n, e)
+		case res < 0:
+			l.took(f, i, 0, syscall.Errno(-res))
+		default:
+			b.filled(i)
+			l.took(f, i, 1, noErr)
+		}
+	}
+}
+
+// takeSome takes some answers of one session.
+func (l *loop) takeSome(f *flow) {
+	want := 1
+	if f.several(l.round) {
+		want = replies
+	}
+	if l.outN+want > batchSize {
+		l.flushReplies(f.ln)
+	}
+	n, e := l.out.receive(f.fd, l.outN, want)
+	f.answered, f.many = l.round, n > 1
+	l.took(f, l.outN, n, e)
+	l.outN += n
+}
+
+// took puts the answers in n places from the given one on into the outbox. An
+// error is what became of a datagram that was sent, by ICMP; there may be answers
+// behind it.
+func (l *loop) took(f *flow, from, n int, e syscall.Errno) {
+	switch {
+	case e == noErr:
+		f.last = l.sec
+		l.reply(f, int32(from), int32(n))
+	case e == unix.ECONNREFUSED && f.hold.Server() != nil:
+		l.refusedFlow(f)
+	case e == unix.ECONNREFUSED: // one-packet
+		f.dst.shares[l.id].failed.Add(1)
+	}
+}
+
+// reply puts the answers in n places into the outbox.
+func (l *loop) reply(f *flow, from, n int32) {
+	var count, bytes uint64
+	for i := from; i < from+n; i++ {
+		l.out.next[i] = theEnd.place
+		for at := (cursor{place: i}); at != theEnd; {
+			if l.out.out.full() {
+				l.sendReplies(f.ln)
+			}
+			data, next := l.out.datagram(at)
+			l.out.out.add(f, at, nil, data, &f.client, f.limits[client])
+			count++
+			bytes += uint64(len(data))
+			at = next
+		}
+	}
+	f.dst.shares[l.id].datagramsOut(count, bytes)
+}
+
+// flushReplies sends the answers from the virtual address.
+func (l *loop) flushReplies(ln *listener) {
+	l.sendReplies(ln)
+	l.outN = 0
+}
+
+func (l *loop) sendReplies(ln *listener) {
+	o := &l.out.out
+	for i := l.sendTogether(ln); i < o.n; {
+		n, e := o.send(ln.fd, i)
+		if i += n; e != noErr {
+			l.replyFailed(ln, i, e)
+			i++
+		}
+	}
+	o.clear()
+}
+
+// sendTogether sends answers by one system call, which costs less than one of
+// ordinary messages does. It returns how many it has dealt with.
+func (l *loop) sendTogether(ln *listener) (n int) {
+	o, ring := &l.out.out, l.tray.ring
+	if ring == nil || o.n < 2 {
+		return 0
+	}
+	for ; n < o.n; n++ {
+		if data, ok := o.alone(n); ok {
+			ring.sendTo(ln.fd, data, &o.peers[n], n)
+		} else if !l.tray.noControl {
+			ring.sendMessage(ln.fd, &o.msgs[n].hdr, n)
+		} else {
+			break
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	n = ring.submit(n)
+	for i, res, ok := ring.result(); ok; i, res, ok = ring.result() {
+		e := syscall.Errno(-res)
+		if e == unix.EINVAL { // as with requests
+			l.tray.noControl = l.tray.noControl || o.items[i].count > 1
+			e = o.sendOne(ln.fd, i)
+		}
+		if e != noErr {
+			l.replyFailed(ln, i, e)
+		}
+	}
+	return n
+}
+
+// replyFailed deals with message i, which the socket has not taken. What cannot be
+// sent is dropped, as a network would.
+func (l *loop) replyFailed(ln *listener, i int, e syscall.Errno) {
+	o := &l.out.out
+	it := &o.items[i]
+	if it.count == 1 || !refusesTrain(e) {
+		l.errs.dropped.Add(uint64(it.count))
+		return
+	}
+	if f := l.flows.at(it.flow.index); f.gen == it.flow.gen {
+		f.limits[client] = it.narrower(e)
+	}
+	l.errs.dropped.Add(o.sendApart(ln.fd, i))
+}
