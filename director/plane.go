@@ -19,9 +19,9 @@ type Machine struct {
 	// NoIPVS is why the kernel has no IPVS; nil: it has. Then services of NAT
 	// run in user space (without_ipvs = "fullnat").
 	NoIPVS error
-	// NoSourceNAT is why the kernel cannot give IPVS' connections local
-	// addresses; nil: it can.
-	NoSourceNAT error
+	// NoSourceNAT is why the kernel cannot give IPVS' connections of a family
+	// local addresses; nil: it can.
+	NoSourceNAT map[ipvs.Family]error
 }
 
 // A Choice is where a service runs, and why. Services other than of full NAT
@@ -108,7 +108,7 @@ func (m Machine) notInKernel(v *config.Virtual) string {
 			}
 		}
 	}
-	if err := errors.Join(m.NoIPVS, m.NoSourceNAT); err != nil {
+	if err := errors.Join(m.NoIPVS, m.NoSourceNAT[s.AF()]); err != nil {
 		return strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	return ""

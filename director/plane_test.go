@@ -26,7 +26,7 @@ func TestChoose(t *testing.T) {
 	}
 	with := func(old, new string) string { return strings.Replace(full(""), old, new, 1) }
 	bare := Machine{NoIPVS: errors.New("no IPVS here")}
-	noNAT := Machine{NoSourceNAT: errors.New("no NAT here")}
+	noNAT := Machine{NoSourceNAT: map[ipvs.Family]error{ipvs.IPv4: errors.New("no NAT here")}}
 	for _, test := range []struct {
 		name, text string
 		m          Machine
@@ -57,6 +57,7 @@ func TestChoose(t *testing.T) {
 		{"every port in the kernel", with(":80\"", ":0\"\npersistent = \"60s\""), Machine{}, "kernel", "it can do what is asked"},
 		{"IPv6 to IPv4", strings.NewReplacer("192.0.2.10", "[2001:db8::10]", "198.51.100.1", "2001:db8::11").Replace(full("[[virtual.real]]\naddress = \"10.0.0.1:80\"")), Machine{}, "userspace", "the kernel's NAT does not cross from ipv6 to 10.0.0.1:80"},
 		{"a server on a loopback address", full("[[virtual.real]]\naddress = \"127.0.0.1:80\""), Machine{}, "userspace", "the kernel's NAT does not reach the loopback address 127.0.0.1:80"},
+		{"no NAT of IPv4, and a service of IPv6", strings.NewReplacer("192.0.2.10", "[2001:db8::10]", "198.51.100.1", "2001:db8::11").Replace(full("")), noNAT, "kernel", "it can do what is asked"},
 		{"a fallback there", with("forward", "fallback = [\"127.0.0.1:80\"]\nforward"), Machine{}, "kernel", "it can do what is asked"},
 		{"a mark", with("address = \"192.0.2.10:80\"", "fwmark = 1"), Machine{}, "", "not in the kernel: source NAT knows no firewall marks; not in user space: user space knows no firewall marks"},
 		{"NAT", "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"", Machine{}, "kernel", ""},

@@ -15,9 +15,9 @@ type Setup struct {
 	Settings Settings
 	// NoIPVS is why there is no IPVS on the machine; nil: there is.
 	NoIPVS error
-	// NoSourceNAT is why the kernel cannot do full NAT; nil: it can, or nobody
-	// has asked.
-	NoSourceNAT error
+	// NoSourceNAT is why the kernel cannot do full NAT, by family; nil: it can, or
+	// nobody has asked.
+	NoSourceNAT map[ipvs.Family]error
 	// Subjects are what is to be checked, grouped by server.
 	Subjects []Subject
 }

@@ -54,7 +54,7 @@ type Options struct {
 type SourceNAT interface {
 	director.SourceNAT
 	// Check tells why this machine cannot do it; nil: it can.
-	Check() error
+	Check(ipvs.Family) error
 }
 
 // Daemon is one running goipvsd.

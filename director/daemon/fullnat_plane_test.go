@@ -25,7 +25,7 @@ type natRules struct {
 	kept    []snat.Service
 }
 
-func (n *natRules) Check() error { n.mu.Lock(); defer n.mu.Unlock(); return n.missing }
+func (n *natRules) Check(ipvs.Family) error { n.mu.Lock(); defer n.mu.Unlock(); return n.missing }
 func (n *natRules) Services() ([]snat.Service, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

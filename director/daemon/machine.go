@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"slices"
-
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/sourcenat"
@@ -24,11 +22,13 @@ func (d *Daemon) machine(c *config.Config) (m director.Machine) {
 			return m
 		}
 	}
-	if d.manualKernel.Load() || slices.ContainsFunc(c.Virtuals, func(v config.Virtual) bool {
-		return v.Forward == ipvs.FullNAT && v.FullNAT.Plane != config.PlaneUserspace
-	}) {
-		m.NoSourceNAT = d.o.SourceNAT.Check()
+	want := make(map[ipvs.Family]bool)
+	for i := range c.Virtuals {
+		if v := &c.Virtuals[i]; v.Forward == ipvs.FullNAT && v.FullNAT.Plane != config.PlaneUserspace {
+			want[v.Service.AF()] = true
+		}
 	}
+	m.NoSourceNAT = d.noSourceNAT(want)
 	return m
 }
 
@@ -45,7 +45,25 @@ func (d *Daemon) machineFor(next map[ipvs.ServiceKey]*ipvs.Entry) (m director.Ma
 	}
 	if m.NoIPVS == nil && mayRunInKernel(t) {
 		d.manualKernel.Store(true)
-		m.NoSourceNAT = d.o.SourceNAT.Check()
+		want := make(map[ipvs.Family]bool)
+		for _, e := range t {
+			want[e.Service.AF()] = true
+		}
+		m.NoSourceNAT = d.noSourceNAT(want)
 	}
 	return m
+}
+
+// noSourceNAT is why the kernel cannot do full NAT for families that are wanted.
+// Services of commands may be of either.
+func (d *Daemon) noSourceNAT(want map[ipvs.Family]bool) map[ipvs.Family]error {
+	no := make(map[ipvs.Family]error)
+	for _, f := range [...]ipvs.Family{ipvs.IPv4, ipvs.IPv6} {
+		if want[f] || d.manualKernel.Load() {
+			if err := d.o.SourceNAT.Check(f); err != nil {
+				no[f] = err
+			}
+		}
+	}
+	return no
 }

@@ -31,12 +31,12 @@ type Keeper struct {
 	untracked []snat.Untracked // as last kept
 }
 
-// Check tells why this kernel cannot do it; nil: it can.
-func (k *Keeper) Check() error {
+// Check tells why this kernel cannot do it for services of a family; nil: it can.
+func (k *Keeper) Check(f ipvs.Family) error {
 	if _, err := k.Knobs.Netns.Get(sysctl.VS("conntrack")); err != nil {
 		return err
 	}
-	return snat.Check()
+	return snat.Check(f)
 }
 
 // Services are those that there are rules for now, whoever made them.

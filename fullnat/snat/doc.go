@@ -5,10 +5,22 @@
 // net.ipv4.vs.conntrack its connections are known to connection tracking, and a
 // rule in the postrouting hook gives them a local address, LIP -> RIP, so that
 // real servers need no route back. A [Plane] keeps these rules in tables of its
-// own, "ip goipvs" and "ip6 goipvs", with one rule for each service:
+// own, "ip goipvs" and "ip6 goipvs". Each service has a chain, and a map leads a
+// new connection to it, so that services cost connections of others nothing and
+// a change of one is no change of others:
 //
-//	meta l4proto tcp ct original ip daddr 192.0.2.10 ct original proto-dst 80
-//	counter snat to numgen inc mod 2 map { 0 : 198.51.100.1, 1 : 198.51.100.2 }
+//	map services {
+//		type ipv4_addr . inet_proto . inet_service : verdict
+//		elements = { 192.0.2.10 . tcp . 80 : goto tcp-192.0.2.10-80 }
+//	}
+//	chain postrouting {
+//		type nat hook postrouting priority srcnat
+//		ct original ip daddr . meta l4proto . ct original proto-dst vmap @services
+//		ct original ip daddr . meta l4proto . 0 vmap @services # every port
+//	}
+//	chain tcp-192.0.2.10-80 {
+//		counter snat to numgen inc mod 2 map { 0 : 198.51.100.1, 1 : 198.51.100.2 }
+//	}
 //
 // The LIPs are counted off, one connection after the other: the kernel's own
 // choice from a range goes by the client's address and leaves some unused.

@@ -88,15 +88,18 @@ func newGuard(f nftables.TableFamily) (*netlink.Conn, error) {
 	return c, nil
 }
 
-// guard has the guard of a family be there while there are rules. What becomes
-// of connections when others flush all rules is worse without, and nothing else.
-func (p *Plane) guard(f nftables.TableFamily, on bool) {
+// guard has the guard of a family be there while there are rules, and tells
+// whether it made one. What becomes of connections when others flush all rules
+// is worse without, and nothing else.
+func (p *Plane) guard(f nftables.TableFamily, on bool) (made bool) {
 	i := slices.Index(families[:], f)
 	switch g := p.guards[i]; {
 	case on && g == nil:
 		p.guards[i], _ = newGuard(f) // nil where it cannot be
+		return p.guards[i] != nil
 	case !on && g != nil:
 		g.Close()
 		p.guards[i] = nil
 	}
+	return false
 }

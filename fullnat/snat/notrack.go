@@ -101,23 +101,27 @@ func rulesOf(want []Untracked, f nftables.TableFamily) (list []untracked) {
 }
 
 func (n *Notrack) applyFamily(f nftables.TableFamily, want []untracked, change bool) (changed bool, err error) {
-	c, err := nftables.New()
+	c, err := dial()
 	if err != nil {
-		return false, fmt.Errorf("snat: %w", err)
+		return false, err
+	}
+	chains, err := readChains(c, f, notrackTable)
+	if err != nil {
+		return false, err
+	}
+	rules, err := readRules(f, notrackTable, "")
+	if err != nil {
+		return false, err
 	}
 	var signs []string
-	there := false
 	for _, chain := range notrackChains {
-		have, err := readChain(c, f, notrackTable, chain.name, nftables.ChainTypeFilter, chain.hook)
-		if err != nil {
-			return false, err
-		}
-		there = there || have.table
-		if have.whole {
-			signs = append(signs, have.signs...)
+		for _, r := range rules {
+			if r.chain == chain.name && isHook(chains[chain.name], nftables.ChainTypeFilter, chain.hook) {
+				signs = append(signs, r.sign)
+			}
 		}
 	}
-	if len(want) == 0 && !there || len(want) > 0 && slices.EqualFunc(want, signs, func(r untracked, s string) bool { return r.sign() == s }) {
+	if len(want) == 0 && chains == nil || len(want) > 0 && slices.EqualFunc(want, signs, func(r untracked, s string) bool { return r.sign() == s }) {
 		return false, nil
 	}
 	if !change {
@@ -133,7 +137,7 @@ func (n *Notrack) applyFamily(f nftables.TableFamily, want []untracked, change b
 			chains = append(chains, c.AddChain(&nftables.Chain{Name: x.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: x.hook, Priority: nftables.ChainPriorityRaw}))
 		}
 		for _, r := range want {
-			c.AddRule(&nftables.Rule{Table: t, Chain: chains[r.chain], Exprs: r.exprs(), UserData: []byte(r.sign())})
+			c.AddRule(&nftables.Rule{Table: t, Chain: chains[r.chain], Exprs: r.exprs(), UserData: comment(r.sign())})
 		}
 	}
 	return true, reason(c.Flush())

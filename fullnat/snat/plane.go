@@ -1,12 +1,10 @@
 package snat
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
@@ -28,41 +26,56 @@ type Counts struct{ Conns, Bytes uint64 }
 // without nf_tables or its NAT.
 var (
 	ErrUnsupported = errors.New("not possible in the kernel's plane")
-	ErrNoNAT       = errors.New("the kernel has no NAT by nf_tables (modules nft_chain_nat, nft_nat, nft_numgen, nft_ct)")
+	ErrNoNAT       = errors.New("the kernel has no NAT by nf_tables (Linux 5.6; modules nft_chain_nat, nft_nat, nft_numgen, nft_ct)")
 )
 
-// tableName is the name of our tables. What else is in them goes with the next
-// change.
+// tableName is the name of our tables.
 const tableName = "goipvs"
 
-// Plane makes rules in the network namespace that it is used in. The zero value
-// works. It needs CAP_NET_ADMIN. Methods may not be called at the same time.
+// Plane makes rules in the network namespace that it is used in, which must
+// always be the same. The zero value works. It needs CAP_NET_ADMIN. Methods may
+// not be called at the same time.
 //
 // While there are rules, and until the process ends, it also has the kernel go
 // on translating the connections there are when somebody else flushes all rules,
 // by a table "goipvs-guard-PID" that cannot be flushed (from Linux 5.12).
 type Plane struct {
 	guards [2]*netlink.Conn // by family, as in families; nil: there is none
+	have   [2]table         // what was there at the generation
+	// The kernel numbers the states of all its tables: they need not be read
+	// again while there is no other number.
+	known      bool
+	generation uint32
 }
 
-// Check tells whether the kernel can do what Apply asks of it, by having it do
-// that in a table that nobody sees, and what is wrong with a service.
-func Check(services ...Service) error {
-	for _, s := range services {
-		if err := s.check(); err != nil {
-			return fmt.Errorf("snat: %s: %w", s.Key, err)
-		}
+var families = [...]nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6}
+
+func familyOf(k ipvs.ServiceKey) nftables.TableFamily {
+	if k.AF() == ipvs.IPv4 {
+		return nftables.TableFamilyIPv4
 	}
-	c, err := nftables.New()
+	return nftables.TableFamilyIPv6
+}
+
+// Check tells whether the kernel can do what Apply asks of it for services of a
+// family, by having it do that in a table that nobody sees.
+func Check(f ipvs.Family) error {
+	c, err := dial()
 	if err != nil {
-		return fmt.Errorf("snat: %w", err)
+		return err
 	}
 	trial := Service{Key: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.1:1")), Locals: []netip.Addr{netip.MustParseAddr("192.0.2.2")}}
-	t := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName + "-trial"})
-	if err := addRule(c, t, addChain(c, t), &trial, Counts{}); err != nil {
+	if f == ipvs.IPv6 {
+		trial = Service{Key: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("[2001:db8::1]:1")), Locals: []netip.Addr{netip.MustParseAddr("2001:db8::2")}}
+	}
+	e := editor{c, &nftables.Table{Family: familyOf(trial.Key), Name: tableName + "-trial"}}
+	if err := e.begin(); err != nil {
 		return fmt.Errorf("snat: %w", err)
 	}
-	c.DelTable(t)
+	if err := e.add(wanted{&trial, trial.sign()}, Counts{}); err != nil {
+		return fmt.Errorf("snat: %w", err)
+	}
+	c.DelTable(e.table)
 	return reason(c.Flush())
 }
 
@@ -78,7 +91,8 @@ func reason(err error) error {
 	return fmt.Errorf("snat: %w", err)
 }
 
-func (s *Service) check() error {
+// Check tells what is wrong with a service.
+func (s *Service) Check() error {
 	switch {
 	case s.Key.FWMark != 0:
 		return fmt.Errorf("%w: a firewall mark has no address to know its connections by", ErrUnsupported)
@@ -88,121 +102,124 @@ func (s *Service) check() error {
 		return fmt.Errorf("%w: no local address", ipvs.ErrInvalid)
 	}
 	for _, a := range s.Locals {
-		if a.Is4() != s.Key.Addr.Addr().Is4() || a.Zone() != "" || a.IsUnspecified() {
+		if a.Is4() != (s.Key.AF() == ipvs.IPv4) || a.Zone() != "" || a.IsUnspecified() {
 			return fmt.Errorf("local address %s: %w", a, ipvs.ErrFamily)
 		}
 	}
 	return nil
 }
 
-// sign is what a rule carries to be known by: all that it depends on.
-func (s *Service) sign() string {
-	words := []string{s.Key.Protocol.String(), s.Key.Addr.String()}
-	for _, a := range s.Locals {
-		words = append(words, a.String())
-	}
-	return strings.Join(words, " ")
-}
-
-// Apply makes the tables hold rules for exactly these services, in one step,
-// and tells whether it had to change anything: the second time it does not,
-// unless somebody else did. Connections keep the address they have. Counts of
-// services that stay go on.
+// Apply makes the tables hold rules for exactly these services and tells whether
+// it had to change anything: the second time it does not, unless somebody else
+// did. All changes of a family are one step, which touches only the services
+// that change; where somebody else changed our rules the table is made anew.
+// Connections keep the address they have. Counts of services that stay go on.
 func (p *Plane) Apply(want []Service) (changed bool, err error) {
-	want = sorted(want)
 	for i := range want {
-		if err := want[i].check(); err != nil {
+		if err := want[i].Check(); err != nil {
 			return false, fmt.Errorf("snat: %s: %w", want[i].Key, err)
 		}
 	}
-	for _, f := range families {
+	if err := p.look(); err != nil {
+		return false, err
+	}
+	commits := uint32(0)
+	for i, f := range families {
 		some := ofFamily(want, f)
-		did, err := p.applyFamily(f, some)
-		if err != nil {
-			return changed, err
+		if !p.have[i].is(some) {
+			p.known = false
+			next, err := p.have[i].change(f, some)
+			if err != nil {
+				return changed, err
+			}
+			p.have[i], changed = next, true
+			commits++
 		}
-		p.guard(f, len(some) > 0)
-		changed = changed || did
+		if p.guard(f, len(some) > 0) {
+			commits++
+		}
+	}
+	if commits > 0 {
+		before := p.generation
+		p.generation, err = generation()
+		p.known = err == nil && p.generation == before+commits // else others wrote, too
 	}
 	return changed, nil
 }
 
 // Differs tells whether Apply would have to change anything. It changes nothing.
 func (p *Plane) Differs(want []Service) (bool, error) {
-	want = sorted(want)
-	c, err := nftables.New()
-	if err != nil {
-		return false, fmt.Errorf("snat: %w", err)
+	if err := p.look(); err != nil {
+		return false, err
 	}
-	for _, f := range families {
-		have, err := read(c, f)
-		if err != nil {
-			return false, err
-		}
-		if !have.is(ofFamily(want, f)) {
+	for i, f := range families {
+		if !p.have[i].is(ofFamily(want, f)) {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
+// look reads the tables, if anything has changed in nf_tables since they are
+// known.
+func (p *Plane) look() error {
+	now, err := generation()
+	if err != nil || p.known && now == p.generation {
+		return err
+	}
+	p.known = false
+	for range 3 { // a listing during which others write may be torn
+		p.generation = now
+		for i, f := range families {
+			if p.have[i], err = read(f); err != nil {
+				return err
+			}
+		}
+		if now, err = generation(); err != nil || now == p.generation {
+			p.known = err == nil && p.have[0].whole && p.have[1].whole
+			return err
+		}
+	}
+	return nil
+}
+
 // Services reads the services that there are rules for.
 func (p *Plane) Services() (all []Service, err error) {
-	c, err := nftables.New()
+	c, err := dial()
 	if err != nil {
-		return nil, fmt.Errorf("snat: %w", err)
+		return nil, err
 	}
 	for _, f := range families {
-		have, err := read(c, f)
+		have, err := read(f)
 		if err != nil {
 			return nil, err
 		}
-		for _, sign := range have.signs {
-			if s, ok := parseSign(sign); ok {
+		for k, e := range have.services {
+			s := Service{Key: k, Locals: readLocals(c, f, e.locals)}
+			if s.Check() == nil {
 				all = append(all, s)
 			}
 		}
 	}
+	slices.SortFunc(all, func(a, b Service) int { return a.Key.Compare(b.Key) })
 	return all, nil
 }
 
-var families = [...]nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6}
-
-func sorted(all []Service) []Service {
-	return slices.SortedFunc(slices.Values(all), func(a, b Service) int { return cmp.Compare(a.sign(), b.sign()) })
+// wanted is a service with its signature.
+type wanted struct {
+	*Service
+	sign string
 }
 
-func ofFamily(all []Service, f nftables.TableFamily) (some []Service) {
-	for _, s := range all {
-		if s.Key.Addr.Addr().Is4() == (f == nftables.TableFamilyIPv4) {
-			some = append(some, s)
+// ofFamily are the services of a family.
+func ofFamily(all []Service, f nftables.TableFamily) map[ipvs.ServiceKey]wanted {
+	some := make(map[ipvs.ServiceKey]wanted, len(all))
+	for i := range all {
+		if s := &all[i]; familyOf(s.Key) == f {
+			some[s.Key] = wanted{s, s.sign()}
 		}
 	}
 	return some
-}
-
-func (p *Plane) applyFamily(f nftables.TableFamily, want []Service) (changed bool, err error) {
-	c, err := nftables.New()
-	if err != nil {
-		return false, fmt.Errorf("snat: %w", err)
-	}
-	have, err := read(c, f)
-	if err != nil || have.is(want) {
-		return false, err
-	}
-	t := &nftables.Table{Family: f, Name: tableName}
-	c.AddTable(t) // that there is one to delete
-	c.DelTable(t)
-	if len(want) > 0 {
-		c.AddTable(t)
-		chain := addChain(c, t)
-		for i := range want {
-			if err := addRule(c, t, chain, &want[i], have.counts[key(&want[i])]); err != nil {
-				return false, fmt.Errorf("snat: %w", err)
-			}
-		}
-	}
-	return true, reason(c.Flush())
 }
 
 // Remove takes the tables away.
@@ -213,19 +230,15 @@ func (p *Plane) Remove() error {
 
 // Counts reads the counts by service.
 func (p *Plane) Counts() (map[ipvs.ServiceKey]Counts, error) {
-	c, err := nftables.New()
-	if err != nil {
-		return nil, fmt.Errorf("snat: %w", err)
-	}
 	all := map[ipvs.ServiceKey]Counts{}
 	for _, f := range families {
-		have, err := read(c, f)
+		rules, err := readRules(f, tableName, "")
 		if err != nil {
 			return nil, err
 		}
-		for k, n := range have.counts {
-			if s, ok := parseKey(k); ok {
-				all[s] = n
+		for i := range rules {
+			if k, ok := parseChain(rules[i].chain); ok {
+				all[k] = rules[i].counts
 			}
 		}
 	}

@@ -2,82 +2,250 @@ package snat
 
 import (
 	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
 
+	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// readRules reads the rules of our chain. It does so itself because the library
-// (v0.3.0) takes the direction of a ct expression for four bytes, which the
-// kernel gives as one, and then fails.
-func (s *state) readRules(f nftables.TableFamily, table, chain string) error {
+// read reads our table of a family. That it is not there is no error.
+func read(f nftables.TableFamily) (t table, err error) {
+	t = table{whole: true, services: make(map[ipvs.ServiceKey]entry)}
+	c, err := dial()
+	if err != nil {
+		return t, err
+	}
+	chains, err := readChains(c, f, tableName)
+	if err != nil || chains == nil {
+		return t, err
+	}
+	t.exists = true
+	rules, err := readRules(f, tableName, "")
+	if err != nil {
+		return t, err
+	}
+	var hook []string // comments of its rules
+	for _, r := range rules {
+		if k, ok := parseChain(r.chain); ok {
+			_, twice := t.services[k]
+			t.services[k] = r.entry
+			t.whole = t.whole && !twice
+		} else if r.chain == chainName {
+			hook = append(hook, r.sign)
+		}
+	}
+	leads, err := readElements(c, f)
+	t.whole = t.whole && err == nil && isHook(chains[chainName], nftables.ChainTypeNAT, nftables.ChainHookPostrouting) &&
+		slices.Equal(hook, hookRules) && len(leads) == len(t.services)
+	for k := range t.services {
+		t.whole = t.whole && leads[string(element(k))] == chainOf(k)
+	}
+	return t, nil
+}
+
+// readChains reads the chains of a table; nil: there is no such table.
+func readChains(c *nftables.Conn, f nftables.TableFamily, name string) (map[string]*nftables.Chain, error) {
+	tables, err := c.ListTablesOfFamily(f)
+	if err != nil {
+		return nil, reason(err)
+	}
+	if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }) {
+		return nil, nil
+	}
+	all, err := c.ListChainsOfTableFamily(f)
+	chains := make(map[string]*nftables.Chain)
+	for _, chain := range all {
+		if chain.Table.Name == name {
+			chains[chain.Name] = chain
+		}
+	}
+	return chains, reason(err)
+}
+
+// isHook tells whether a chain is of this type and at this hook.
+func isHook(c *nftables.Chain, kind nftables.ChainType, hook *nftables.ChainHook) bool {
+	return c != nil && c.Type == kind && c.Hooknum != nil && *c.Hooknum == *hook
+}
+
+// readElements reads which chains the map leads to.
+func readElements(c *nftables.Conn, f nftables.TableFamily) (map[string]string, error) {
+	all, err := c.GetSetElements(&nftables.Set{Table: &nftables.Table{Family: f, Name: tableName}, Name: mapName})
+	leads := make(map[string]string, len(all))
+	for _, e := range all {
+		leads[string(e.Key)] = decodeGoto(e.Val)
+	}
+	return leads, err
+}
+
+// decodeGoto finds the chain of a verdict.
+func decodeGoto(b []byte) (chain string) {
+	d, err := netlink.NewAttributeDecoder(b)
+	if err != nil {
+		return ""
+	}
+	for d.Next() {
+		if d.Type() == unix.NFTA_VERDICT_CHAIN {
+			chain = d.String()
+		}
+	}
+	return chain
+}
+
+// readLocals reads a map of local addresses, in the order of its numbers.
+func readLocals(c *nftables.Conn, f nftables.TableFamily, name string) []netip.Addr {
+	all, err := c.GetSetElements(&nftables.Set{Table: &nftables.Table{Family: f, Name: tableName}, Name: name})
+	if err != nil {
+		return nil // it is gone
+	}
+	locals := make([]netip.Addr, len(all))
+	for _, e := range all {
+		a, ok := netip.AddrFromSlice(e.Val)
+		if !ok || len(e.Key) != 4 {
+			return nil
+		}
+		if i := binaryutil.NativeEndian.Uint32(e.Key); i < uint32(len(locals)) {
+			locals[i] = a
+		}
+	}
+	return locals
+}
+
+// ask has the kernel answer a question about nf_tables.
+func ask(f nftables.TableFamily, kind netlink.HeaderType, flags netlink.HeaderFlags, attributes func(*netlink.AttributeEncoder)) ([]netlink.Message, error) {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("snat: %w", err)
 	}
 	defer c.Close()
 	e := netlink.NewAttributeEncoder()
-	e.String(unix.NFTA_RULE_TABLE, table)
-	e.String(unix.NFTA_RULE_CHAIN, chain)
-	attributes, err := e.Encode()
+	attributes(e)
+	b, err := e.Encode()
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("snat: %w", err)
 	}
 	answers, err := c.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: netlink.Request | netlink.Dump},
-		Data:   append([]byte{byte(f), 0, 0, 0}, attributes...), // struct nfgenmsg
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | kind, Flags: netlink.Request | flags},
+		Data:   append([]byte{byte(f), 0, 0, 0}, b...), // struct nfgenmsg
 	})
-	for _, m := range answers {
-		if sign, n, ok := decodeRule(m.Data); ok {
-			s.signs = append(s.signs, sign)
-			s.counts[keyOf(sign)] = n
-		}
-	}
-	return err
+	return answers, reason(err)
 }
 
-// decodeRule finds a rule's user data and counter.
-func decodeRule(b []byte) (sign string, n Counts, ok bool) {
+// generation is the number of the state of all tables in this network namespace:
+// each change that anybody makes counts it up by one.
+func generation() (n uint32, err error) {
+	answers, err := ask(0, unix.NFT_MSG_GETGEN, 0, func(*netlink.AttributeEncoder) {})
+	for _, m := range answers {
+		if len(m.Data) < 4 {
+			continue
+		}
+		d, err := netlink.NewAttributeDecoder(m.Data[4:])
+		if err != nil {
+			return 0, fmt.Errorf("snat: %w", err)
+		}
+		d.ByteOrder = binary.BigEndian
+		for d.Next() {
+			if d.Type() == unix.NFTA_GEN_ID {
+				n = d.Uint32()
+			}
+		}
+	}
+	return n, err
+}
+
+// rule is what we know a rule by.
+type rule struct {
+	chain string
+	entry
+}
+
+// readRules reads the rules of a table, or of one of its chains. It does so
+// itself because the library (v0.3.0) takes the direction of a ct expression for
+// four bytes, which the kernel gives as one, and then fails. That there is no
+// such table is no error.
+func readRules(f nftables.TableFamily, table, chain string) (rules []rule, err error) {
+	answers, err := ask(f, unix.NFT_MSG_GETRULE, netlink.Dump, func(e *netlink.AttributeEncoder) {
+		e.String(unix.NFTA_RULE_TABLE, table)
+		if chain != "" {
+			e.String(unix.NFTA_RULE_CHAIN, chain)
+		}
+	})
+	for _, m := range answers {
+		if r, ok := decodeRule(m.Data); ok {
+			rules = append(rules, r)
+		}
+	}
+	return rules, err
+}
+
+// decodeRule reads a message about a rule.
+func decodeRule(b []byte) (r rule, ok bool) {
 	if len(b) < 4 {
-		return "", n, false
+		return r, false
 	}
 	d, err := netlink.NewAttributeDecoder(b[4:])
 	if err != nil {
-		return "", n, false
+		return r, false
 	}
 	d.ByteOrder = binary.BigEndian
 	for d.Next() {
 		switch d.Type() {
+		case unix.NFTA_RULE_CHAIN:
+			r.chain = d.String()
+		case unix.NFTA_RULE_HANDLE:
+			r.rule = d.Uint64()
 		case unix.NFTA_RULE_USERDATA:
-			sign = string(d.Bytes())
+			r.sign = decodeComment(d.Bytes())
 		case unix.NFTA_RULE_EXPRESSIONS:
 			d.Nested(func(list *netlink.AttributeDecoder) error {
 				for list.Next() {
-					list.Nested(n.decode)
+					list.Nested(r.decodeExpr)
 				}
 				return nil
 			})
 		}
 	}
-	return sign, n, d.Err() == nil
+	return r, d.Err() == nil
 }
 
-// decode takes the counts from an expression, if it is a counter.
-func (n *Counts) decode(e *netlink.AttributeDecoder) error {
+// decodeComment finds the comment in user data, which others may have written.
+func decodeComment(b []byte) string {
+	for len(b) >= 2 && len(b) >= 2+int(b[1]) {
+		if b[0] == byte(userdata.TypeComment) {
+			text := b[2 : 2+int(b[1])]
+			for len(text) > 0 && text[len(text)-1] == 0 {
+				text = text[:len(text)-1]
+			}
+			return string(text)
+		}
+		b = b[2+int(b[1]):]
+	}
+	return ""
+}
+
+// decodeExpr takes the counts from an expression if it is a counter, and the
+// name of the map if it is a lookup.
+func (r *rule) decodeExpr(e *netlink.AttributeDecoder) error {
 	name := ""
 	for e.Next() {
 		switch {
 		case e.Type() == unix.NFTA_EXPR_NAME:
 			name = e.String()
-		case e.Type() == unix.NFTA_EXPR_DATA && name == "counter":
+		case e.Type() == unix.NFTA_EXPR_DATA && (name == "counter" || name == "lookup"):
 			e.Nested(func(data *netlink.AttributeDecoder) error {
 				for data.Next() {
-					switch data.Type() {
-					case unix.NFTA_COUNTER_BYTES:
-						n.Bytes = data.Uint64()
-					case unix.NFTA_COUNTER_PACKETS:
-						n.Conns = data.Uint64()
+					switch {
+					case name == "lookup" && data.Type() == unix.NFTA_LOOKUP_SET:
+						r.locals = data.String()
+					case name == "counter" && data.Type() == unix.NFTA_COUNTER_BYTES:
+						r.counts.Bytes = data.Uint64()
+					case name == "counter" && data.Type() == unix.NFTA_COUNTER_PACKETS:
+						r.counts.Conns = data.Uint64()
 					}
 				}
 				return nil
