@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/ipvs"
@@ -90,13 +91,14 @@ func (p *Plane) Destinations(k ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]i
 	return destinationsOf(buf, s, &live), nil
 }
 
-// destinationsOf appends the servers of a service with what the engine counts.
+// destinationsOf appends the servers of a service, newest first as in the
+// kernel, with what the engine counts.
 func destinationsOf(buf []ipvs.DestinationInfo, s *fullnat.Service, live *fullnat.ServiceInfo) []ipvs.DestinationInfo {
 	counts := make(map[netip.AddrPort]*ipvs.DestinationInfo, len(live.Destinations))
 	for i := range live.Destinations {
 		counts[live.Destinations[i].Addr] = &live.Destinations[i].DestinationInfo
 	}
-	for _, d := range s.Destinations {
+	for _, d := range slices.Backward(s.Destinations) {
 		info := ipvs.DestinationInfo{}
 		if now := counts[d.Addr]; now != nil {
 			info = *now

@@ -92,3 +92,29 @@ func TestErrors(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 }
+
+// TestOrder: servers are listed as a kernel lists them, the newest first.
+func TestOrder(t *testing.T) {
+	p := New(Options{})
+	defer p.Close()
+	s := ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), testserver.Port(t))), Scheduler: "rr"}
+	changes := []ipvs.Change{{Op: ipvs.AddService, Service: s}}
+	for _, a := range []string{"127.0.0.2:9", "127.0.0.4:9", "127.0.0.3:9"} {
+		d := ipvs.Destination{Addr: netip.MustParseAddrPort(a), Method: ipvs.FullNAT, Weight: 1}
+		changes = append(changes, ipvs.Change{Op: ipvs.AddDestination, Service: s, Destination: d})
+	}
+	if err := p.Apply(slices.Values(changes)); err != nil {
+		t.Fatal(err)
+	}
+	list, err := p.Destinations(s.ServiceKey, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range list {
+		got = append(got, d.Addr.String())
+	}
+	if want := []string{"127.0.0.3:9", "127.0.0.4:9", "127.0.0.2:9"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
