@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -233,4 +234,55 @@ func TestClosedConnectionKeepsItsLocal(t *testing.T) {
 	if len(list) != 1 || list[0].Local != netip.AddrPortFrom(n.addr(21), 0) {
 		t.Errorf("%+v, want one from %s", list, n.addr(21))
 	}
+}
+
+// A connection whose server refuses ends without harm to others: their sockets
+// may have the numbers of its own.
+func TestRefusedBesideServed(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), named("served"))
+	e := start(t, fullnat.Config{Loops: 1})
+	good, bad := tcpService(t, n.addr(1), "rr", rs), tcpService(t, n.addr(2), "rr", &server{addr: freePort(t, "tcp", n.addr(12))})
+	bad.Options.Retries = -1
+	apply(t, e, good, bad)
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			for range 40 {
+				to, want := good.Addr, "served"
+				if i%2 == 0 {
+					to, want = bad.Addr, ""
+				}
+				c, err := net.Dial("tcp", to.String())
+				var b []byte
+				if err == nil {
+					c.SetDeadline(time.Now().Add(patience))
+					b, err = io.ReadAll(c)
+					c.Close()
+				}
+				if string(b) != want || (err != nil) != (want == "") {
+					t.Errorf("from %s: %q, %v", to, b, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A loop that has nothing left sleeps for good.
+func TestSleep(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), named("a"))
+	us, _ := serveUDP(t, n.addr(11), tagged("a"))
+	e := start(t, fullnat.Config{Loops: 1})
+	s, u := tcpService(t, n.addr(1), "rr", rs), udpService(t, n.addr(1), "rr", us)
+	apply(t, e, s, u)
+	for range 3 {
+		ask(t, s.Addr)
+	}
+	query(t, udpClient(t, u.Addr), "")
+	if p := e.Patience(); p < 0 {
+		t.Errorf("with a session it sleeps for %d ms", p)
+	}
+	eventually(t, "all is over", func() bool { e.Skew(10 * time.Minute); return e.Patience() == -1 })
 }

@@ -151,3 +151,29 @@ func ShortSilence() (undo func()) {
 	silence.before, silence.between, silence.questions = 1, 1, 2
 	return func() { silence = was }
 }
+
+// Patience is how long, in milliseconds, the first loop would sleep now.
+func (e *Engine) Patience() int {
+	done := make(chan int, 1)
+	e.loops[0].do(func(l *loop) { done <- l.patience() })
+	return <-done
+}
+
+// Pipes are how many pipes the first loop has for later, and how many its
+// connections have.
+func (e *Engine) Pipes() (spare, lent int) {
+	done := make(chan bool)
+	e.loops[0].do(func(l *loop) {
+		spare = len(l.pipes)
+		for i := range l.conns.used {
+			for _, h := range l.conns.at(i).half {
+				if h.pipe != nil {
+					lent++
+				}
+			}
+		}
+		close(done)
+	})
+	<-done
+	return spare, lent
+}

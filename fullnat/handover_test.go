@@ -129,6 +129,9 @@ func TestState(t *testing.T) {
 	s.Destinations[0], s.Destinations[1] = s.Destinations[1], s.Destinations[0] // rr alone would begin with a
 	apply(t, e, s, u)
 	e.Restore(state)
+	if again := e.State(); len(again.Sessions) != 3 || len(again.Templates) != 1 {
+		t.Errorf("the next process would hear of %v and %v", again.Sessions, again.Templates)
+	}
 	if got := ask(t, s.Addr); got != "b" {
 		t.Errorf("server %s after the restart, want b", got)
 	}

@@ -223,3 +223,14 @@ func FuzzProxyHeader(f *testing.F) {
 		}
 	})
 }
+
+// A trusted peer may go before its header has come.
+func TestTrustedPeerResets(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{ProxyProtocol: fullnat.ProxyV1, TrustedPeers: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	c.SetLinger(0)
+	c.Close()
+	if got, err := io.ReadAll(rs); len(got) > 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the server got %q, %v", got, err)
+	}
+	eventually(t, "it is over", func() bool { return e.Conns() == 0 })
+}
