@@ -74,12 +74,13 @@ func (e *Engine) apply(want []Service) (keys map[ipvs.ServiceKey]bool, err error
 
 // add makes a service, its servers first, and then listens for it.
 func (e *Engine) add(w *Service) error {
-	model, err := sched.New(e.clock(), w.Service, e.scheduling)
+	scheduling := e.scheduling
+	model, err := sched.New(e.clock(), w.Service, &scheduling)
 	if err != nil {
 		return err
 	}
 	svc := &service{
-		key: w.ServiceKey, sched: model,
+		key: w.ServiceKey, sched: model, scheduling: &scheduling,
 		servers: map[netip.AddrPort]*server{}, locals: map[netip.Addr]*local{},
 	}
 	if err := e.update(svc, w); err != nil {

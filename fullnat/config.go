@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/goipvs/goipvs/fullnat/sched"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -51,6 +52,9 @@ type Options struct {
 	// descriptors.
 	MaxConns int
 }
+
+// Scheduling are the settings that schedulers share with the kernel's variables.
+type Scheduling = sched.Settings
 
 // ProxyProtocol is a version of the PROXY protocol.
 type ProxyProtocol = ipvs.ProxyProtocol

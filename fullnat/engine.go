@@ -25,9 +25,8 @@ type Config struct {
 	// Reserve is how many file descriptors of the process's limit are not for
 	// connections; 0 is 256.
 	Reserve int
-	// Scheduling are the settings that schedulers share with the kernel's
-	// variables; nil is the kernel's defaults.
-	Scheduling *sched.Settings
+	// Scheduling nil is the kernel's defaults.
+	Scheduling *Scheduling
 	// Inherited are listening sockets from Engine.Listeners of a process before
 	// this one, by exec or from systemd's store. Apply uses those of the services
 	// that it is asked for, Disinherit closes the others. The engine owns the
@@ -47,7 +46,7 @@ type Engine struct {
 	plain      bool
 	limit      int64  // connections
 	trains     uint16 // how long the datagrams of trains may be, 0 where the kernel has none
-	scheduling *sched.Settings
+	scheduling Scheduling
 	began      time.Time
 	skew       atomic.Int64 // added to the clock, by tests
 	conns      atomic.Int64
@@ -70,14 +69,14 @@ type Engine struct {
 // ends it.
 func New(c Config) (*Engine, error) {
 	e := &Engine{
-		log: c.Log, pin: !c.Unpinned, plain: c.PlainCalls, scheduling: c.Scheduling, began: time.Now(),
+		log: c.Log, pin: !c.Unpinned, plain: c.PlainCalls, began: time.Now(),
 		services: map[ipvs.ServiceKey]*service{}, quit: make(chan struct{}),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	if e.scheduling == nil {
-		e.scheduling = &sched.Settings{}
+	if c.Scheduling != nil {
+		e.scheduling = *c.Scheduling
 	}
 	e.setTimeouts(ipvs.Timeouts{})
 	e.limit = descriptors(c.Reserve)
@@ -188,20 +187,32 @@ func (e *Engine) SetTimeouts(t ipvs.Timeouts) {
 }
 
 func (e *Engine) setTimeouts(t ipvs.Timeouts) {
-	set := func(have *time.Duration, want time.Duration) {
-		if want > 0 {
-			*have = want
-		}
+	e.timeouts = t.Or(e.timeouts)
+	t = WithDefaults(e.timeouts)
+	e.idle.tcp.Store(uint32(t.TCP / time.Second))
+	e.idle.fin.Store(uint32(t.TCPFin / time.Second))
+	e.idle.udp.Store(uint32(t.UDP / time.Second))
+}
+
+// WithDefaults are timeouts with the kernel's in place of zeros.
+func WithDefaults(t ipvs.Timeouts) ipvs.Timeouts {
+	return ipvs.Timeouts{
+		TCP:    sched.Lifetime(ipvs.TCP, sched.Established, t),
+		TCPFin: sched.Lifetime(ipvs.TCP, sched.FinWait, t),
+		UDP:    sched.Lifetime(ipvs.UDP, sched.None, t),
 	}
-	set(&e.timeouts.TCP, t.TCP)
-	set(&e.timeouts.TCPFin, t.TCPFin)
-	set(&e.timeouts.UDP, t.UDP)
-	seconds := func(p ipvs.Protocol, st sched.State) uint32 {
-		return uint32(sched.Lifetime(p, st, e.timeouts) / time.Second)
+}
+
+// SetScheduling changes Config.Scheduling, for connections from now on.
+func (e *Engine) SetScheduling(s Scheduling) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.scheduling = s
+	for _, svc := range e.services {
+		svc.mu.Lock()
+		*svc.scheduling = s
+		svc.mu.Unlock()
 	}
-	e.idle.tcp.Store(seconds(ipvs.TCP, sched.Established))
-	e.idle.fin.Store(seconds(ipvs.TCP, sched.FinWait))
-	e.idle.udp.Store(seconds(ipvs.UDP, sched.None))
 }
 
 // Timeouts are the idle timeouts that count now.

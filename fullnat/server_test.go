@@ -310,6 +310,10 @@ func TestQuiescentTemplate(t *testing.T) {
 		if got := ask(t, s.Addr); got != want {
 			t.Errorf("expire_quiescent_template %v: server %s, want %s", expire, got, want)
 		}
+		e.SetScheduling(fullnat.Scheduling{ExpireQuiescentTemplate: true})
+		if got := ask(t, s.Addr); got != "a" {
+			t.Errorf("expire_quiescent_template from %v to true: server %s, want a", expire, got)
+		}
 	}
 }
 

@@ -21,6 +21,8 @@ type service struct {
 
 	mu    sync.Mutex
 	sched *sched.Service
+	// scheduling are its settings: its own, as the others' are under other locks.
+	scheduling *sched.Settings
 	// sessions are UDP sessions of the process before this one, until their
 	// next datagram.
 	sessions map[addrPort]session

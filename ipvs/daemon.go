@@ -1,6 +1,7 @@
 package ipvs
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -25,6 +26,11 @@ type Daemon struct {
 // SetTimeouts a zero keeps the kernel's value.
 type Timeouts struct {
 	TCP, TCPFin, UDP time.Duration
+}
+
+// Or is t, with o's where t has zeros.
+func (t Timeouts) Or(o Timeouts) Timeouts {
+	return Timeouts{cmp.Or(t.TCP, o.TCP), cmp.Or(t.TCPFin, o.TCPFin), cmp.Or(t.UDP, o.UDP)}
 }
 
 // Info is what the kernel says of its IPVS.

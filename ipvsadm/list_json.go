@@ -165,13 +165,17 @@ func (j *jsonText) stats(s *ipvs.Stats) {
 func appendTimeoutsJSON(b []byte, t ipvs.Timeouts) []byte {
 	j := jsonText{b: b, first: true}
 	j.open('{')
+	j.timeouts(t)
+	j.close('}')
+	return append(j.b, '\n')
+}
+
+func (j *jsonText) timeouts(t ipvs.Timeouts) {
 	j.field("timeouts", '{')
 	j.int("tcp", int64(t.TCP/time.Second))
 	j.int("tcp_fin", int64(t.TCPFin/time.Second))
 	j.int("udp", int64(t.UDP/time.Second))
 	j.close('}')
-	j.close('}')
-	return append(j.b, '\n')
 }
 
 func appendDaemonsJSON(b []byte, daemons []ipvs.Daemon) []byte {
@@ -198,9 +202,10 @@ func appendDaemonsJSON(b []byte, daemons []ipvs.Daemon) []byte {
 
 // AppendServices appends the document of -L --json for services of full NAT,
 // which no kernel's version goes with. What goipvsd answers to VerbList.
-func AppendServices(b []byte, services []ipvs.ServiceInfo, dests map[ipvs.ServiceKey][]ipvs.DestinationInfo) []byte {
+func AppendServices(b []byte, services []ipvs.ServiceInfo, dests map[ipvs.ServiceKey][]ipvs.DestinationInfo, t ipvs.Timeouts) []byte {
 	j := jsonText{b: b, first: true}
 	j.open('{')
+	j.timeouts(t)
 	j.field("services", '[')
 	for i := range services {
 		j.service(&services[i], dests[services[i].ServiceKey])

@@ -12,6 +12,7 @@ import (
 type listing struct {
 	services []ipvs.ServiceInfo
 	dests    map[ipvs.ServiceKey][]ipvs.DestinationInfo
+	timeouts ipvs.Timeouts
 }
 
 // readListing reads the document that -L --json prints, of address services.
@@ -20,7 +21,12 @@ func readListing(document []byte) (l listing, err error) {
 	j := jsonReader{b: document}
 	l.dests = make(map[ipvs.ServiceKey][]ipvs.DestinationInfo)
 	j.object(func(name string) {
-		if name != "services" {
+		switch name {
+		case "timeouts":
+			l.timeouts = j.timeouts()
+			return
+		case "services":
+		default:
 			j.skip()
 			return
 		}
@@ -35,6 +41,22 @@ func readListing(document []byte) (l listing, err error) {
 		})
 	})
 	return l, j.end()
+}
+
+func (j *jsonReader) timeouts() (t ipvs.Timeouts) {
+	j.object(func(name string) {
+		var seconds uint32
+		number64(j, &seconds)
+		switch d := time.Duration(seconds) * time.Second; name {
+		case "tcp":
+			t.TCP = d
+		case "tcp_fin":
+			t.TCPFin = d
+		case "udp":
+			t.UDP = d
+		}
+	})
+	return t
 }
 
 func (j *jsonReader) service() (s ipvs.ServiceInfo, ds []ipvs.DestinationInfo) {

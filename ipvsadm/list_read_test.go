@@ -32,6 +32,7 @@ func fullListing() listing {
 			k:   {{Destination: ipvs.Destination{Addr: netip.MustParseAddrPort("[2001:db8::2]:8080"), Method: ipvs.FullNAT, Weight: 3, Upper: 100, Lower: 50}, Active: 1, Inactive: 2, Persistent: 3, Stats: stats}},
 			six: nil,
 		},
+		timeouts: ipvs.Timeouts{TCP: time.Hour, TCPFin: time.Minute, UDP: time.Second},
 	}
 }
 
@@ -39,7 +40,7 @@ func fullListing() listing {
 // everybody.
 func TestListingRoundTrip(t *testing.T) {
 	want := fullListing()
-	text := AppendServices(nil, want.services, want.dests)
+	text := AppendServices(nil, want.services, want.dests, want.timeouts)
 	if !json.Valid(text) {
 		t.Fatalf("no JSON: %s", text)
 	}
@@ -110,7 +111,7 @@ func TestTable(t *testing.T) {
 
 func FuzzReadAnswer(f *testing.F) {
 	l := fullListing()
-	services := AppendServices(nil, l.services, l.dests)
+	services := AppendServices(nil, l.services, l.dests, l.timeouts)
 	f.Add(append(append([]byte(`{"id":1,"result":`), services...), '}'))
 	f.Add([]byte(`{"error":{"code":"x","message":"\ud83d\u0000\ude00"}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -119,7 +120,7 @@ func FuzzReadAnswer(f *testing.F) {
 			return
 		}
 		if l, err := readListing(result); err == nil {
-			again, err := readListing(AppendServices(nil, l.services, l.dests))
+			again, err := readListing(AppendServices(nil, l.services, l.dests, l.timeouts))
 			if err != nil || len(again.services) != len(l.services) {
 				t.Errorf("%q: %v", result, err)
 			}

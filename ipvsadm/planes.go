@@ -260,6 +260,19 @@ func (p *planes) Flush() error { return p.both(p.Kernel.Flush, "-C") }
 
 func (p *planes) Zero() error { return p.both(p.Kernel.Zero, "-Z") }
 
+// Timeouts are the kernel's, which full NAT goes by, or full NAT's own without
+// IPVS.
+func (p *planes) Timeouts() (ipvs.Timeouts, error) {
+	if !p.none {
+		return p.Kernel.Timeouts()
+	}
+	e, err := p.look()
+	if e == nil {
+		return ipvs.Timeouts{}, cmp.Or(err, ErrNotRunning)
+	}
+	return e.timeouts, nil
+}
+
 func (p *planes) SetTimeouts(t ipvs.Timeouts) error {
 	return p.both(func() error { return p.Kernel.SetTimeouts(t) }, "--set "+setWords(t))
 }

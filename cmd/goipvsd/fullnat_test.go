@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,6 +77,41 @@ address   = "10.9.0.13:80"
 	if list := do(0, "", "-Ln"); strings.Contains(list, "192.0.2.10:80") {
 		t.Errorf("after -D\n%s", list)
 	}
+}
+
+// TestKernelFullNATFollows: full NAT in user space goes by the kernel's timeouts
+// and variables, whoever sets them.
+func TestKernelFullNATFollows(t *testing.T) {
+	r := newRig(t, topo.Spec{Servers: 2})
+	serveAll(r)
+	r.must(r.net.Director.Do(func() error {
+		k, err := ipvs.Dial(ipvs.Options{})
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		return k.SetTimeouts(ipvs.Timeouts{TCP: 200 * time.Second})
+	}))
+	r.file(fmt.Sprintf("[[virtual]]\naddress = %q\npersistent = \"5m\"\nunchecked = \"up\"\nforward = \"fullnat\"\n[virtual.fullnat]\nplane = \"userspace\"\n"+
+		"[[virtual.real]]\naddress = %q\n[[virtual.real]]\naddress = %q\n", vipPort, rip(1), rip(2)))
+	r.start()
+	var was string
+	r.await("a server", func() bool { was = r.ask(vipPort); return was != "" })
+	c, err := r.net.Client.Dial(t.Context(), "tcp", netip.AddrPort{}, vipPort)
+	r.must(err)
+	defer c.Close()
+	_, err = c.Ask(t.Context())
+	r.must(err)
+	if conns := r.oneShot(0, "", "-Lcn"); !strings.Contains(conns, "TCP 03:20  ESTABLISHED ") && !strings.Contains(conns, "TCP 03:19  ESTABLISHED ") {
+		t.Errorf("with a timeout of 200 s:\n%s", conns)
+	}
+	addr := map[string]string{"rs1": rip(1), "rs2": rip(2)}[was]
+	r.ok("weight", addr, "0")
+	if who := r.ask(vipPort); who != was {
+		t.Errorf("with a weight of 0 its client goes from %s to %q", was, who)
+	}
+	r.must(r.net.Director.Sysctl("net.ipv4.vs.expire_quiescent_template", "1"))
+	r.await("its client goes elsewhere", func() bool { who := r.ask(vipPort); return who != "" && who != was })
 }
 
 // oneShot runs a command of ipvsadm's language on the director.
@@ -187,6 +223,8 @@ func TestFullNATPrograms(t *testing.T) {
 	if out := run(0, "-Ln"); !strings.HasPrefix(out, head) || !strings.Contains(out, "TCP  "+vip+":8080 rr\n") || !strings.Contains(out, "FullNat 2 ") {
 		t.Errorf("-Ln prints\n%s", out)
 	}
+	run(0, "--set 100 0 0")
+	run(0, "--set 0 0 50")
 	// It outlives a goipvsd that is killed.
 	_ = d.Process.Kill()
 	_ = d.Wait()
@@ -195,6 +233,9 @@ func TestFullNATPrograms(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("after a restart a client hears %q", heard())
 		}
+	}
+	if out, want := run(0, "-L --timeout"), "Timeout (tcp tcpfin udp): 100 120 50\n"; out != want {
+		t.Errorf("after a restart: %swant %s", out, want)
 	}
 	run(0, "-D -t VIP:8080")
 	if out := run(0, "-Ln"); strings.Contains(out, vip) {

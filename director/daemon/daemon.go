@@ -208,6 +208,8 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.clients = newClients(d.config.StateDir, func() fullnat.State { return d.proxy.State() }, d.log)
 	d.openProxy(saved.Services)
 	defer d.endProxy()
+	d.proxy.SetTimeouts(saved.Timeouts)
+	d.followKernel()
 	d.dir = director.New(director.Options{
 		Kernel: d.o.Kernel, Proxy: d.proxy, SourceNAT: d.o.SourceNAT, Manual: made, Log: d.log, Restored: saved.Persistent, Known: known,
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
@@ -238,6 +240,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.signals(rest, stop) })
 	all.Go(func() { d.announce(rest) })
 	all.Go(func() { d.trim(rest) })
+	all.Go(func() { d.follow(rest) })
 	for _, f := range []func(){
 		func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.commanded.run(rest) }, func() { d.serve(rest) },
 	} {

@@ -53,7 +53,7 @@ func (d *Daemon) fullNATList(_ context.Context, _ control.Peer, args []byte) (an
 	if stopped != nil {
 		return nil, stopped
 	}
-	return json.RawMessage(ipvsadm.AppendServices(nil, services, dests)), nil
+	return json.RawMessage(ipvsadm.AppendServices(nil, services, dests, d.proxy.Timeouts())), nil
 }
 
 // lister reads what services of full NAT are now, wherever they run.
@@ -99,28 +99,21 @@ func (l *lister) inKernel(k ipvs.ServiceKey) ipvs.ServiceInfo {
 	return l.kernel[k]
 }
 
-// listed are the real servers that are wanted, as the plane has them, and what
-// it has beside. To IPVS full NAT is NAT.
+// listed are the real servers that the plane has, in its order, and then those
+// that are wanted and that it does not have. To IPVS full NAT is NAT.
 func listed(want []ipvs.Destination, have []ipvs.DestinationInfo) []ipvs.DestinationInfo {
-	there := make(map[netip.AddrPort]ipvs.DestinationInfo, len(have))
+	there := make(map[netip.AddrPort]bool, len(have))
+	out := make([]ipvs.DestinationInfo, 0, len(want))
 	for _, h := range have {
 		if h.Method == ipvs.NAT {
 			h.Method = ipvs.FullNAT
 		}
-		there[h.Addr] = h
-	}
-	out := make([]ipvs.DestinationInfo, 0, len(want))
-	for _, w := range want {
-		h, in := there[w.Addr]
-		if !in {
-			h = ipvs.DestinationInfo{Destination: w}
-		}
+		there[h.Addr] = true
 		out = append(out, h)
-		delete(there, w.Addr)
 	}
-	for _, h := range have {
-		if h, left := there[h.Addr]; left {
-			out = append(out, h)
+	for _, w := range want {
+		if !there[w.Addr] {
+			out = append(out, ipvs.DestinationInfo{Destination: w})
 		}
 	}
 	return out
@@ -155,7 +148,10 @@ func (d *Daemon) fullNATRules(_ context.Context, _ control.Peer, args []byte) (a
 	if err = errors.Join(stopped, err); err != nil || len(result.Refused) > 0 {
 		return result, err
 	}
-	if err := d.commanded.flush(); err != nil {
+	if err = d.commanded.flush(); err == nil && commands[0].Action == ipvsadm.ActionSet {
+		err = d.saver.flush()
+	}
+	if err != nil {
 		result.Warning = fmt.Sprintf("done, but it will not survive a restart of goipvsd: %v", err)
 	}
 	return result, nil
@@ -211,6 +207,7 @@ func (e *edit) run() ([]ipvsadm.Refusal, error) {
 		return e.make()
 	case ipvsadm.ActionSet:
 		e.daemon.proxy.SetTimeouts(c.Timeouts)
+		e.daemon.saver.change(func(st *state) { st.Timeouts = c.Timeouts.Or(st.Timeouts) })
 		return nil, nil
 	case ipvsadm.ActionZero:
 		if err := e.daemon.proxy.Zero(c.Change.Service.ServiceKey); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/store"
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/sysctl"
 )
 
@@ -20,6 +21,7 @@ type state struct {
 	Services  []fullnat.Service     // that full NAT in user space serves
 	VIPs      map[string]string     // that we added, and their interfaces
 	Rules     []string              // that make the services of commands
+	Timeouts  ipvs.Timeouts         // of full NAT, by --set; where there is IPVS its own count
 	Sysctls   []sysctl.Change       // that we made, to be undone
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/sysctl"
 )
 
@@ -17,15 +18,16 @@ type stateJSON struct {
 	VIPs      map[string]string     `json:"vips,omitempty"`
 	Services  []fullnat.Service     `json:"proxied,omitempty"`
 	Rules     []string              `json:"rules,omitempty"`
+	Timeouts  ipvs.Timeouts         `json:"timeouts,omitzero"`
 	Sysctls   []sysctl.Change       `json:"sysctls,omitempty"`
 }
 
 func stateFile(s state) stateJSON {
-	return stateJSON{s.Persistent, s.Addresses, s.VIPs, s.Services, s.Rules, s.Sysctls}
+	return stateJSON{s.Persistent, s.Addresses, s.VIPs, s.Services, s.Rules, s.Timeouts, s.Sysctls}
 }
 
 func (j *stateJSON) state() state {
-	return state{Persistent: j.Director, Addresses: j.Addresses, VIPs: j.VIPs, Services: j.Services, Rules: j.Rules, Sysctls: j.Sysctls}
+	return state{Persistent: j.Director, Addresses: j.Addresses, VIPs: j.VIPs, Services: j.Services, Rules: j.Rules, Timeouts: j.Timeouts, Sysctls: j.Sysctls}
 }
 
 // UnmarshalJSON reads the file's form.

@@ -83,7 +83,7 @@ func (p *Plane) start() error {
 	if p.engine != nil {
 		return nil
 	}
-	e, err := fullnat.New(fullnat.Config{Log: p.log, Unpinned: true, Inherited: p.o.Inherited, Paused: p.paused})
+	e, err := fullnat.New(fullnat.Config{Log: p.log, Unpinned: true, Inherited: p.o.Inherited, Paused: p.paused, Scheduling: &p.scheduling})
 	if err != nil {
 		return err
 	}

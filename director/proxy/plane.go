@@ -27,10 +27,12 @@ type Plane struct {
 	paused   bool
 	state    fullnat.State // of the last run, what the engine has no server for yet
 	timeouts ipvs.Timeouts
-	services map[ipvs.ServiceKey]*fullnat.Service // never changed, only replaced
-	options  map[ipvs.ServiceKey]fullnat.Options  // how they are served
-	settled  bool
-	told     map[ipvs.ServiceKey]bool // to Options.Listening
+	// scheduling is the engine's.
+	scheduling fullnat.Scheduling
+	services   map[ipvs.ServiceKey]*fullnat.Service // never changed, only replaced
+	options    map[ipvs.ServiceKey]fullnat.Options  // how they are served
+	settled    bool
+	told       map[ipvs.ServiceKey]bool // to Options.Listening
 }
 
 // Options are those of a Plane. The zero value begins with nothing.
@@ -206,9 +208,32 @@ func (p *Plane) reserve(old, now map[ipvs.ServiceKey]fullnat.Options) error {
 func (p *Plane) SetTimeouts(t ipvs.Timeouts) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if t = t.Or(p.timeouts); t == p.timeouts {
+		return // which the engine looks at all connections for
+	}
 	p.timeouts = t
 	if p.engine != nil {
 		p.engine.SetTimeouts(t)
+	}
+}
+
+// Timeouts are those that count.
+func (p *Plane) Timeouts() ipvs.Timeouts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fullnat.WithDefaults(p.timeouts)
+}
+
+// SetScheduling is the engine's, for when it runs.
+func (p *Plane) SetScheduling(s fullnat.Scheduling) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s == p.scheduling {
+		return
+	}
+	p.scheduling = s
+	if p.engine != nil {
+		p.engine.SetScheduling(s)
 	}
 }
 
