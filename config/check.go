@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -101,6 +102,12 @@ const (
 	TLSOn    TLSMode = "on"
 	TLSStart TLSMode = "starttls"
 )
+
+// BeyondProxy tells that a proxy connects the check to a server with which it
+// speaks TLS.
+func (c *Check) BeyondProxy() bool {
+	return c.Type == "http_proxy" && strings.HasPrefix(c.Request, "https://")
+}
 
 // TargetPort is the port to check of a server at port own, 0 when there is none.
 func (c *Check) TargetPort(own uint16) uint16 {

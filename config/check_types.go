@@ -15,7 +15,8 @@ type CheckType struct {
 
 // Groups of keys that several types have.
 const (
-	tlsKeys   = "tls server_name verify ca cert key expiry_warning"
+	beyond    = "server_name verify ca cert key expiry_warning"
+	tlsKeys   = "tls " + beyond
 	loginKeys = "login password password_file"
 	httpKeys  = "request receive status method virtualhost follow login password password_file"
 )
@@ -26,7 +27,7 @@ var checkTypes = []CheckType{
 	{"http", 80, "", words(httpKeys), nil, "an HTTP answer with an accepted status"},
 	{"https", 443, TLSOn, words(httpKeys, tlsKeys), nil, "the same over TLS"},
 	{"http2", 443, TLSOn, words(httpKeys, tlsKeys), nil, "the same over HTTP/2"},
-	{"http_proxy", 3128, "", words(httpKeys), words("request"), "a proxy answers for the URL in request"},
+	{"http_proxy", 3128, "", words(httpKeys, beyond), words("request"), "a proxy answers for the URL in request; the keys of TLS are for https:// behind it"},
 	{"grpc", 443, TLSOff, words("request virtualhost", tlsKeys), nil, "the gRPC health service says SERVING"},
 	{"tcp", 0, TLSOff, words("request receive", tlsKeys), nil, "what is sent is answered as expected"},
 	{"udp", 0, "", words("request receive"), nil, "what is sent is answered as expected"},

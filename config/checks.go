@@ -192,10 +192,14 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	if (ch.Cert == "") != (ch.Key == "") {
 		r.problem(max(at("cert"), at("key"), 1), "", "check: cert and key go together")
 	}
-	if ch.TLS == TLSOff && s.TLS != "" {
+	if ch.TLS == TLSOff && s.TLS != "" || s.Name == "http_proxy" && !ch.BeyondProxy() {
 		for _, k := range []string{"server_name", "ca", "cert", "key"} {
 			if l := at(k); l != 0 {
-				r.problem(l, `tls = "on" or "starttls"?`, "%s: says nothing without TLS", k)
+				hint := `tls = "on" or "starttls"?`
+				if s.Name == "http_proxy" {
+					hint = "a request that begins with https:// has TLS"
+				}
+				r.problem(l, hint, "%s: says nothing without TLS", k)
 			}
 		}
 	}
@@ -216,6 +220,7 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	if strings.HasPrefix(ch.Receive, "md5:") && !slices.Contains(words("http https http2 http_proxy"), s.Name) {
 		r.problem(line("receive"), "", "receive: md5: is for pages of HTTP")
 	}
+	r.sayable(s, ch, line)
 	if ch.Via == ViaPath && v.Forward == ipvs.FullNAT {
 		r.problem(line("via"), "", "via: with full NAT servers do not have the VIP, and there is nothing to prove")
 	}
@@ -224,6 +229,9 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	}
 	if ch.Login != "" && ch.Password == "" && ch.PasswordFile == "" && slices.Contains(wholeLogin, s.Name) {
 		r.problem(line("login"), "", "login: needs a password or password_file")
+	}
+	if ch.Receive != "" && ch.Method == "HEAD" {
+		r.problem(line("receive"), `method = "GET"?`, "receive: an answer to HEAD has nothing that could match")
 	}
 	if ch.Receive != "" && ch.Request == "" && slices.Contains(words("ldap ldaps ftp"), s.Name) {
 		r.problem(line("receive"), "", "receive: needs a request, what is read")

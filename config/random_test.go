@@ -187,9 +187,13 @@ func (g random) check(t config.Timing) config.Check {
 	switch typ.Name {
 	case "external":
 		c.Command = []string{"/bin/c", g.word()}
-	case "dns", "http_proxy", "ldap", "ldaps", "ftp":
+	case "dns", "ftp":
 		c.Request = "x"
-	case "imap", "imaps":
+	case "http_proxy":
+		c.Request = "https://x/"
+	case "ldap", "ldaps":
+		c.Request = "cn=x"
+	case "imap", "imaps", "sip":
 		c.Request = ""
 	case "radius":
 		c.Secret = "s"
@@ -226,7 +230,7 @@ func (g random) checkKey(c *config.Check, key string) {
 	case "verify":
 		c.Verify = g.maybe()
 	case "ca":
-		if c.TLS != config.TLSOff {
+		if c.TLS != config.TLSOff && c.TLS != "" {
 			c.CA = "/ca.pem"
 		}
 	case "expiry_warning":

@@ -166,7 +166,11 @@ func subjectID(id ServerID, i int) string {
 }
 
 func (b *builder) subject(id ServerID, i int, c *config.Check, r *config.Real) (Subject, error) {
-	check := convert(c, id.Addr.Port())
+	name := r.Host
+	if c.Address.IsValid() {
+		name = "" // another machine, or another name of it
+	}
+	check := convert(c, id.Addr.Port(), name)
 	if c.Type == "external" && c.User == "" {
 		check.Confine.User = b.commandUser
 	}

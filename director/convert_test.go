@@ -21,7 +21,7 @@ func TestCheckTypes(t *testing.T) {
 		for _, key := range spec.Keys {
 			c := config.Check{Type: spec.Name, Verify: true, TLS: spec.TLS}
 			setKey(&c, key)
-			h := convert(&c, 1)
+			h := convert(&c, 1, "")
 			h.Protocol = c.Protocol
 			if err := h.Validate(); err != nil && strings.Contains(err.Error(), "not used by this type") {
 				t.Errorf("%s %s: %v", spec.Name, key, err)

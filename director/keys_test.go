@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/healthcheck"
 	"github.com/goipvs/goipvs/internal/testserver"
@@ -41,11 +42,18 @@ func TestCheckKeys(t *testing.T) {
 			Subject{Subject: healthcheck.Subject{Check: healthcheck.Check{Type: "ping"}, Target: real, Schedule: own}}},
 		"address, port, source": {"type = \"connect\"\naddress = \"10.0.0.9\"\nport = 81\nsource = \"10.0.0.254\"",
 			Subject{Subject: healthcheck.Subject{Check: healthcheck.Check{Type: "connect", Port: 81}, Target: elsewhere, Schedule: usual}}},
-		"HTTP and TLS": {"type = \"https\"\nrequest = \"/a\"\nreceive = \"b+\"\nstatus = \"204,300-302\"\nmethod = \"HEAD\"\nvirtualhost = \"www.test\"\nfollow = 2\nlogin = \"me\"\npassword = \"pw\"\n" +
+		"HTTP and TLS": {"type = \"https\"\nrequest = \"/a\"\nreceive = \"b+\"\nstatus = \"204,300-302\"\nmethod = \"POST\"\nvirtualhost = \"www.test\"\nfollow = 2\nlogin = \"me\"\npassword = \"pw\"\n" +
 			"server_name = \"tls.test\"\nverify = false\nca = \"" + ca.File + "\"\ncert = \"" + pair.CertFile + "\"\nkey = \"" + pair.KeyFile + "\"\nexpiry_warning = \"2h\"",
-			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "https", Request: "/a", Receive: "b+", Status: "204,300-302", Method: "HEAD", VirtualHost: "www.test",
+			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "https", Request: "/a", Receive: "b+", Status: "204,300-302", Method: "POST", VirtualHost: "www.test",
 				Follow: 2, Login: "me", Password: "pw",
 				TLS: healthcheck.TLS{ServerName: "tls.test", Insecure: true, CAFile: ca.File, CertFile: pair.CertFile, KeyFile: pair.KeyFile, Warn: 2 * time.Hour}}}}},
+		"TLS beyond a proxy": {"type = \"http_proxy\"\nrequest = \"https://www.test/\"\nserver_name = \"tls.test\"\nverify = false\nca = \"" + ca.File + "\"",
+			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "http_proxy", Request: "https://www.test/", Status: "200-299", Method: "GET",
+				TLS: healthcheck.TLS{ServerName: "tls.test", Insecure: true, CAFile: ca.File, Warn: 14 * 24 * time.Hour}}}}},
+		"a proxy and nothing beyond": {"type = \"http_proxy\"\nrequest = \"http://www.test/\"",
+			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "http_proxy", Request: "http://www.test/", Status: "200-299", Method: "GET"}}}},
+		"a proxy that only connects": {"type = \"http_proxy\"\nrequest = \"www.test:443\"",
+			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "http_proxy", Request: "www.test:443"}}}},
 		"starttls, no warning": {"type = \"smtp\"\ntls = \"starttls\"\nexpiry_warning = \"0s\"",
 			Subject{Subject: healthcheck.Subject{Target: real, Schedule: usual, Check: healthcheck.Check{Type: "smtp", TLS: healthcheck.TLS{Mode: "starttls", Warn: -1}}}}},
 		"database, password_file": {"type = \"mysql\"\nlogin = \"me\"\npassword_file = \"" + secret + "\"\ndatabase = \"app\"",
@@ -150,5 +158,33 @@ func TestFullNATKeys(t *testing.T) {
 	}
 	if got := s.Services[0].Proxy.ProxyProtocol; got != fullnat.ProxyV2Every {
 		t.Errorf("PROXY header %q, want v2-every", got)
+	}
+}
+
+// TestServerName: TLS asks for the name that a real server is given by, unless the
+// check has a name or goes elsewhere.
+func TestServerName(t *testing.T) {
+	for check, want := range map[string]string{
+		`type = "https"`: "www1.test",
+		"type = \"https\"\nvirtualhost = \"www.test\"":    "",
+		"type = \"https\"\nserver_name = \"tls.test\"":    "tls.test",
+		"type = \"https\"\naddress = \"10.0.0.9\"":        "",
+		"type = \"smtp\"\ntls = \"starttls\"":             "www1.test",
+		`type = "smtp"`:                                   "",
+		"type = \"http_proxy\"\nrequest = \"https://x/\"": "",
+	} {
+		c, err := config.Parse("goipvs.toml", []byte("[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"\n[virtual.check]\n"+check+
+			"\n[[virtual.real]]\naddress = \"www1.test:8080\"\n"), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ = c.Bind(func(config.Host) (netip.Addr, bool) { return netip.MustParseAddr("10.0.0.1"), true })
+		s, err := Build(c, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Subjects[0].Check.TLS.ServerName; got != want {
+			t.Errorf("%s: %q, want %q", check, got, want)
+		}
 	}
 }

@@ -43,7 +43,7 @@ func newDialer(c Check, t Target) *Dialer {
 	d.dial = d.connect
 	d.budget.read.Store(maxBytes)
 	d.budget.sent.Store(maxBytes)
-	d.transcript.secrets = c.Password != "" || c.Secret != ""
+	d.transcript.secrets = secretsOf(c)
 	return d
 }
 

@@ -93,7 +93,7 @@ func throughTunnel(c Check, p page, u *url.URL) (look, error) {
 
 // tunnel has the proxy connect us to an address (RFC 9110, section 9.3.6).
 func tunnel(ctx context.Context, d *Dialer, c Check, to string) (net.Conn, error) {
-	conn, err := d.Dial(ctx, "tcp")
+	conn, err := d.dialBinary(ctx, "tcp") // read byte by byte
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +104,7 @@ func tunnel(ctx context.Context, d *Dialer, c Check, to string) (net.Conn, error
 		return nil, err
 	}
 	defer resp.Body.Close() // empty: what follows is the tunnel
+	d.Note("< %s %s to CONNECT %s", resp.Proto, resp.Status, to)
 	if resp.StatusCode/100 != 2 {
 		return nil, fmt.Errorf("the proxy answered CONNECT with status %s", resp.Status)
 	}

@@ -146,10 +146,5 @@ func (d *Dialer) expect(m matcher, answer string) error {
 // quote makes a server's words fit for a log: short, on one line, and without
 // our password, which some servers repeat.
 func (d *Dialer) quote(s string) string {
-	for _, secret := range []string{d.Check.Password, d.Check.Secret} {
-		if len(secret) > 2 {
-			s = strings.ReplaceAll(s, secret, "***")
-		}
-	}
-	return shorten([]byte(strings.TrimSpace(s)))
+	return shorten([]byte(strings.TrimSpace(d.transcript.hide(s))))
 }

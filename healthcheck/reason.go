@@ -31,7 +31,7 @@ func (d *Dialer) explain(ctx context.Context, err error) error {
 	if err = d.away(d.cause(ctx, err)); Judge(err) == Unknown {
 		return err // our own words, and perhaps a stack
 	}
-	return &reason{clean(head([]byte(err.Error()), maxReason)), err}
+	return &reason{clean(head([]byte(d.transcript.hide(err.Error())), maxReason)), err}
 }
 
 func (d *Dialer) cause(ctx context.Context, err error) error {

@@ -16,28 +16,56 @@ const (
 
 // transcript is what a check said and heard, for people: shortened, control
 // characters escaped. Where the check has a secret, only the size of what was
-// sent is told.
+// sent is told, and a server that repeats it is not quoted with it.
 type transcript struct {
 	mu      sync.Mutex
 	text    strings.Builder
 	cut     bool
-	secrets bool
+	secrets *strings.Replacer // nil: none
+}
+
+// secretsOf puts asterisks in the place of the check's secrets, in the forms in
+// which they are sent in clear; nil when there are none. What is shorter than
+// three bytes is no secret, and in every other word.
+func secretsOf(c Check) *strings.Replacer {
+	var pairs []string
+	for _, s := range []string{c.Password, c.Secret} {
+		if len(s) < 3 {
+			continue
+		}
+		quoted := strings.Trim(strconv.Quote(s), `"`)
+		for _, form := range []string{s, quoted, base64Of(s), base64Of(c.Login + ":" + s), base64Of("\x00" + c.Login + "\x00" + s)} {
+			pairs = append(pairs, form, "***")
+		}
+	}
+	if c.Password+c.Secret == "" {
+		return nil
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// hide puts asterisks in the place of secrets.
+func (t *transcript) hide(s string) string {
+	if t.secrets == nil {
+		return s
+	}
+	return t.secrets.Replace(s)
 }
 
 func (t *transcript) note(format string, args ...any) {
-	t.line("* " + clean(fmt.Sprintf(format, args...)))
+	t.line("* " + clean(t.hide(fmt.Sprintf(format, args...))))
 }
 
 func (t *transcript) received(p []byte) {
 	if len(p) > 0 {
-		t.line("< " + shorten(p))
+		t.line("< " + shorten([]byte(t.hide(string(p)))))
 	}
 }
 
 func (t *transcript) sent(p []byte) {
 	switch {
 	case len(p) == 0:
-	case t.secrets:
+	case t.secrets != nil:
 		t.line(fmt.Sprintf("> %d bytes", len(p)))
 	default:
 		t.line("> " + shorten(p))

@@ -97,6 +97,7 @@ func (b *builder) fit(v *config.Virtual, p place) bool {
 	if b.loads(v) == nil {
 		return true
 	}
+	b.simplify(v, p)
 	reals, fallback := v.Reals, v.Fallback
 	v.Reals, v.Fallback = nil, nil
 	for _, e := range problems(b.loads(v)) {
@@ -110,6 +111,43 @@ func (b *builder) fit(v *config.Virtual, p place) bool {
 		return false
 	}
 	return true
+}
+
+// simplify puts checks that only look whether a server is there in the place of
+// those that do not load.
+func (b *builder) simplify(v *config.Virtual, p place) {
+	with := func(c config.Check) error {
+		one := *v
+		one.Reals, one.Fallback, one.Checks = nil, nil, []config.Check{c}
+		return b.loads(&one)
+	}
+	simple := func(list []config.Check) {
+		for i := range list {
+			err := with(list[i])
+			if err == nil {
+				continue
+			}
+			typ, does := "connect", "only connects"
+			if v.Service.Protocol == ipvs.UDP || list[i].Port == 0 && v.Port() == 0 {
+				typ, does = "ping", "only pings"
+			}
+			c := config.NewCheck(typ, list[i].Timing)
+			if c.Address, c.Source = list[i].Address, list[i].Source; typ == "connect" {
+				c.Port = list[i].Port
+			}
+			if with(c) == nil {
+				b.lose(p, "the check %s: it %s", problems(err)[0].Text, does)
+				list[i] = c
+			}
+		}
+	}
+	v.Checks = slices.Clone(v.Checks)
+	simple(v.Checks)
+	for i := range v.Reals {
+		s := &v.Reals[i]
+		s.Checks = slices.Clone(s.Checks)
+		simple(s.Checks)
+	}
 }
 
 // fitting are the servers that load.

@@ -223,6 +223,7 @@ func (n *negotiation) fill() (lacking string) {
 	case "http_proxy":
 		c.Request = bare
 		n.http()
+		c.VirtualHost = "" // ldirectord does not send it to a proxy either
 		if !strings.Contains(bare, "://") {
 			return "a URL as request"
 		}
