@@ -6,12 +6,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
+	"golang.org/x/sys/unix"
 )
 
 // through sets up one server behind one service and returns a client's
@@ -67,6 +69,61 @@ func TestServerSpeaksFirst(t *testing.T) {
 	hear(t, c, "220 ready")
 	say(t, c, "HELO")
 	hear(t, rs, "HELO")
+}
+
+// A server that speaks first hears soon that the connection is up: the kernel
+// would have it wait for 200 ms, in case that the client says something.
+func TestGreeting(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), named("220 ready")))
+	apply(t, e, s)
+	best := time.Hour
+	for range 5 {
+		began := time.Now()
+		ask(t, s.Addr)
+		best = min(best, time.Since(began))
+	}
+	if best > 100*time.Millisecond {
+		t.Errorf("the first words took %v at the least", best)
+	}
+}
+
+// Last words and the end that follows them at once are one packet.
+func TestLastWordsWithEnd(t *testing.T) {
+	for _, last := range []string{"221 bye", strings.Repeat("bye ", 2000)} {
+		e, c, rs := through(t, fullnat.Options{})
+		say(t, rs, "220 ready")
+		hear(t, c, "220 ready")
+		before := segments(t, c)
+		e.InLoops(func() { // which looks when both are there
+			say(t, rs, last)
+			rs.Close()
+		})
+		hear(t, c, last)
+		hearEnd(t, c, io.EOF)
+		if got := segments(t, c) - before; got != 1 {
+			t.Errorf("%d bytes and the end came in %d segments, want one", len(last), got)
+		}
+	}
+}
+
+// segments is how many a connection has received.
+func segments(t *testing.T, c *net.TCPConn) (n uint32) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		var info *unix.TCPInfo
+		if info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = info.Segs_in
+		}
+	}); err != nil || n == 0 {
+		t.Fatalf("segments: %d, %v", n, err)
+	}
+	return n
 }
 
 func TestHalfCloseByClient(t *testing.T) {

@@ -1,6 +1,8 @@
 package fullnat
 
 import (
+	"syscall"
+
 	"github.com/goipvs/goipvs/fullnat/sched"
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +56,7 @@ type flags uint32
 
 const (
 	up         flags = 1 << iota // is connected
-	registered                   // epoll knows the client's socket
+	registered                   // epoll knows the socket
 	watchedOut                   // and reports when it is writable
 	eof                          // all was read, the peer has sent its FIN
 	finished                     // FIN seen by epoll, maybe not read up to yet
@@ -76,9 +78,10 @@ func (h *half) is(f flags) bool { return h.flags&f != 0 }
 func (h *half) set(f flags)     { h.flags |= f }
 func (h *half) clear(f flags)   { h.flags &^= f }
 
-// What a socket is registered for: the server's for all its life, the client's
-// without EPOLLOUT until a write to it does not take all. New sockets are
-// writable, and to hear that of every client would be an event for nothing.
+// What a socket is registered for: without EPOLLOUT until it is needed, which it
+// is when a write does not take all, and to hear of the end of a connect.
+// Sockets are writable at first, and to hear that of each would be an event for
+// nothing.
 const (
 	eventsIn  = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
 	eventsAll = eventsIn | unix.EPOLLOUT
@@ -149,12 +152,26 @@ func (l *loop) ended(c *conn, side int) {
 func (l *loop) block(c *conn, side int) {
 	d := &c.half[side]
 	d.set(blocked)
-	if side == client && !d.is(watchedOut) {
+	if !d.is(watchedOut) {
 		d.set(watchedOut)
 		if d.is(registered) {
-			sysEpollControl(l.epoll, unix.EPOLL_CTL_MOD, d.fd, eventsAll, newToken(kindClient, c.index, c.gen))
+			l.epollControl(c, side, unix.EPOLL_CTL_MOD)
 		}
 	}
+}
+
+// register has epoll report of a side.
+func (l *loop) register(c *conn, side int) syscall.Errno {
+	c.half[side].set(registered)
+	return l.epollControl(c, side, unix.EPOLL_CTL_ADD)
+}
+
+func (l *loop) epollControl(c *conn, side, op int) syscall.Errno {
+	ev := uint32(eventsIn)
+	if c.half[side].is(watchedOut) {
+		ev = eventsAll
+	}
+	return sysEpollControl(l.epoll, op, c.half[side].fd, ev, newToken(side, c.index, c.gen))
 }
 
 // enter moves a connection to a state in which it counts differently.

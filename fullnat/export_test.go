@@ -2,6 +2,7 @@ package fullnat
 
 import (
 	"io"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -119,8 +120,32 @@ func SendByRing(to []int, b []byte, closing ...int) ([]int32, error) {
 	}
 }
 
+// ConnectByRing has a ring connect sockets, and returns what came of it: negative
+// errnos.
+func ConnectByRing(fds []int, to netip.AddrPort) ([]int32, error) {
+	r, err := testRing()
+	if err != nil {
+		return nil, err
+	}
+	at := newSockaddr(to)
+	for i, fd := range fds {
+		r.connect(int32(fd), &at, i)
+	}
+	if r.submit(len(fds)) != len(fds) {
+		return nil, io.ErrShortWrite
+	}
+	res := make([]int32, len(fds))
+	for i := range res {
+		res[i] = -1 << 31
+	}
+	for i, e, ok := r.result(); ok; i, e, ok = r.result() {
+		res[i] = e
+	}
+	return res, nil
+}
+
 // testRing is one for the test's thread.
-var testRing = sync.OnceValues(func() (*ring, error) { return newRing(8) })
+var testRing = sync.OnceValues(func() (*ring, error) { return newRing(64) })
 
 // Blocked is how many sockets have not taken all of what they were sent.
 func (e *Engine) Blocked() (n int) {

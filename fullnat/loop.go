@@ -53,6 +53,7 @@ type loop struct {
 	again     []ref // sides with more to do than a budget allows
 	doing     []ref
 	aborting  []ref // connections to reset when what was sent is on the wire
+	greetings []greeting
 	listeners []*listener
 	parked    []parked
 	parkedAt  time.Duration
@@ -155,6 +156,7 @@ func (l *loop) run() {
 		l.carryOn()
 		l.deliverAll()
 		l.settle()
+		l.greetLate()
 		l.tick()
 		l.deliverAll()
 	}
@@ -235,7 +237,7 @@ func (l *loop) patience() int {
 	switch {
 	case len(l.again) > 0:
 		return 0
-	case len(l.aborting) > 0:
+	case len(l.aborting)+len(l.greetings) > 0:
 		return 5
 	case l.quiet > 0 || len(l.parked) > 0:
 		return 100

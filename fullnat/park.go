@@ -68,6 +68,7 @@ func (l *loop) unpark() {
 			continue
 		}
 		l.dial(c, c.svc.settings.Load())
+		l.connectAll()
 		if n := len(l.parked); n > 0 && l.parked[n-1] == r {
 			l.parked = append(l.parked, was[i+1:]...)
 			return

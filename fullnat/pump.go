@@ -70,10 +70,10 @@ func (l *loop) copy(c *conn, side int) bool {
 		return false
 	}
 	l.count(c, side, n)
-	l.nagle(d, side)
-	if n <= small && !h.is(finished|failed|urgent) {
+	l.writing(c, side)
+	if n <= small && !h.is(failed|urgent) {
 		h.bulk = 0
-		l.post(c, side, n)
+		l.post(c, side, n, h.is(finished))
 		return false // less than a buffer: there is no more for now
 	}
 	flags := 0
@@ -116,18 +116,22 @@ func (l *loop) afterRead(c *conn, side, n int) bool {
 	return true
 }
 
-// nagle switches Nagle's algorithm off with the second write to a server: for
-// the first, which most often is the only one, it makes no difference. The
+// writing is told of each write of what was read from a side. It notes who speaks
+// first, and switches Nagle's algorithm off with the second write to a server:
+// for the first, which most often is the only one, it makes no difference. The
 // client's socket has that from its listener.
-func (l *loop) nagle(d *half, from int) {
-	if from != client || d.is(noDelay) {
-		return
-	}
-	if d.is(wrote) {
+func (l *loop) writing(c *conn, side int) {
+	h, d := &c.half[side], &c.half[1-side]
+	switch {
+	case !d.is(wrote):
+		d.set(wrote)
+		if !h.is(wrote) {
+			c.svc.speaksFirst(side)
+		}
+	case side == client && !d.is(noDelay):
 		sysSetInt(d.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 		d.set(noDelay)
 	}
-	d.set(wrote)
 }
 
 func (l *loop) count(c *conn, side, n int) {

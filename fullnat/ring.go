@@ -10,10 +10,12 @@ import (
 
 // ring is an io_uring by which a loop has the kernel do many small things in
 // one system call. It holds nothing that waits: all that was added is done when
-// submit returns, and what was sent as it should leaves no result.
+// submit has returned and all results are taken. What was sent as it should
+// leaves none.
 type ring struct {
 	fd      int32
 	tail    uint32 // of entries, ours
+	calling int    // connects without a result
 	sqTail  *uint32
 	sqMask  uint32
 	cqHead  *uint32
@@ -29,7 +31,7 @@ type ringEntry struct {
 	op, flags uint8
 	_         uint16
 	fd        int32
-	to        uint64 // an address
+	to        uint64 // an address, or how long one is
 	addr      uint64
 	len       uint32
 	opFlags   uint32
@@ -70,10 +72,14 @@ const (
 
 	ringSendMessage    = 9
 	ringReceiveMessage = 10
+	ringCancel         = 14
+	ringConnect        = 16
 	ringClose          = 19
 	ringSend           = 26
 
 	ringSkipSuccess = 1 << 6
+	ringCancelAll   = 1<<0 | 1<<2 // all there are, whatever they are
+	ringGetEvents   = 1 << 0
 )
 
 // newRing makes a ring for n entries. Only the thread that made it may use it.
@@ -122,9 +128,14 @@ const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 
 // send adds a write of all of b that does not wait. What it writes less leaves a
 // result with the name.
-func (r *ring) send(fd int32, b []byte, name int) {
+func (r *ring) send(fd int32, b []byte, name int) { r.write(fd, b, 0, name) }
+
+// sendMore is send for what waits for more to share a segment with.
+func (r *ring) sendMore(fd int32, b []byte, name int) { r.write(fd, b, unix.MSG_MORE, name) }
+
+func (r *ring) write(fd int32, b []byte, flags uint32, name int) {
 	r.add(ringEntry{op: ringSend, flags: ringSkipSuccess, fd: fd, addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), len: uint32(len(b)),
-		opFlags: sendFlags | unix.MSG_WAITALL, name: uint64(name)})
+		opFlags: sendFlags | unix.MSG_WAITALL | flags, name: uint64(name)})
 }
 
 // sendTo adds a sendto that does not wait. An error leaves a result with the
@@ -150,15 +161,43 @@ func (r *ring) hangUp(fd int32) {
 	r.add(ringEntry{op: ringClose, flags: ringSkipSuccess, fd: fd, name: nameless})
 }
 
-// nameless is of entries whose result says nothing.
-const nameless = 1 << 32
+// connect adds a connect, behind everything else. It leaves a result in any
+// case: -EINPROGRESS if it goes on.
+func (r *ring) connect(fd int32, to *sockaddr, name int) {
+	r.add(ringEntry{op: ringConnect, fd: fd, addr: uint64(uintptr(unsafe.Pointer(&to.raw))), to: uint64(to.len), name: ringCall | uint64(name)})
+	r.calling++
+}
+
+// Names of entries are 32 bits; those above are ours.
+const (
+	nameless = 1 << 32 // the result says nothing
+	ringCall = 1 << 33 // it is of a connect
+)
 
 // submit has the kernel do the last n entries and returns how many it did, in
 // their order, which is all of them unless it has no memory or a filter forbids
 // the call. The rest is forgotten.
 func (r *ring) submit(n int) int {
+	if r.calling == 0 {
+		return r.enter(n, 0)
+	}
+	did := min(r.stopWaiting(n), n)
+	r.calling -= min(n-did, r.calling)
+	return did
+}
+
+// stopWaiting submits n entries and one that calls off all that wait, and takes
+// in what has come of them. A connect does not end by it: the socket goes on
+// connecting, only that nobody is told of its end by the ring.
+func (r *ring) stopWaiting(n int) int {
+	r.add(ringEntry{op: ringCancel, flags: ringSkipSuccess, fd: -1, opFlags: ringCancelAll, name: nameless})
+	return r.enter(n+1, ringGetEvents)
+}
+
+// enter has the kernel do the last n entries and returns how many it did.
+func (r *ring) enter(n int, flags uintptr) int {
 	atomic.StoreUint32(r.sqTail, r.tail)
-	did, _, e := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(n), 0, 0, 0, 0)
+	did, _, e := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(n), 0, flags, 0, 0)
 	if e != noErr {
 		did = 0
 	}
@@ -168,14 +207,27 @@ func (r *ring) submit(n int) int {
 }
 
 // result takes a result: the name of an entry and the bytes that it moved, or
-// an error as a negative number.
+// an error as a negative number. A call takes in some twenty connects at most
+// (since Linux 6.13), so it is repeated until there is a result for each.
 func (r *ring) result() (name int, res int32, ok bool) {
-	for head := *r.cqHead; head != atomic.LoadUint32(r.cqTail); head++ {
-		x := r.results[head&r.cqMask]
-		atomic.StoreUint32(r.cqHead, head+1)
-		if x.name != nameless {
-			return int(x.name), x.res, true
+	for {
+		for head := *r.cqHead; head != atomic.LoadUint32(r.cqTail); head++ {
+			x := r.results[head&r.cqMask]
+			atomic.StoreUint32(r.cqHead, head+1)
+			if x.name == nameless {
+				continue
+			}
+			if x.name&ringCall != 0 {
+				r.calling--
+				if x.res == -int32(unix.ECANCELED) {
+					x.res = -int32(unix.EINPROGRESS)
+				}
+			}
+			return int(uint32(x.name)), x.res, true
 		}
+		if r.calling == 0 {
+			return 0, 0, false
+		}
+		r.stopWaiting(0)
 	}
-	return 0, 0, false
 }

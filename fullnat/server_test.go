@@ -97,12 +97,19 @@ func TestConnectTimeout(t *testing.T) {
 // silent is an address where connects are not answered: its queue is full.
 func silent(t *testing.T, a netip.Addr) netip.AddrPort {
 	t.Helper()
+	_, to := fullQueue(t, a)
+	return to
+}
+
+// fullQueue is a listening socket that accepts nobody, and its address.
+func fullQueue(t *testing.T, a netip.Addr) (fd int, to netip.AddrPort) {
+	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Close(fd) })
-	to := freePort(t, "tcp", a)
+	to = freePort(t, "tcp", a)
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: a.As4(), Port: int(to.Port())}); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +122,7 @@ func silent(t *testing.T, a netip.Addr) netip.AddrPort {
 			t.Fatal(err)
 		}
 		if info.Unacked > info.Sacked { // of a listening socket: its queue, and how long that may get
-			return to
+			return fd, to
 		}
 		dial(t, to)
 	}

@@ -18,6 +18,8 @@ type service struct {
 	key      ipvs.ServiceKey
 	settings atomic.Pointer[settings]
 	live     atomic.Int64 // connections of all loops, counted when settings.maxConns is set
+	// unprompted: in the connection that began last the server spoke first.
+	unprompted atomic.Bool
 
 	mu    sync.Mutex
 	sched *sched.Service
@@ -85,3 +87,9 @@ type addrPort = netip.AddrPort
 
 // of is our side of the scheduler's server.
 func of(d *sched.Server) *server { return d.Data.(*server) }
+
+func (s *service) speaksFirst(side int) {
+	if unprompted := side == origin; s.unprompted.Load() != unprompted {
+		s.unprompted.Store(unprompted)
+	}
+}

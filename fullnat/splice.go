@@ -42,7 +42,7 @@ func (l *loop) splice(c *conn, side int) bool {
 		}
 		p.n = n
 		l.count(c, side, n)
-		l.nagle(d, side)
+		l.writing(c, side)
 	}
 	n, e := sysSplice(h.pipe.r, d.fd, h.pipe.n)
 	switch {

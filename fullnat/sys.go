@@ -73,6 +73,9 @@ func sysSetInt(fd int32, level, option int, v int32) syscall.Errno {
 	return e
 }
 
+// sysAcknowledge sends an ACK that is held back, and has others go at once.
+func sysAcknowledge(fd int32) { sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
+
 // sysSocketError takes the socket's pending error.
 func sysSocketError(fd int32) syscall.Errno {
 	var v, size int32 = 0, 4

@@ -5,10 +5,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"flag"
+	"fmt"
 	"hash"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -59,6 +62,108 @@ func TestRing(t *testing.T) {
 	}
 	if n, err := unix.Read(theirs[last], make([]byte, 1)); n != 0 || err != nil {
 		t.Errorf("after the close: %d bytes, %v, want the end", n, err)
+	}
+}
+
+// Connects leave their results at once: that they are made, refused, or under
+// way, and then they are made later.
+func TestRingConnects(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	n := newNetwork()
+	const many = 40 // more than one call of the kernel takes in
+	connect := func(to netip.AddrPort) (fds []int, res []int32) {
+		for range many {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { unix.Close(fd) })
+			fds = append(fds, fd)
+		}
+		res, err := fullnat.ConnectByRing(fds, to)
+		if err != nil {
+			t.Skipf("no io_uring here: %v", err)
+		}
+		return fds, res
+	}
+	up := serveTCP(t, n.addr(11), echo)
+	if _, res := connect(up.addr); slices.ContainsFunc(res, func(e int32) bool { return e != 0 && e != -int32(unix.EINPROGRESS) }) {
+		t.Errorf("a server that accepts: %d", res)
+	}
+	if _, res := connect(freePort(t, "tcp", n.addr(12))); slices.ContainsFunc(res, func(e int32) bool {
+		return e != -int32(unix.ECONNREFUSED) && e != -int32(unix.EINPROGRESS)
+	}) {
+		t.Errorf("nobody there: %d", res)
+	}
+	full, to := fullQueue(t, n.addr(13))
+	fds, res := connect(to)
+	if slices.ContainsFunc(res, func(e int32) bool { return e != -int32(unix.EINPROGRESS) }) {
+		t.Errorf("a server that accepts nobody: %d", res)
+	}
+	go func() {
+		for fd, err := 0, error(nil); err == nil; fd, _, err = unix.Accept(full) {
+			defer unix.Close(fd)
+		}
+	}()
+	p := []unix.PollFd{{Fd: int32(fds[0]), Events: unix.POLLOUT}}
+	if _, err := unix.Poll(p, int(patience/time.Millisecond)); err != nil || p[0].Revents != unix.POLLOUT {
+		t.Errorf("a connect that was under way: events %#x, %v", p[0].Revents, err)
+	}
+}
+
+// Clients that come at once are connected at once, around a server that refuses
+// and one that does not answer at first: with io_uring and without.
+func TestManyAtOnce(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		t.Run(map[bool]string{false: "io_uring", true: "plain"}[plain], func(t *testing.T) {
+			manyAtOnce(t, fullnat.Config{Loops: 1, PlainCalls: plain})
+		})
+	}
+}
+
+func manyAtOnce(t *testing.T, config fullnat.Config) {
+	const clients = 90
+	n := newNetwork()
+	e := start(t, config)
+	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), echo), serveTCP(t, n.addr(12), echo), dead(t, n.addr(13)))
+	s.Options.Locals = append(n.locals(3), netip.MustParseAddr("192.0.2.1")) // which is not here
+	apply(t, e, s)
+	var cs [clients]*net.TCPConn
+	e.InLoops(func() { // which has not looked yet when all are there
+		for i := range cs {
+			cs[i] = dial(t, s.Addr)
+		}
+	})
+	for i, c := range cs {
+		say(t, c, fmt.Sprintf("hello %02d", i))
+	}
+	for i, c := range cs {
+		hear(t, c, fmt.Sprintf("hello %02d", i))
+	}
+	got := e.Services()[0]
+	conns, fails, of := uint64(0), uint64(0), map[string]uint64{}
+	for _, d := range got.Destinations {
+		conns, fails, of[d.Addr.Addr().String()] = conns+d.Stats.Conns, fails+d.Failures, d.Failures
+	}
+	if conns != clients || fails < clients/3 || of[n.addr(13).String()] != fails {
+		t.Errorf("%d connections, want %d; failures by server %v, want them of the one that refuses", conns, clients, of)
+	}
+	total, live := uint64(0), 0
+	for _, l := range got.Locals {
+		total, live = total+l.Total, live+int(l.Conns)
+	}
+	if total != clients+fails || live != clients {
+		t.Errorf("local addresses: %d in all, %d now, want %d and %d", total, live, clients+fails, clients)
+	}
+	for _, c := range cs {
+		c.Close()
+	}
+	eventually(t, "connections end", func() bool { return e.Conns() == 0 })
+	for _, l := range e.Services()[0].Locals {
+		if l.Conns != 0 {
+			t.Errorf("%s: %d connections when all have ended", l.Addr, l.Conns)
+		}
 	}
 }
 
