@@ -77,10 +77,16 @@ func question(request, method string) (name string, kind uint16, err error) {
 func metaType(kind uint16) bool { return kind >= 128 && kind < 255 }
 
 func (q dnsCheck) look(ctx context.Context, d *Dialer) error {
-	answer, err := q.ask(ctx, d, q.protocol)
+	edns := true
+	answer, err := q.ask(ctx, d, q.protocol, edns)
+	if err == nil && beforeEDNS(answer) {
+		d.Note("the server knows no EDNS (%s): asking without", rcode(answer.Rcode))
+		edns = false
+		answer, err = q.ask(ctx, d, q.protocol, edns)
+	}
 	if err == nil && answer.Truncated && q.protocol == "udp" {
 		d.Note("the answer was cut short: asking by TCP")
-		answer, err = q.ask(ctx, d, "tcp")
+		answer, err = q.ask(ctx, d, "tcp", edns)
 	}
 	if err == nil {
 		err = q.judge(answer)
@@ -89,6 +95,12 @@ func (q dnsCheck) look(ctx context.Context, d *Dialer) error {
 		return fmt.Errorf("dns %s %s: %w", q.name, mdns.TypeToString[q.kind], err)
 	}
 	return nil
+}
+
+// beforeEDNS tells of a server that is older than what allows long answers by
+// UDP, and says so as RFC 6891 section 7 wants it to.
+func beforeEDNS(answer *mdns.Msg) bool {
+	return (answer.Rcode == mdns.RcodeFormatError || answer.Rcode == mdns.RcodeNotImplemented) && answer.IsEdns0() == nil
 }
 
 // judge looks for the wanted record. Records of other types, such as the

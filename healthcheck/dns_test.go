@@ -2,6 +2,8 @@ package healthcheck
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -128,6 +130,60 @@ func TestDNSOtherTypes(t *testing.T) {
 		}
 		if got != row.want {
 			t.Errorf("%s %q of %q: %q, want %q", row.check.Method, row.check.Receive, row.records, got, row.want)
+		}
+	}
+}
+
+// A server that knows no EDNS is asked without, as resolvers do, and is well; one
+// that does not like our question either way is not.
+func TestDNSWithoutEDNS(t *testing.T) {
+	for name, test := range map[string]struct {
+		rcode   int
+		sulking bool // without EDNS, too
+		want    string
+	}{
+		"FORMERR":        {mdns.RcodeFormatError, false, ""},
+		"NOTIMP":         {mdns.RcodeNotImplemented, false, ""},
+		"FORMERR always": {mdns.RcodeFormatError, true, "dns www.example.test. A: FORMERR"},
+		"SERVFAIL":       {mdns.RcodeServerFailure, false, "dns www.example.test. A: SERVFAIL"},
+	} {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			buf := make([]byte, 4<<10)
+			for {
+				n, from, err := c.ReadFrom(buf)
+				if err != nil {
+					return
+				}
+				asked, answer := new(mdns.Msg), new(mdns.Msg)
+				if asked.Unpack(buf[:n]) != nil {
+					return
+				}
+				if asked.IsEdns0() != nil || test.sulking {
+					answer.SetRcode(asked, test.rcode)
+					answer.Question = nil // as the oldest do
+				} else {
+					answer.SetReply(asked)
+					answer.Answer = []mdns.RR{&mdns.A{Hdr: mdns.RR_Header{Name: "www.example.test.", Rrtype: mdns.TypeA, Class: mdns.ClassINET}, A: net.IPv4(192, 0, 2, 1)}}
+				}
+				wire, err := answer.Pack()
+				if err != nil {
+					return
+				}
+				c.WriteTo(wire, from)
+			}
+		}()
+		res, err := Look(within(t, patient), Check{Type: "dns", Request: "www.example.test", Receive: "192.0.2.1"}, Target{Real: netip.MustParseAddrPort(c.LocalAddr().String())})
+		c.Close()
+		got := ""
+		if res.Err != nil {
+			got = res.Err.Error()
+		}
+		if err != nil || got != test.want {
+			t.Errorf("%s: %v %q, want %q\n%s", name, err, got, test.want, res.Transcript)
 		}
 	}
 }

@@ -13,9 +13,11 @@ import (
 )
 
 // ask sends the question with an id of its own, from a port of its own.
-func (q dnsCheck) ask(ctx context.Context, d *Dialer, network string) (*mdns.Msg, error) {
+func (q dnsCheck) ask(ctx context.Context, d *Dialer, network string, edns bool) (*mdns.Msg, error) {
 	m := new(mdns.Msg).SetQuestion(q.name, q.kind)
-	m.SetEdns0(udpSize, false)
+	if edns {
+		m.SetEdns0(udpSize, false)
+	}
 	wire, err := m.Pack()
 	if err != nil {
 		return nil, ours(err)

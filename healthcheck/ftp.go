@@ -86,7 +86,7 @@ func (f ftpCheck) enter(ctx context.Context, t *talk) error {
 	case err != nil:
 		return err
 	}
-	_, err = t.ask(doing, 230, "PASS "+f.password)
+	_, err = t.ask(doing, 2, "PASS "+f.password) // 230, or 202: it was not wanted
 	return err
 }
 
@@ -142,6 +142,6 @@ func (t *talk) content(doing string, data net.Conn) (string, error) {
 	if len(b) == maxFile {
 		return string(b), nil // the server is about to complain that we hung up
 	}
-	_, err = t.ask(doing, 226, "")
+	_, err = t.ask(doing, 2, "") // 226, or 250 (RFC 959 section 5.4)
 	return string(b), err
 }

@@ -1,7 +1,11 @@
 package healthcheck
 
 import (
+	"bufio"
 	"fmt"
+	"net"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/goipvs/goipvs/internal/testserver"
@@ -75,4 +79,47 @@ func TestFTP(t *testing.T) {
 		target.Virtual = loopbackVIP
 		judgeState(t, row("", get, elsewhere, ""), lookAt(t, get, target.seen(&get, kinds["ftp"]))) // as the runner has it
 	})
+}
+
+// Replies that RFC 959 allows beside the usual ones: a greeting of many lines, a
+// password that was not wanted (202), the end of a file by 250.
+func TestFTPReplies(t *testing.T) {
+	data, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer data.Close()
+	_, port, _ := net.SplitHostPort(data.Addr().String())
+	replies := map[string]string{
+		"USER": "331 and the password?", "PASS": "202 superfluous", "TYPE": "200 binary", "EPSV": "229 go (|||" + port + "|)", "RETR": "125 here it is", "QUIT": "221 bye",
+	}
+	control, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	go func() {
+		c, err := control.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "220-welcome\r\n 220 this is not the end\r\n\r\n220-nor this\r\n220 but this\r\n")
+		for in := bufio.NewScanner(c); in.Scan(); {
+			word, _, _ := strings.Cut(in.Text(), " ")
+			fmt.Fprintf(c, "%s\r\n", replies[word])
+			if word != "RETR" {
+				continue
+			}
+			if d, err := data.Accept(); err == nil {
+				fmt.Fprint(d, "all is well")
+				d.Close()
+				fmt.Fprint(c, "250 done\r\n")
+			}
+		}
+	}()
+	res, err := Look(within(t, patient), Check{Type: "ftp", Request: "health", Receive: "^all is well$"}, Target{Real: netip.MustParseAddrPort(control.Addr().String())})
+	if err != nil || res.Err != nil {
+		t.Errorf("%v %v\n%s", err, res.Err, res.Transcript)
+	}
 }

@@ -56,7 +56,7 @@ func (l ldapCheck) look(ctx context.Context, d *Dialer) error {
 	conn := goldap.NewConn(c, l.mode != tlsOff)
 	conn.Start()
 	defer conn.Unbind()
-	d.Stage("waiting for the answer to bind " + l.login)
+	d.Stage(strings.TrimSpace("waiting for the answer to bind " + l.login))
 	if err := l.bind(conn); err != nil {
 		return d.ldapFailed("bind "+l.login, err)
 	}
