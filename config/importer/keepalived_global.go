@@ -46,6 +46,8 @@ func (k *keepalived) globalLine(b *block) {
 		k.cfg.OnStop = config.StopFlush
 	case "lvs_flush":
 		k.lost(b, "goipvs takes over what the kernel has and flushes nothing")
+	case "notify_fifo", "notify_fifo_script", "lvs_notify_fifo", "lvs_notify_fifo_script":
+		k.lost(b, "nothing is written to a FIFO: notify_up and notify_down of services and servers, and command of [alert], hear the same")
 	default:
 		if !silentGlobals[name] {
 			k.lost(b, noLike)
