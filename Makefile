@@ -118,6 +118,7 @@ install: $(BIN)/goipvs $(BIN)/goipvsd ## install goipvs, goipvsd, its ipvsadm na
 	install -D -m 0755 $(BIN)/goipvsd $(DESTDIR)$(PREFIX)/sbin/goipvsd
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,/usr/sbin/,$(PREFIX)/sbin/,' contrib/systemd/goipvsd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/goipvsd.service
+	install -D -m 0644 contrib/systemd/goipvsd-checks.conf $(DESTDIR)$(PREFIX)/share/doc/goipvs/goipvsd-checks.conf
 	install -D -m 0644 contrib/systemd/goipvs.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/goipvs.conf
 	install -D -m 0644 contrib/systemd/goipvs.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/goipvs.conf
 	install -D -m 0644 docs/man/goipvs.8 $(DESTDIR)$(PREFIX)/share/man/man8/goipvs.8

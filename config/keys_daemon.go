@@ -42,7 +42,7 @@ var daemonKeys = []key[Config]{
 		func(c *Config) *WithoutIPVS { return &c.WithoutIPVS }, WithoutFail, WithoutFullNAT),
 	textKey("maintenance_dir", `""`, "Folder in which a file named ADDRESS or ADDRESS:PORT takes that real server out (ldirectord's `maintenancedir`). Empty: none.",
 		func(c *Config) *string { return &c.MaintenanceDir }, absolute),
-	textKey("command_user", `""`, "User that commands of checks, alerts, `notify_up`, `notify_down` and `fallback_command` run as, with a group behind a colon if it is not the user's (keepalived's `script_user`). Empty: the daemon's. Another one takes CAP_SETUID and CAP_SETGID.",
+	textKey("command_user", `""`, "User that commands of checks, alerts, `notify_up`, `notify_down` and `fallback_command` run as, with a group behind a colon if it is not the user's (keepalived's `script_user`). Empty: the daemon's. Another one takes CAP_SETUID, CAP_SETGID and CAP_KILL.",
 		func(c *Config) *string { return &c.CommandUser }, word),
 	listKey("include", "[]", "Patterns of further files, such as \"conf.d/*.toml\", from this file's folder. They may hold `[[virtual]]` only, and are read in the order of the patterns, then of their names.",
 		func(c *Config) *[]string { return &c.Include }, pattern),

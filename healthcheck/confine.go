@@ -43,6 +43,9 @@ func (c Confinement) Start(cmd *exec.Cmd) error {
 		cmd.Env = append(cmd.Env, "HOME="+id.home) // the last one counts
 	}
 	cmd.SysProcAttr.Ptrace = c.limited()
+	if id.credential != nil && id.credential.Uid != uint32(os.Getuid()) && !mayKill() {
+		return fmt.Errorf("as %s: %w (to end what it runs takes CAP_KILL)", c.User, unix.EPERM)
+	}
 	// Ambient capabilities belong to a thread, and so does a tracer.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -52,15 +55,25 @@ func (c Confinement) Start(cmd *exec.Cmd) error {
 	}
 	defer raise()
 	if err := cmd.Start(); err != nil {
-		if c.User != "" && errors.Is(err, unix.EPERM) {
-			return fmt.Errorf("as %s: %w (that takes CAP_SETUID and CAP_SETGID)", c.User, err)
-		}
-		return err
+		return c.hint(err)
 	}
 	if c.limited() {
 		return c.limit(cmd)
 	}
 	return nil
+}
+
+// hint says what may be missing where a program must not be started so.
+func (c Confinement) hint(err error) error {
+	switch {
+	case !errors.Is(err, unix.EPERM):
+		return err
+	case c.User != "":
+		return fmt.Errorf("as %s: %w (that takes CAP_SETUID and CAP_SETGID)", c.User, err)
+	case c.limited():
+		return fmt.Errorf("with limits: %w (that takes the system calls ptrace and prlimit64)", err)
+	}
+	return err
 }
 
 func (c Confinement) limited() bool { return c.CPU != 0 || c.Memory != 0 || c.Files != 0 }
@@ -83,12 +96,23 @@ func (c Confinement) limit(cmd *exec.Cmd) error {
 	if err == nil {
 		err = unix.PtraceDetach(pid)
 	}
-	if err != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		return fmt.Errorf("set limits: %w", err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	_ = unix.PtraceCont(pid, int(unix.SIGKILL)) // a tracer may always, whoever the program runs as
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("set limits: %w (that takes the system call prlimit64, and of another user's program CAP_SYS_RESOURCE)", err)
+	}
+	return fmt.Errorf("set limits: %w", err)
+}
+
+// mayKill reports whether this process may end those of other users.
+func mayKill() bool {
+	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	return unix.Capget(&h, &caps[0]) != nil || caps[0].Effective&(1<<unix.CAP_KILL) != 0
 }
 
 // awaitStop waits until a traced child has been loaded.

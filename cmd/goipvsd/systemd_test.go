@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -20,12 +21,16 @@ import (
 )
 
 // container starts systemd as process 1 of a process and mount namespace, in
-// which only the unit of the test runs. The network is the test's.
+// which only the unit of the test runs. The network is the test's. Users are made,
+// and folders of services, where the machine does not have them.
 const container = `
 mount --make-rprivate / && mount -t tmpfs tmpfs /run && umount -R -l /sys/fs/cgroup && mount -t tmpfs -o mode=755 tmpfs /dev && mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 77
-mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9 || exit 77
-mkdir -p /run/systemd/system /run/lock
-cp "$1"/*.service "$1"/*.target /run/systemd/system/
+for node in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0 ptmx:5:2; do (IFS=:; set -- $node; mknod -m 666 /dev/$1 c $2 $3) || exit 77; done
+mkdir -p /dev/shm /dev/pts /run/systemd/system /run/lock /run/etc
+cp -a /etc/. /run/etc && mount --bind /run/etc /etc && mount -t tmpfs -o mode=755 tmpfs /var/lib || exit 77
+cp -r "$1"/. /run/systemd/system/
+test ! -e "$1"/run || cp -rL "$1"/run /run/test
+systemd-sysusers "$3" || exit 77
 export container=test
 exec "$2" --system --unit=test.target --show-status=no
 `
@@ -36,7 +41,8 @@ type manager struct {
 	pid int // of systemd, as seen from outside
 }
 
-func newManager(h *house) *manager {
+// newManager has it run a unit.
+func newManager(h *house, unit string) *manager {
 	h.Helper()
 	systemd := "/usr/lib/systemd/systemd"
 	if _, err := os.Stat(systemd); err != nil || os.Getuid() != 0 {
@@ -44,8 +50,10 @@ func newManager(h *house) *manager {
 	}
 	h.must(os.MkdirAll(h.path("units"), 0o700))
 	h.must(os.WriteFile(h.path("units/test.target"), []byte("[Unit]\nDefaultDependencies=no\nAllowIsolate=yes\nWants=goipvsd.service\n"), 0o600))
-	h.must(os.WriteFile(h.path("units/goipvsd.service"), []byte(h.unit()), 0o600))
-	cmd := exec.Command("unshare", "--pid", "--mount", "--cgroup", "--fork", "--kill-child", "--mount-proc", "sh", "-c", container, "sh", h.path("units"), systemd)
+	h.must(os.WriteFile(h.path("units/goipvsd.service"), []byte(unit), 0o600))
+	sysusers, err := filepath.Abs("../../contrib/systemd/goipvs.sysusers")
+	h.must(err)
+	cmd := exec.Command("unshare", "--pid", "--mount", "--cgroup", "--fork", "--kill-child", "--mount-proc", "sh", "-c", container, "sh", h.path("units"), systemd, sysusers)
 	cmd.Stdout, cmd.Stderr = h.log, h.log
 	h.must(cmd.Start())
 	ended := make(chan struct{})
@@ -129,7 +137,7 @@ func (m *manager) status() (st control.Status) {
 // a crash, and follows an upgrade to the new process.
 func TestRealSystemd(t *testing.T) {
 	h := newHouse(t)
-	m := newManager(h)
+	m := newManager(h, h.unit())
 	h.awaitServing()
 	kept := fmt.Sprint(2 * loops())
 	h.await("systemd keeps the sockets", func() bool { return m.show("NFileDescriptorStore") == kept })
@@ -188,6 +196,101 @@ func TestRealSystemd(t *testing.T) {
 		c.Close()
 		t.Error("a service that was stopped takes connections")
 	}
+}
+
+// TestRealSystemdChecks: under the unit that is installed a check's command runs
+// as the daemon, and says what it lacks for limits and for another user; with the
+// drop-in that is shipped it has both, and is ended at its deadline.
+func TestRealSystemdChecks(t *testing.T) {
+	h := newHouse(t)
+	h.must(os.MkdirAll(h.path("units/run"), 0o755))
+	self, err := os.Executable()
+	h.must(err)
+	h.must(os.Symlink(self, h.path("units/run/goipvsd")))
+	h.must(os.WriteFile(h.path("units/run/check"), []byte("#!/bin/sh\necho $(id -un) $(ulimit -t) $(ulimit -v)\ntest \"$1\" != hang || exec sleep 1000\nexit 1\n"), 0o755))
+	limits := "cpu_limit = \"7s\"\nmemory_limit = 512\n"
+	text := "state_dir = \"/var/lib/goipvs\"\ncontrol_group = \"\"\nwithout_ipvs = \"fullnat\"\nhold_on_mass_failure = 1.0\n[check]\ninterval = \"500ms\"\ntimeout = \"20s\"\n"
+	for name, check := range map[string]string{
+		"plain": "", "limits": limits, "user": "user = \"nobody\"\n", "both": "user = \"nobody\"\n" + limits, "hang": "timeout = \"1s\"\nuser = \"nobody\"\n",
+	} {
+		text += fmt.Sprintf("[[virtual]]\nname = %q\naddress = %q\nforward = \"fullnat\"\n[virtual.check]\ntype = \"external\"\narguments = false\ncommand = [\"/run/test/check\", %[1]q]\n%[3]s[[virtual.real]]\naddress = %[4]q\n",
+			name, freeAddress(t), check, h.web)
+	}
+	h.must(os.WriteFile(h.path("units/run/goipvs.toml"), []byte(text), 0o644))
+	shipped, err := os.ReadFile("../../contrib/systemd/goipvsd.service")
+	h.must(err)
+	const start = "ExecStart=/usr/sbin/goipvsd -c /etc/goipvs/goipvs.toml\n"
+	if !strings.Contains(string(shipped), start) {
+		t.Fatal("no line " + start)
+	}
+	unit := strings.Replace(string(shipped), start, fmt.Sprintf("ExecStart=/run/test/goipvsd -c /run/test/goipvs.toml\nEnvironment=%s=1\nStandardError=append:%s\n", asDaemon, h.path("log")), 1)
+	m := newManager(h, strings.Replace(unit, "[Unit]\n", "[Unit]\nDefaultDependencies=no\n", 1))
+
+	says := func(service, verdict, reason string) (last time.Time) {
+		t.Helper()
+		var got string
+		defer func() {
+			if t.Failed() {
+				t.Logf("%s: %s, want %s: %s", service, got, verdict, reason)
+			}
+		}()
+		h.await(service+" is "+verdict+": "+reason, func() bool {
+			c := m.check(service)
+			if c.Last != nil {
+				last = *c.Last
+			}
+			got = c.Verdict + ": " + c.Reason
+			return c.Verdict == verdict && strings.Contains(c.Reason, reason)
+		})
+		return last
+	}
+	says("plain", "down", "goipvs unlimited unlimited")
+	says("limits", "unknown", "takes the system calls ptrace and prlimit64")
+	says("user", "unknown", "CAP_KILL")
+	says("both", "unknown", "CAP_KILL")
+
+	dropIn, err := os.ReadFile("../../contrib/systemd/goipvsd-checks.conf")
+	h.must(err)
+	into := fmt.Sprintf("/proc/%d/root/run/systemd/system/goipvsd.service.d", m.pid)
+	h.must(os.MkdirAll(into, 0o755))
+	h.must(os.WriteFile(into+"/checks.conf", dropIn, 0o644))
+	m.ctl("daemon-reload")
+	m.ctl("restart", "goipvsd")
+	says("plain", "down", "goipvs unlimited unlimited")
+	says("limits", "down", "goipvs 7 524288")
+	says("user", "down", "nobody unlimited unlimited")
+	if may, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, unix.CAP_SYS_RESOURCE, 0, 0, 0); err == nil && may == 1 {
+		says("both", "down", "nobody 7 524288")
+	} else { // as in some containers: nobody can have it
+		says("both", "unknown", "CAP_SYS_RESOURCE")
+	}
+	first := says("hang", "down", "timed out waiting for the command")
+	h.await("the command is started again, for it has ended", func() bool {
+		c := m.check("hang")
+		return strings.Contains(c.Reason, "timed out waiting for the command") && c.Last != nil && c.Last.After(first)
+	})
+	m.ctl("stop", "goipvsd")
+}
+
+// check is the check of the one server of a service.
+func (m *manager) check(service string) (c control.Check) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	client, err := control.Dial(ctx, fmt.Sprintf("/proc/%d/root/run/goipvs/goipvs.sock", m.pid))
+	if err != nil {
+		return c
+	}
+	defer client.Close()
+	var st control.Status
+	if err := client.Do(ctx, "status", nil, &st); err != nil {
+		return c
+	}
+	for _, s := range st.Services {
+		if s.Name == service && len(s.Servers) == 1 && len(s.Servers[0].Checks) == 1 {
+			c = s.Servers[0].Checks[0]
+		}
+	}
+	return c
 }
 
 // loops is how many listening sockets a service has.

@@ -30,6 +30,7 @@ share/bash-completion/completions/ipvsadm-save -> goipvs
 share/doc/goipvs/goipvs.grafana.json
 share/doc/goipvs/goipvs.rules.yml
 share/doc/goipvs/goipvs.toml
+share/doc/goipvs/goipvsd-checks.conf
 share/fish/vendor_completions.d/goipvs.fish
 share/fish/vendor_completions.d/ipvsadm-restore.fish -> goipvs.fish
 share/fish/vendor_completions.d/ipvsadm-save.fish -> goipvs.fish
