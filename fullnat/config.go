@@ -99,6 +99,8 @@ func (s *Service) Check() error {
 		return fmt.Errorf("%w: protocol %s", ErrUnsupported, s.Protocol)
 	case !s.Addr.Addr().IsValid():
 		return fmt.Errorf("%w: no address", ipvs.ErrInvalid)
+	case s.Addr.Addr().Is4In6(): // its sockets would be those of the IPv4 service
+		return fmt.Errorf("%w: %s is an IPv4 address in the form of IPv6, write %s", ipvs.ErrInvalid, s.Addr.Addr(), s.Addr.Addr().Unmap())
 	case s.Addr.Port() == 0:
 		return fmt.Errorf("%w: port 0 stands for all ports; the kernel's plane serves it", ErrUnsupported)
 	case s.PE != "":

@@ -232,13 +232,14 @@ func TestApply(t *testing.T) {
 	old := dial(t, s.Addr)
 	say(t, old, "1")
 	hear(t, old, "1")
-	bad := []fullnat.Service{s, other, other, other, other, other, other, other}
+	bad := []fullnat.Service{s, other, other, other, other, other, other, other, other}
 	bad[2].ServiceKey = ipvs.MarkService(7, ipvs.IPv4)
 	bad[3].ServiceKey, bad[3].Scheduler = ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(n.addr(3), 80)), "wrrr"
 	bad[4].ServiceKey = ipvs.AddrService(ipvs.TCP, rs.addr) // taken
 	bad[5].ServiceKey = ipvs.AddrService(ipvs.SCTP, s.Addr)
 	bad[6].Options.Locals = []netip.Addr{{}}
 	bad[7].ServiceKey = ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(n.addr(3), 0))
+	bad[8].ServiceKey = ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(netip.AddrFrom16(n.addr(3).As16()), 80))
 	err := e.Apply(bad)
 	if err == nil {
 		t.Fatal("no error")
@@ -250,6 +251,7 @@ func TestApply(t *testing.T) {
 		"fullnat: apply service sctp " + s.Addr.String() + ": not possible in user space: protocol sctp",
 		"fullnat: apply service tcp " + other.Addr.String() + ": local address invalid IP: invalid argument",
 		"fullnat: apply service tcp " + n.addr(3).String() + ":0: not possible in user space: port 0 stands for all ports; the kernel's plane serves it",
+		"fullnat: apply service tcp [::ffff:" + n.addr(3).String() + "]:80: invalid argument: ::ffff:" + n.addr(3).String() + " is an IPv4 address in the form of IPv6, write " + n.addr(3).String(),
 	}
 	lines := strings.Split(err.Error(), "\n")
 	if len(lines) != len(want) || !slices.EqualFunc(lines, want, strings.HasPrefix) {
