@@ -13,7 +13,6 @@ import (
 func (l *loop) start(c *conn) {
 	set := c.svc.settings.Load()
 	c.due = l.sec + set.connect + 1 // seconds are counted by their beginning
-	c.dst.shares[l.id].conns.Add(1)
 	c.dst.shares[l.id].live.Add(1)
 	l.dial(c, set)
 }
@@ -171,19 +170,21 @@ func (l *loop) retry(c *conn) {
 		c.tried[c.tries] = c.hold.Server()
 		c.tries++
 		if l.choose(c) {
-			share.conns.Add(^uint64(0)) // it is the other one's now
 			l.start(c)
 			return
 		}
 	}
+	share.conns.Add(1)
 	c.dst = nil
 	l.errs.unreachable.Add(1)
 	l.discard(c)
 }
 
-// connected tells both sides of each other.
+// connected tells both sides of each other. Only now is it known which server
+// has the connection: a count that is taken back makes rates nonsense.
 func (l *loop) connected(c *conn) {
 	s, k := &c.half[origin], &c.half[client]
+	c.dst.shares[l.id].conns.Add(1)
 	s.set(up)
 	c.last = l.sec
 	c.state = sched.Established // counts as before

@@ -72,6 +72,9 @@ func TestNoServerAnswers(t *testing.T) {
 		t.Errorf("%d unreachable, want 1", got)
 	}
 	eventually(t, "nothing is left", func() bool { return e.Conns() == 0 })
+	if got := e.Services()[0].Stats.Conns; got != 1 {
+		t.Errorf("%d connections counted, want 1", got)
+	}
 }
 
 // A server that does not even refuse has its time, and then another one is
@@ -86,9 +89,15 @@ func TestConnectTimeout(t *testing.T) {
 	apply(t, e, s)
 	c := dial(t, s.Addr)
 	say(t, c, "hello")
-	eventually(t, "the client waits", func() bool { return e.Conns() == 1 })
+	eventually(t, "the client waits", func() bool { return e.Conns() == 1 && e.Services()[0].Destinations[0].Active == 1 })
+	if got := e.Services()[0].Stats.Conns; got != 0 {
+		t.Errorf("%d connections are counted while it is not known whose, to be taken back", got)
+	}
 	e.Skew(2 * time.Minute)
 	hear(t, c, "hello")
+	if i := e.Services()[0]; i.Stats.Conns != 1 || i.Destinations[1].Stats.Conns != 1 {
+		t.Errorf("%+v, want one connection counted, of the one that answers", i.Destinations)
+	}
 	if got := e.Services()[0].Destinations[0]; got.Failures != 1 || got.Addr != mute {
 		t.Errorf("server %s has %d failures, want 1 of %s", got.Addr, got.Failures, mute)
 	}
