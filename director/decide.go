@@ -127,7 +127,7 @@ func (d *Decision) place(now time.Time, v *VirtualService, m *Memory, have []ipv
 		switch {
 		case named[a]:
 			delete(m.Leaving, a)
-		case m.stays(now, v, &have[i], d.patience(v, a)):
+		case m.stays(now, v, &have[i], d.limit(v, a)):
 			add(have[i].Destination, 0)
 			d.Leaving++
 		case known && idle(v.Service.Protocol, &have[i]):
@@ -142,19 +142,19 @@ func (d *Decision) place(now time.Time, v *VirtualService, m *Memory, have []ipv
 // nothing wrong, and who reads its page should get all of it.
 const fallbackPatience = time.Minute
 
-// patience is how long a destination may take to leave.
-func (d *Decision) patience(v *VirtualService, a netip.AddrPort) time.Duration {
+// limit is how long a destination may take to leave.
+func (d *Decision) limit(v *VirtualService, a netip.AddrPort) limit {
 	for i := range v.Servers {
 		if v.Servers[i].Addr == a {
-			return d.Standings[i].patience
+			return d.Standings[i].leave
 		}
 	}
 	if v.Drain == 0 {
 		for _, f := range v.Fallback {
 			if f.Addr == a {
-				return fallbackPatience
+				return limit{after: fallbackPatience}
 			}
 		}
 	}
-	return v.Drain
+	return limit{after: v.Drain}
 }

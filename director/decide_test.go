@@ -246,6 +246,15 @@ func TestLeaving(t *testing.T) {
 			{0, kernel([3]int{1, 0, 5}), "2:2 3:3 1:0"},
 			{59 * time.Second, kernel([3]int{1, 0, 5}), "2:2 3:3 1:0"},
 			{time.Minute, kernel([3]int{1, 0, 5}), "2:2 3:3"}}},
+		{"a deadline that is said later counts from then", testService(), memory(
+			Server{Health: Up, Override: &Override{Kind: Drain, Since: t0.Add(time.Hour), Deadline: t0.Add(time.Hour + time.Minute)}}, Server{Health: Up}, Server{Health: Up}), []step{
+			{0, kernel([3]int{1, 1, 5}), "2:2 3:3 1:0"},
+			{time.Hour + 59*time.Second, kernel([3]int{1, 0, 5}), "2:2 3:3 1:0"},
+			{time.Hour + time.Minute, kernel([3]int{1, 0, 5}), "2:2 3:3"}}},
+		{"a deadline is not put off by a restart", testService(), memory(
+			Server{Health: Up, Override: &Override{Kind: Drain, Since: t0, Deadline: t0.Add(time.Minute)}}, Server{Health: Up}, Server{Health: Up}), []step{
+			{59 * time.Second, kernel([3]int{1, 0, 5}), "2:2 3:3 1:0"},
+			{time.Minute, kernel([3]int{1, 0, 5}), "2:2 3:3"}}},
 		{"the fallback's readers get all of their page", testService(func(v *VirtualService) {
 			v.Fallback = []ipvs.Destination{{Addr: addr(9)}}
 		}), all, []step{

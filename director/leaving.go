@@ -10,14 +10,30 @@ import (
 // forever is the patience with a drained server without a deadline.
 const forever = time.Duration(1<<63 - 1)
 
+// A limit is how long a destination that leaves may stay for the sake of its
+// connections: until a time or, where that is zero, for some time from when it
+// began to leave.
+type limit struct {
+	by    time.Time
+	after time.Duration
+}
+
+// over reports whether one that began to leave at a time has to go.
+func (l limit) over(now, since time.Time) bool {
+	if !l.by.IsZero() {
+		return !now.Before(l.by)
+	}
+	return now.Sub(since) >= l.after
+}
+
 // stays reports whether a destination that nobody wants any more is to stay for
 // the sake of its connections, and remembers since when it is leaving. What
 // makes it unwanted does not matter: the file, a verdict, an operator, somebody
 // else's hand. So a daemon that was killed in the middle of a drain goes on
 // with it after its restart. It gets weight 0 first and is looked at again then:
 // a connection may begin while one looks.
-func (m *Memory) stays(now time.Time, v *VirtualService, d *ipvs.DestinationInfo, patience time.Duration) bool {
-	if patience <= 0 || d.Weight == 0 && idle(v.Service.Protocol, d) {
+func (m *Memory) stays(now time.Time, v *VirtualService, d *ipvs.DestinationInfo, l limit) bool {
+	if l.over(now, now) || d.Weight == 0 && idle(v.Service.Protocol, d) {
 		delete(m.Leaving, d.Addr)
 		return false
 	}
@@ -29,7 +45,7 @@ func (m *Memory) stays(now time.Time, v *VirtualService, d *ipvs.DestinationInfo
 		since = now
 		m.Leaving[d.Addr] = since
 	}
-	return now.Sub(since) < patience
+	return !l.over(now, since)
 }
 
 // idle reports whether a destination has no connections worth waiting for.

@@ -49,8 +49,8 @@ type Standing struct {
 	Weight int32 // in the kernel
 	Cause  Cause
 
-	full     int32         // its weight after the ramp, what counts for the quorum
-	patience time.Duration // for its connections, should it be removed
+	full  int32 // its weight after the ramp, what counts for the quorum
+	leave limit // for its connections, should it be removed
 }
 
 // stand applies the rules of the package's comment to one server.
@@ -58,7 +58,7 @@ func stand(now time.Time, v *VirtualService, r *RealServer, s *Server) Standing 
 	if s.Override.active(now) {
 		switch s.Override.Kind {
 		case Drain:
-			return Standing{Place: Absent, Cause: CauseDrain, patience: s.Override.patience(now)}
+			return Standing{Place: Absent, Cause: CauseDrain, leave: s.Override.limit(now)}
 		case Maintain:
 			return out(v, CauseMaintain)
 		}
@@ -76,16 +76,16 @@ func stand(now time.Time, v *VirtualService, r *RealServer, s *Server) Standing 
 	case s.AdoptedIn:
 		return in(now, v, r, s, CauseAdopted)
 	case s.Adopted:
-		return Standing{Place: Quiesced, Cause: CauseAdopted, patience: v.Drain}
+		return Standing{Place: Quiesced, Cause: CauseAdopted, leave: limit{after: v.Drain}}
 	case v.UncheckedUp:
 		return in(now, v, r, s, CauseUnchecked)
 	}
-	return Standing{Place: Absent, Cause: CauseUnchecked, patience: v.Drain}
+	return Standing{Place: Absent, Cause: CauseUnchecked, leave: limit{after: v.Drain}}
 }
 
 // out is where a server goes that is not to get new connections.
 func out(v *VirtualService, why Cause) Standing {
-	s := Standing{Place: Absent, Cause: why, patience: v.Drain}
+	s := Standing{Place: Absent, Cause: why, leave: limit{after: v.Drain}}
 	if v.Quiescent {
 		s.Place = Quiesced
 	}
@@ -103,7 +103,7 @@ func in(now time.Time, v *VirtualService, r *RealServer, s *Server, why Cause) S
 	if s.Override.active(now) && s.Override.Kind == SetWeight {
 		full = s.Override.Weight
 	}
-	st := Standing{Place: In, Weight: ramp(now, full, s.Ramp, v.SlowStart), Cause: why, full: full, patience: v.Drain}
+	st := Standing{Place: In, Weight: ramp(now, full, s.Ramp, v.SlowStart), Cause: why, full: full, leave: limit{after: v.Drain}}
 	if st.Weight < full {
 		st.Cause = CauseSlowStart
 	}
@@ -123,15 +123,16 @@ func ramp(now time.Time, full int32, start time.Time, d time.Duration) int32 {
 	return max(1, int32(float64(full)*(float64(max(passed, 0))/float64(d))))
 }
 
-// patience is how long a drained server may take from its first decision on.
-// Its deadline holds for the daemon that comes after this one, too. A clock that
-// was set back meanwhile gives it no more than it was given.
-func (o *Override) patience(now time.Time) time.Duration {
+// limit is until when a drained server may stay. The operator's deadline is a
+// time of day: a restart does not put it off, and it counts from when it was
+// said, not from when the server began to leave. A clock that was set back
+// meanwhile gives it no more than it was given.
+func (o *Override) limit(now time.Time) limit {
 	switch {
 	case o.Deadline.IsZero():
-		return forever
-	case !now.Before(o.Deadline):
-		return 0
+		return limit{after: forever}
+	case now.Before(o.Since):
+		return limit{after: o.Deadline.Sub(o.Since)}
 	}
-	return max(o.Deadline.Sub(o.Since), 0)
+	return limit{by: o.Deadline}
 }
