@@ -135,14 +135,17 @@ func TestKernelVIP(t *testing.T) {
 	more := fmt.Sprintf("[[virtual]]\nname = \"v\"\naddress = \"%s:80\"\nforward = \"nat\"\nvip_interface = \"eth0\"\n[[virtual.real]]\naddress = %q\n", address, rip(1))
 	r.file("max_removal = 1.0\n" + three(1, "") + more)
 	r.start()
-	there := func() (is bool) {
+	where := func() (devs string) {
 		r.must(r.net.Director.Do(func() error {
 			places, err := vip.Find(netip.MustParseAddr(address))
-			is = len(places) == 1 && places[0].Dev == "eth0"
+			for _, p := range places {
+				devs += p.Dev + " "
+			}
 			return err
 		}))
-		return is
+		return devs
 	}
+	there := func() bool { return where() == "eth0 " }
 	r.await("the address is there", there)
 	r.await("rs2 heard of it", func() bool {
 		packets, err := heard.Packets()
@@ -156,6 +159,18 @@ func TestKernelVIP(t *testing.T) {
 	})
 	r.must(r.net.Director.Do(func() error { _, err := vip.Delete(netip.MustParseAddr(address), "eth0"); return err }))
 	r.await("it is back after somebody took it away", there)
+	r.file("max_removal = 1.0\n" + three(1, "") + strings.Replace(more, "eth0", "lo", 1))
+	r.ok("reload")
+	r.await("it has moved to the other interface", func() bool { return where() == "lo " })
+	r.file("max_removal = 1.0\n" + three(1, "") + strings.Replace(more, "eth0", "typo0", 1))
+	r.ok("reload")
+	r.await("that it cannot go there is said", func() bool { return strings.Contains(r.log.String(), "event=vip_failed") })
+	if got := where(); got != "lo " {
+		t.Errorf("it cannot move to an interface that is not there, and is now on %q", got)
+	}
+	r.file("max_removal = 1.0\n" + three(1, "") + more)
+	r.ok("reload")
+	r.await("it is back on the first interface", there)
 	if status := r.stop(); status != 0 || !there() {
 		t.Errorf("stopped with %d; the address must stay with the services", status)
 	}

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,20 +30,41 @@ type vips struct {
 	mu   sync.Mutex
 	want map[netip.Addr]string
 
-	added    map[netip.Addr]string // by us, on which interface
+	added    map[placed]bool       // by us
 	announce map[netip.Addr]int    // how often still
 	failed   map[netip.Addr]string // and said so
 }
 
+// placed is an address on an interface.
+type placed struct {
+	addr netip.Addr
+	dev  string
+}
+
 func newVIPs(added map[string]string, save func(map[string]string), log *slog.Logger) *vips {
 	v := &vips{log: log, wake: make(chan struct{}, 1), save: save,
-		added: make(map[netip.Addr]string), announce: make(map[netip.Addr]int), failed: make(map[netip.Addr]string)}
-	for text, dev := range added {
-		if a, err := netip.ParseAddr(text); err == nil {
-			v.added[a] = dev
+		added: make(map[placed]bool), announce: make(map[netip.Addr]int), failed: make(map[netip.Addr]string)}
+	for text, devs := range added {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			continue
+		}
+		for _, dev := range strings.Fields(devs) {
+			v.added[placed{a, dev}] = true
 		}
 	}
 	return v
+}
+
+// saved is what newVIPs takes: for each address its interface, or several with
+// blanks between them while one that it has left could not be cleared.
+func (v *vips) saved() map[string]string {
+	out := make(map[string]string)
+	for _, p := range slices.SortedFunc(maps.Keys(v.added), func(a, b placed) int { return strings.Compare(a.dev, b.dev) }) {
+		a := p.addr.String()
+		out[a] = strings.TrimSpace(out[a] + " " + p.dev)
+	}
+	return out
 }
 
 // set says which addresses are to be where; it does not wait.
@@ -80,32 +103,32 @@ func (v *vips) once() {
 		return // nobody has said yet
 	}
 	before := maps.Clone(v.added)
+	moving := make(map[netip.Addr]bool)
 	for a, dev := range want {
-		v.keep(a, dev)
+		moving[a] = !v.keep(a, dev)
 	}
-	for a, dev := range v.added {
-		if want[a] != dev {
-			v.remove(a, dev)
+	for p := range v.added {
+		if want[p.addr] != p.dev && !moving[p.addr] { // first it must be where it is wanted
+			v.remove(p)
 		}
 	}
+	maps.DeleteFunc(v.announce, func(a netip.Addr, _ int) bool { return want[a] == "" })
 	if !maps.Equal(before, v.added) {
-		out := make(map[string]string)
-		for a, dev := range v.added {
-			out[a.String()] = dev
-		}
-		v.save(out)
+		v.save(v.saved())
 	}
 }
 
-// keep adds an address that is not there, and announces one that has come.
-func (v *vips) keep(a netip.Addr, dev string) {
+// keep adds an address that is not there, and announces one that has come. It
+// reports whether the address is there.
+func (v *vips) keep(a netip.Addr, dev string) (there bool) {
 	c, err := vip.Add(a, dev)
-	if err == nil && c.Added {
-		v.added[a] = dev
+	there = err == nil
+	if there && c.Added {
+		v.added[placed{a, dev}] = true
 		v.announce[a] = vipAnnouncements
 		v.log.Info(director.VIPAdded.Brief, "event", director.VIPAdded.Name, "vip", a, "dev", dev)
 	}
-	if err == nil && v.announce[a] > 0 {
+	if there && v.announce[a] > 0 {
 		v.announce[a]--
 		err = announce(a, dev)
 	}
@@ -117,6 +140,7 @@ func (v *vips) keep(a netip.Addr, dev string) {
 		v.log.Error(director.VIPFailed.Brief, "event", director.VIPFailed.Name, "vip", a, "dev", dev, "err", err)
 	}
 	v.failed[a] = text
+	return there
 }
 
 func announce(a netip.Addr, dev string) error {
@@ -127,12 +151,11 @@ func announce(a netip.Addr, dev string) error {
 	return w.Announce(a, true)
 }
 
-func (v *vips) remove(a netip.Addr, dev string) {
-	if _, err := vip.Delete(a, dev); err != nil {
-		v.log.Error(director.VIPFailed.Brief, "event", director.VIPFailed.Name, "vip", a, "dev", dev, "err", err)
+func (v *vips) remove(p placed) {
+	if _, err := vip.Delete(p.addr, p.dev); err != nil {
+		v.log.Error(director.VIPFailed.Brief, "event", director.VIPFailed.Name, "vip", p.addr, "dev", p.dev, "err", err)
 		return
 	}
-	delete(v.added, a)
-	delete(v.announce, a)
-	v.log.Info(director.VIPRemoved.Brief, "event", director.VIPRemoved.Name, "vip", a, "dev", dev)
+	delete(v.added, p)
+	v.log.Info(director.VIPRemoved.Brief, "event", director.VIPRemoved.Name, "vip", p.addr, "dev", p.dev)
 }
