@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/healthcheck"
@@ -32,7 +33,7 @@ func Build(c *config.Config, userspace bool) (*Setup, error) {
 // BuildFor is Build for a machine. A service that the machine cannot serve is in
 // the Setup, is refused and keeps no other from running.
 func BuildFor(c *config.Config, m Machine) (*Setup, error) {
-	b := builder{machine: m, setup: &Setup{Settings: settingsOf(c), NoIPVS: m.NoIPVS, NoSourceNAT: m.NoSourceNAT}, ready: make(map[healthcheck.Key]error), marks: make(map[uint32]bool)}
+	b := builder{machine: m, setup: &Setup{Settings: settingsOf(c), NoIPVS: m.NoIPVS, NoSourceNAT: m.NoSourceNAT}, ready: make(map[healthcheck.Key]error), told: make(map[string]*repeated), marks: make(map[uint32]bool)}
 	b.commandUser = c.CommandUser
 	if err := (healthcheck.Confinement{User: c.CommandUser}).Trust("/"); err != nil {
 		b.fail(config.Position{}, fmt.Errorf("command_user: %w", err))
@@ -53,6 +54,7 @@ func BuildFor(c *config.Config, m Machine) (*Setup, error) {
 		b.virtual(&c.Virtuals[i])
 	}
 	if len(b.wrong) > 0 {
+		b.countRepeated()
 		return nil, b.wrong
 	}
 	return b.setup, nil
@@ -73,6 +75,7 @@ type builder struct {
 	setup   *Setup
 	ready   map[healthcheck.Key]error // checks that were looked at, and what is wrong
 	wrong   config.Errors
+	told    map[string]*repeated
 	marks   map[uint32]bool // of services, and of checks by the path of clients
 
 	commandUser string
@@ -107,13 +110,21 @@ func (b *builder) virtual(c *config.Virtual) {
 	for i := range c.Reals {
 		if r := &c.Reals[i]; r.Addr.IsValid() {
 			v.Servers = append(v.Servers, RealServer{Name: r.Target(), Destination: v.place(r.Destination()), Notify: r.Notify,
-				Weighs: slices.ContainsFunc(r.Checks, func(c config.Check) bool { return c.DynamicWeight })})
+				Weighs: slices.ContainsFunc(r.Checks, func(c config.Check) bool { return c.DynamicWeight }), Window: window(r.Checks)})
 			if !v.refused() {
 				b.checks(c, r, v.Plane)
 			}
 		}
 	}
 	b.setup.Services = append(b.setup.Services, v)
+}
+
+// window is within what time the slowest of a server's checks finds a failure.
+func window(checks []config.Check) (w time.Duration) {
+	for i := range checks {
+		w = max(w, checks[i].Interval+checks[i].Timeout)
+	}
+	return w
 }
 
 // program refuses an operator's program that others could replace. One that is
@@ -153,10 +164,33 @@ func (b *builder) checks(c *config.Virtual, r *config.Real, in config.Plane) {
 		}
 		s, err := b.subject(id, i, &check, r)
 		if err != nil {
-			b.fail(r.Pos, fmt.Errorf("virtual %s, real %s: %w", c.Name, r.Target(), err))
+			b.failCheck(c, r, err)
 			continue
 		}
 		b.setup.Subjects = append(b.setup.Subjects, s)
+	}
+}
+
+// failCheck reports a check that cannot be made: once for all servers of a
+// service that have it, and not a line for each address of a range.
+func (b *builder) failCheck(c *config.Virtual, r *config.Real, err error) {
+	what := c.Service.String() + " " + err.Error()
+	if p, told := b.told[what]; told {
+		p.more++
+		return
+	}
+	b.told[what] = &repeated{at: len(b.wrong)}
+	b.fail(r.Pos, fmt.Errorf("virtual %s, real %s: %w", c.Name, r.Target(), err))
+}
+
+// repeated is a problem, and how many more servers have it.
+type repeated struct{ at, more int }
+
+func (b *builder) countRepeated() {
+	for _, p := range b.told {
+		if p.more > 0 {
+			b.wrong[p.at].Text += fmt.Sprintf(" (and %d more real servers)", p.more)
+		}
 	}
 }
 

@@ -42,6 +42,42 @@ lower = 5
 address = "10.0.0.2"
 `
 
+// TestBuildTellsOnce: a check that cannot be made is one problem, however many
+// servers have it.
+func TestBuildTellsOnce(t *testing.T) {
+	_, err := build(t, `
+[[virtual]]
+name = "web"
+address = "192.0.2.10:443"
+[virtual.check]
+type = "https"
+ca = "/nonexistent"
+[[virtual.real]]
+address = "10.0.0.1-10.0.0.200"
+[[virtual.real]]
+address = "10.0.1.1"
+`)
+	if err == nil || strings.Count(err.Error(), "\n") != 0 || !strings.HasPrefix(err.Error(), "goipvs.toml:8: virtual web, real 10.0.0.1:443: check https: ") ||
+		!strings.HasSuffix(err.Error(), "(and 200 more real servers)") {
+		t.Error(err)
+	}
+}
+
+// TestBuildWindow: a mass failure is judged by the checks that a server has.
+func TestBuildWindow(t *testing.T) {
+	s, err := build(t, dr+"[[virtual]]\naddress = \"192.0.2.11:80\"\n[[virtual.check]]\ntype = \"connect\"\ninterval = \"2s\"\ntimeout = \"1s\"\n"+
+		"[[virtual.check]]\ntype = \"http\"\ninterval = \"1m\"\n[[virtual.real]]\naddress = \"10.0.0.3\"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for vip, want := range map[string]time.Duration{"192.0.2.10:80": 15 * time.Second, "192.0.2.11:80": 65 * time.Second} {
+		v := s.byKey()[ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort(vip))]
+		if got := v.Servers[0].Window; got != want {
+			t.Errorf("window of %s: %v, want %v", vip, got, want)
+		}
+	}
+}
+
 // TestBuild: what a file says arrives, and checks by the path get a service of
 // their own for each server, whose mark does not change when others come.
 func TestBuild(t *testing.T) {

@@ -45,6 +45,8 @@ type Server struct {
 	Failed bool
 	// Held: it is down, but so is nearly everything, see massFailure.
 	Held bool
+	// Window is within what time its failure is found, see Hold; 0: as Hold says.
+	Window time.Duration
 	// Override is what an operator said of it; nil: nothing.
 	Override *Override
 	// Maintenance is the file in maintenance_dir that takes it out.

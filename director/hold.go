@@ -1,6 +1,7 @@
 package director
 
 import (
+	"cmp"
 	"iter"
 	"time"
 )
@@ -19,7 +20,7 @@ type Hold struct {
 	// never.
 	Share float64
 	// Window is within what time the failures count as one: an interval of
-	// checks and their timeout.
+	// checks and their timeout. A server whose checks have others has its own.
 	Window time.Duration
 
 	since time.Time // zero: no hold
@@ -36,17 +37,18 @@ func (h *Hold) Active() (since time.Time, on bool) { return h.since, !h.since.Is
 // Update marks the servers to be held, or frees them, and reports whether a
 // hold began or ended.
 func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
-	n, failed, held := 0, 0, false
+	n, failed, held, window := 0, 0, false, time.Duration(0)
 	for s := range all {
 		n++
 		held = held || s.Held
 		if h.counts(now, s) {
 			failed++
+			window = max(window, h.window(s))
 		}
 	}
 	mass := n >= minHold && float64(failed) > h.Share*float64(n)
 	_, was := h.Active()
-	believed := was && now.Sub(h.since) >= holdWindows*h.Window
+	believed := was && now.Sub(h.since) >= holdWindows*window
 	mass = mass && !believed
 	if mass || held {
 		for s := range all {
@@ -65,5 +67,7 @@ func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
 // counts reports whether a server's failure is one of those that may be ours: of
 // a server that was in, and recent, or held already.
 func (h *Hold) counts(now time.Time, s *Server) bool {
-	return s.Health == Down && s.Failed && (s.Held || now.Sub(s.Since) <= h.Window)
+	return s.Health == Down && s.Failed && (s.Held || now.Sub(s.Since) <= h.window(s))
 }
+
+func (h *Hold) window(s *Server) time.Duration { return cmp.Or(s.Window, h.Window) }

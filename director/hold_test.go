@@ -59,6 +59,50 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// TestHoldWindowIsTheServers: what is one interval is told by the checks that a
+// server has, not by the defaults for checks.
+func TestHoldWindowIsTheServers(t *testing.T) {
+	for _, tt := range []struct {
+		name              string
+		window            time.Duration
+		apart             time.Duration
+		want              int
+		holds, isBelieved time.Duration
+	}{
+		{"slow checks", time.Minute, 10 * time.Second, 4, 9 * time.Minute, 10 * time.Minute},
+		{"quick checks, one after the other", 2 * time.Second, 3 * time.Second, 0, 0, 0},
+		{"quick checks, at once", 2 * time.Second, 0, 4, 19 * time.Second, 20 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := &Hold{Share: 0.5, Window: 15 * time.Second}
+			all := []*Server{{}, {}, {}, {}}
+			now := t0
+			for _, s := range all {
+				s.Window = tt.window
+				s.Observe(t0, Up, "")
+			}
+			for _, s := range all {
+				s.Observe(now, Down, "timeout")
+				h.Update(now, slices.Values(all))
+				now = now.Add(tt.apart)
+			}
+			if got := held(all); got != tt.want {
+				t.Fatalf("held %d, want %d", got, tt.want)
+			}
+			since, on := h.Active()
+			if !on {
+				return
+			}
+			if h.Update(since.Add(tt.holds), slices.Values(all)); held(all) != tt.want {
+				t.Errorf("held %d after %v, want %d", held(all), tt.holds, tt.want)
+			}
+			if h.Update(since.Add(tt.isBelieved), slices.Values(all)); held(all) != 0 {
+				t.Errorf("held %d after %v, want none", held(all), tt.isBelieved)
+			}
+		})
+	}
+}
+
 // TestHoldEnds: servers that come back end it, and those still silent are then
 // believed.
 func TestHoldEnds(t *testing.T) {

@@ -705,6 +705,25 @@ func TestMassFailure(t *testing.T) {
 	})
 }
 
+// TestMassFailureByPath: the services by which checks go are nobody's servers.
+func TestMassFailureByPath(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		setup := setupOf(v)
+		for n := range v.Servers {
+			setup.Services = append(setup.Services, VirtualService{Service: ipvs.Service{ServiceKey: ipvs.MarkService(firstMark+uint32(n), ipvs.IPv4), Scheduler: "rr"},
+				Servers: v.Servers[n : n+1], UncheckedUp: true, Path: true})
+		}
+		setup.Settings.HoldShare = 0.8
+		f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.verdict(v, Down, 1, 2, 3)
+		if f.seen(HoldBegan) != 1 {
+			t.Error("all servers failed at once, and nothing was held")
+		}
+	})
+}
+
 // TestOverrideExpires: maintenance ends by itself.
 func TestOverrideExpires(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -77,6 +77,9 @@ type RealServer struct {
 	Notify config.Notify
 	// Weighs: one of its checks says the weight.
 	Weighs bool
+	// Window is within what time its failure is found: the interval of its
+	// slowest check, and the timeout. 0: Settings.HoldWindow.
+	Window time.Duration
 }
 
 // ServerID identifies a real server: one address in two services is two real

@@ -135,7 +135,8 @@ func (s *state) configure() {
 		s.maintain(v)
 		for i := range v.Servers {
 			a := v.Servers[i].Addr
-			v.mem.Server(a).Override = s.overrides[ServerID{key, a}]
+			srv := v.mem.Server(a)
+			srv.Override, srv.Window = s.overrides[ServerID{key, a}], v.Servers[i].Window
 		}
 	}
 }

@@ -104,7 +104,7 @@ func (s *state) keys() []ipvs.ServiceKey {
 func (s *state) servers() iter.Seq[*Server] {
 	if s.all == nil {
 		for _, v := range s.services {
-			if v.Manual != nil {
+			if v.Manual != nil || v.Path || v.refused() {
 				continue
 			}
 			for i := range v.Servers {
