@@ -574,6 +574,45 @@ func TestModuleReloaded(t *testing.T) {
 	})
 }
 
+// TestGlobalsAreKept: timeouts and sync daemons are put right when others change
+// them and when the kernel's IPVS comes anew; what the kernel refuses is said once
+// and had as soon as it can be.
+func TestGlobalsAreKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		setup := setupOf(v)
+		setup.Settings.Timeouts = ipvs.Timeouts{TCP: 100 * time.Second}
+		setup.Settings.Sync = []ipvs.Daemon{{State: ipvs.Master, Interface: "eth0", SyncID: 7}}
+		f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
+		right := func(when string) {
+			t.Helper()
+			synctest.Wait()
+			have, _ := f.k.Timeouts()
+			daemons, _ := f.k.Daemons()
+			if have.TCP != 100*time.Second || len(daemons) != 1 || daemons[0].SyncID != 7 {
+				t.Errorf("%s: %+v %+v", when, have, daemons)
+			}
+		}
+		right("at the start")
+		_ = f.k.SetTimeouts(ipvs.Timeouts{TCP: time.Second})
+		_ = f.k.StopDaemon(setup.Settings.Sync[0])
+		time.Sleep(time.Second)
+		right("after others changed them")
+		f.k.Unload()
+		time.Sleep(10 * time.Second)
+		f.k.Load()
+		time.Sleep(2 * time.Second)
+		right("after the module was reloaded")
+		_ = f.k.StopDaemon(setup.Settings.Sync[0])
+		f.k.Inject(ipvstest.Fault{Op: "start sync daemon", Err: unix.ENODEV, Times: 3})
+		time.Sleep(time.Minute)
+		right("when the kernel has thought better of it")
+		if n := f.seen(KernelRefused); n != 1 {
+			t.Errorf("a refusal was said %d times", n)
+		}
+	})
+}
+
 // TestRefusedServiceStopsNoOther: one service the kernel will not have, the
 // rest runs, the refusal is said once and asked again without haste.
 func TestRefusedServiceStopsNoOther(t *testing.T) {

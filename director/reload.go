@@ -85,7 +85,7 @@ func (d *Director) ReloadFailed(reason error) {
 // replace puts a setup in place and tells.
 func (s *state) replace(setup *Setup) Reload {
 	r := s.swap(setup)
-	s.globals()
+	s.newGlobals()
 	s.reload = ReloadStatus{Time: s.d.now()}
 	s.emit(Event{Kind: Reloaded, Attrs: []slog.Attr{slog.Int("added", r.Added), slog.Int("removed", r.Removed),
 		slog.Int("changed", r.Changed), slog.Int("kept", r.Kept)}})

@@ -47,7 +47,7 @@ func (s *state) start() error {
 	}
 	s.adoptSourceNAT()
 	s.nat.untracked = true // perhaps, by the last run
-	s.globals()
+	s.newGlobals()
 	s.emit(Event{Kind: Started})
 	s.save()
 	s.recheck = true

@@ -12,26 +12,27 @@ import (
 
 // state is everything the Director's one goroutine owns.
 type state struct {
-	d         *Director
-	setup     *Setup
-	services  map[ipvs.ServiceKey]*service
-	hold      Hold
-	nat       sourceNAT
-	last      *listing                 // the tick's before, and what was made since; nil: not to be relied on
-	putOff    int                      // ticks in a row, for who waited
-	unsettled bool                     // others keep changing the tables, so absence proves nothing
-	lost      error                    // why the kernel cannot be reached; nil: it can
-	recheck   bool                     // there is something else to check, once this is settled
-	all       []*Server                // see servers; nil: to be made anew
-	dirty     map[ipvs.ServiceKey]bool // to be decided anew
-	reload    ReloadStatus
-	daemons   []ipvs.Daemon          // sync daemons that we started
-	overrides map[ServerID]*Override // also those of servers that are not in the file now
-	files     map[string]bool        // in the maintenance folder
-	vips      map[netip.Addr]string  // as last handed out
-	paths     []netip.Addr           // likewise
-	own       timeline               // events of the daemon as a whole
-	yielded   bool                   // another process has taken over
+	d                  *Director
+	setup              *Setup
+	services           map[ipvs.ServiceKey]*service
+	hold               Hold
+	nat                sourceNAT
+	last               *listing                 // the tick's before, and what was made since; nil: not to be relied on
+	putOff             int                      // ticks in a row, for who waited
+	unsettled          bool                     // others keep changing the tables, so absence proves nothing
+	lost               error                    // why the kernel cannot be reached; nil: it can
+	recheck            bool                     // there is something else to check, once this is settled
+	all                []*Server                // see servers; nil: to be made anew
+	dirty              map[ipvs.ServiceKey]bool // to be decided anew
+	reload             ReloadStatus
+	daemons            []ipvs.Daemon          // sync daemons that we started
+	noTimeouts, noSync refusal                // the kernel's
+	overrides          map[ServerID]*Override // also those of servers that are not in the file now
+	files              map[string]bool        // in the maintenance folder
+	vips               map[netip.Addr]string  // as last handed out
+	paths              []netip.Addr           // likewise
+	own                timeline               // events of the daemon as a whole
+	yielded            bool                   // another process has taken over
 }
 
 // service is one service and what is known of it.

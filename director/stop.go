@@ -27,7 +27,9 @@ func (s *state) stop() error {
 // stopDaemons stops the sync daemons of the setup.
 func (s *state) stopDaemons() {
 	for _, d := range s.daemons {
-		s.stopDaemon(d)
+		if err := s.stopDaemon(d); err != nil {
+			s.emit(Event{Kind: KernelRefused, Reason: err.Error()})
+		}
 	}
 	s.daemons = nil
 }

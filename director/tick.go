@@ -19,6 +19,7 @@ func (s *state) tick(busy func() bool) (done bool) {
 		busy = nil
 	}
 	s.expire()
+	was := s.lost
 	if s.setup.Settings.Reconcile > 0 || s.waits() || s.lost != nil {
 		switch err := s.look(busy); {
 		case errors.Is(err, errPutOff):
@@ -32,6 +33,9 @@ func (s *state) tick(busy func() bool) (done bool) {
 			s.findDrift()
 		}
 		s.findSourceNATDrift()
+	}
+	if set := &s.setup.Settings; was != nil || set.Reconcile > 0 && !set.ReportDrift {
+		s.globals()
 	}
 	s.retire()
 	s.touchAll()
