@@ -12,6 +12,7 @@ import (
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
+	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/director/daemon"
 )
 
@@ -179,7 +180,12 @@ func (p *program) outcome(err error) int {
 		return badUsage
 	}
 	p.say(err.Error())
-	if hint := daemon.Hint(err); hint != "" {
+	hint := daemon.Hint(err)
+	var told *control.Error
+	if errors.As(err, &told) {
+		hint = told.Hint
+	}
+	if hint != "" {
 		p.say("hint: " + hint)
 	}
 	return failed

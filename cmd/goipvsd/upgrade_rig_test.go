@@ -95,6 +95,13 @@ func newHouse(t testing.TB) *house {
 	return h
 }
 
+// holder is the process that has the lock.
+func (h *house) holder() (pid int, running bool) {
+	place, err := daemon.PlaceOf(h.path("goipvs.toml"))
+	h.must(err)
+	return place.Holder()
+}
+
 func (h *house) must(err error) {
 	h.Helper()
 	if err != nil {
@@ -311,7 +318,7 @@ func (h *house) upgraded(old int) int {
 		h.Fatalf("upgrade: status %d: %s", status, out)
 	}
 	h.watch(now)
-	h.await("the lock names the new process", func() bool { pid, is := daemon.Holder(h.path("sock")); return is && pid == now })
+	h.await("the lock names the new process", func() bool { pid, is := h.holder(); return is && pid == now })
 	return now
 }
 

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/director/control"
-	"github.com/goipvs/goipvs/director/daemon"
 )
 
 // TestUpgrades: twenty processes follow each other while clients come and go,
@@ -247,7 +246,7 @@ func TestUpgradeTwice(t *testing.T) {
 	if made == 0 {
 		t.Error("none was made")
 	}
-	now, _ := daemon.Holder(h.path("sock"))
+	now, _ := h.holder()
 	if now == pid {
 		t.Error("the first process still has the lock")
 	}
@@ -280,7 +279,7 @@ func TestUpgradeDeaths(t *testing.T) {
 			h.must(os.Remove(h.path("step")))
 			if c.old {
 				h.ends(pid)
-				h.await("another process has the lock", func() bool { now, is := daemon.Holder(h.path("sock")); return is && now != pid })
+				h.await("another process has the lock", func() bool { now, is := h.holder(); return is && now != pid })
 				h.awaitServing()
 				var st control.Status
 				h.await("it answers", func() bool { return h.do("status", &st) == nil })

@@ -30,11 +30,10 @@ const readyEnv = "GOIPVSD_READY_FD"
 // start runs the daemon in the background and waits until its services are in
 // the kernel. One that runs already is as good.
 func (p *program) start() int {
-	c, err := config.Load(p.config, config.Options{})
-	if err != nil {
+	if _, err := config.Load(p.config, config.Options{}); err != nil {
 		return p.outcome(fmt.Errorf("%w: %w", daemon.ErrConfig, err))
 	}
-	if _, running := daemon.Holder(c.Control); running {
+	if _, _, running, _ := p.find(); running {
 		return ok
 	}
 	if p.foreground {
@@ -139,22 +138,57 @@ func (p *program) logTo() (io.Writer, error) {
 	return os.OpenFile(defaultLog, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 }
 
+// find looks for the daemon of the file, whatever the file is like. When there is
+// none, and the file does not tell where one would be, that is an error: a daemon
+// must not be taken for stopped because its file is gone.
+func (p *program) find() (place daemon.Place, pid int, running bool, err error) {
+	place, wrong := daemon.PlaceOf(p.config)
+	if pid, running = place.Holder(); !running && wrong != nil {
+		var all config.Errors
+		errors.As(wrong, &all)
+		err = append(all, config.Problem{Text: "nobody runs with " + place.Control + ", but a goipvsd whose file had another control would not be found",
+			Hint: "put the file back, or stop the process by its number"})
+	}
+	return place, pid, running, err
+}
+
+// dial connects to the daemon of the file.
+func (p *program) dial(ctx context.Context) (*control.Client, error) {
+	place, pid, running, err := p.find()
+	if err != nil {
+		return nil, err
+	}
+	c, err := control.Dial(ctx, place.Control)
+	if err == nil {
+		return c, nil
+	}
+	if !running {
+		return nil, &control.Error{Code: control.Failed, Message: "goipvsd does not run with " + place.Control, Hint: "goipvsd start"}
+	}
+	if _, here := place.ControlHolder(); !here {
+		return nil, &control.Error{Code: control.Failed, Message: fmt.Sprintf("goipvsd runs, process %d, with another control socket than %s says by now", pid, p.config), Hint: "goipvsd restart"}
+	}
+	return nil, err
+}
+
 // stop ends the daemon and waits for its end. A configuration that is broken
 // does not matter: the daemon runs by the one it has.
 func (p *program) stop() int {
-	socket := daemon.SocketOf(p.config)
-	pid, running := daemon.Holder(socket)
+	place, pid, running, err := p.find()
+	if err != nil {
+		return p.outcome(err)
+	}
 	if !running {
 		return ok
 	}
 	if pid == 0 {
-		return p.outcome(fmt.Errorf("goipvsd runs with %s, but as what process is not known", socket))
+		return p.outcome(fmt.Errorf("goipvsd runs with %s, but as what process is not known", place.Control))
 	}
 	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
 		return p.outcome(fmt.Errorf("stop process %d: %w", pid, err))
 	}
-	for end := time.Now().Add(stopPatience); !daemon.AwaitEnd(socket, time.Second); {
-		if now, _ := daemon.Holder(socket); now != pid && now != 0 { // an upgrade has just ended
+	for end := time.Now().Add(stopPatience); !place.AwaitEnd(time.Second); {
+		if now, _ := place.Holder(); now != pid && now != 0 { // an upgrade has just ended
 			pid = now
 			_ = unix.Kill(pid, unix.SIGTERM)
 		}
@@ -169,12 +203,11 @@ func (p *program) stop() int {
 func (p *program) upgrade() int {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	socket := daemon.SocketOf(p.config)
-	if _, running := daemon.Holder(socket); !running {
-		p.say("goipvsd does not run with " + socket)
+	if place, _, running, err := p.find(); err == nil && !running {
+		p.say("goipvsd does not run with " + place.Control)
 		return notRunning
 	}
-	c, err := control.Dial(ctx, socket)
+	c, err := p.dial(ctx)
 	if err != nil {
 		return p.outcome(err)
 	}
@@ -198,7 +231,10 @@ func (p *program) restart() int {
 }
 
 func (p *program) tryRestart() int {
-	if _, running := daemon.Holder(daemon.SocketOf(p.config)); !running {
+	switch _, _, running, err := p.find(); {
+	case err != nil:
+		return p.outcome(err)
+	case !running:
 		return ok
 	}
 	return p.restart()
@@ -208,7 +244,7 @@ func (p *program) tryRestart() int {
 func (p *program) reload() int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c, err := control.Dial(ctx, daemon.SocketOf(p.config))
+	c, err := p.dial(ctx)
 	if err != nil {
 		return p.outcome(err)
 	}
@@ -232,7 +268,10 @@ func (p *program) reload() int {
 // status tells whether the daemon runs, as ldirectord does: see goipvs status
 // for how the services are.
 func (p *program) status() int {
-	pid, running := daemon.Holder(daemon.SocketOf(p.config))
+	_, pid, running, err := p.find()
+	if err != nil {
+		return p.outcome(err)
+	}
 	if !running {
 		fmt.Fprintf(p.out, "goipvsd is stopped for %s\n", p.config)
 		return notRunning

@@ -5,11 +5,11 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
-	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -41,23 +41,52 @@ func Hint(err error) string {
 	return ""
 }
 
-var controlLine = regexp.MustCompile(`(?m)^[ \t]*control[ \t]*=[ \t]*["']([^"']+)["']`)
+// Place is where the daemon of a file is to be found.
+type Place struct {
+	Control, StateDir string
+	config            string // the file
+}
 
-// SocketOf is the control socket of a file, even of one that has mistakes
-// elsewhere: a daemon must be found whatever happened to its file.
-func SocketOf(path string) string {
-	if c, err := config.Load(path, config.Options{NoSecrets: true}); err == nil {
-		return c.Control
+func placeOf(path string, c *config.Config) Place {
+	return Place{c.Control, c.StateDir, absolute(path)}
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
 	}
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() > 16<<20 {
-		return control.DefaultSocket
+	return path
+}
+
+var placeLine = regexp.MustCompile(`(?m)^[ \t]*(control|state_dir)[ \t]*=[ \t]*["']([^"']+)["']`)
+
+// PlaceOf is the place of a file's daemon, also when the file has mistakes: a
+// daemon must be found whatever happened to its file. The error is why the
+// file tells nothing at all; the place is then that of a file without these
+// keys, which may be another one.
+func PlaceOf(path string) (Place, error) {
+	c, wrong := config.Load(path, config.Options{NoSecrets: true})
+	if wrong == nil {
+		return placeOf(path, c), nil
+	}
+	c, err := config.Parse(path, []byte("# defaults\n"), config.Options{})
+	if err != nil {
+		return Place{}, err // never
+	}
+	p := placeOf(path, c)
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() == 0 || info.Size() > 16<<20 {
+		return p, wrong
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return control.DefaultSocket
+		return p, wrong
 	}
-	if m := controlLine.FindSubmatch(b); m != nil {
-		return string(m[1])
+	for _, m := range placeLine.FindAllSubmatch(b, -1) {
+		if string(m[1]) == "control" {
+			p.Control = string(m[2])
+		} else {
+			p.StateDir = string(m[2])
+		}
 	}
-	return control.DefaultSocket
+	return p, nil
 }

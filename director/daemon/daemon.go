@@ -135,7 +135,7 @@ func (d *Daemon) main(ctx context.Context) error {
 	if d.heir != nil {
 		d.lock, err = d.heir.adopt(c, d.o.Config)
 	} else {
-		d.lock, err = Acquire(c.Control)
+		d.lock, err = Acquire(placeOf(d.o.Config, c), absolute(d.o.Config))
 	}
 	if err != nil {
 		return err

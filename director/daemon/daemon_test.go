@@ -407,31 +407,66 @@ func TestSecondDaemon(t *testing.T) {
 	if !errors.As(err, &running) || running.PID != os.Getpid() {
 		t.Errorf("%v", err)
 	}
-	if pid, is := Holder(f.path("sock")); !is || pid != os.Getpid() {
+	place, err := PlaceOf(f.path("goipvs.toml"))
+	f.must(err)
+	if pid, is := place.Holder(); !is || pid != os.Getpid() {
 		t.Error(pid, is)
 	}
 	f.must(f.do("status", nil, nil))
 	f.stop()
-	if _, is := Holder(f.path("sock")); is {
+	if _, is := place.Holder(); is {
 		t.Error("held by nobody")
 	}
 }
 
-// TestSocketOf: the daemon is found whatever happened to its file.
-func TestSocketOf(t *testing.T) {
+// TestSecondDaemonOfState: one that has another control socket and the same
+// state_dir would take the first one's services for its own that left the file. It
+// is refused; and the daemon of a file whose control was changed since is found.
+func TestSecondDaemonOfState(t *testing.T) {
+	f := newFixture(t, 1)
+	f.write(f.text(""))
+	f.start()
+	second := strings.Replace(f.text(""), f.path("sock"), f.path("sock2"), 1)
+	f.must(os.WriteFile(f.path("other.toml"), []byte(second), 0o600))
+	err := Run(context.Background(), Options{Config: f.path("other.toml"), Kernel: f.kernel, Log: slog.New(slog.DiscardHandler)})
+	var running *RunningError
+	if !errors.As(err, &running) || running.PID != os.Getpid() || running.Config != f.path("goipvs.toml") || !strings.Contains(err.Error(), "hint: ") {
+		t.Errorf("%v", err)
+	}
+	for file, want := range map[string]bool{"goipvs.toml": true, "other.toml": false} {
+		f.must(os.WriteFile(f.path(file), []byte(second), 0o600))
+		place, err := PlaceOf(f.path(file))
+		f.must(err)
+		if pid, is := place.Holder(); is != want || want && pid != os.Getpid() {
+			t.Errorf("%s, whose control is another one: process %d runs: %v", file, pid, is)
+		}
+	}
+}
+
+// TestPlaceOf: the daemon is found whatever happened to its file, and where that
+// says nothing at all this is told.
+func TestPlaceOf(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "goipvs.toml")
-	for text, want := range map[string]string{
-		"control = \"/a/b\"\n": "/a/b", "  control='/c'\nbroken": "/c", "": control.DefaultSocket, "broken": control.DefaultSocket, "# control = \"/no\"\n[": control.DefaultSocket,
+	const state = "/var/lib/goipvs"
+	for text, want := range map[string]Place{
+		"control = \"/a/b\"\n":               {Control: "/a/b", StateDir: state},
+		"  control='/c'\nbroken":             {Control: "/c", StateDir: state},
+		"state_dir = \"/d\"\nbroken":         {Control: control.DefaultSocket, StateDir: "/d"},
+		"":                                   {Control: control.DefaultSocket, StateDir: state},
+		"broken":                             {Control: control.DefaultSocket, StateDir: state},
+		"# control = \"/no\"\n[":             {Control: control.DefaultSocket, StateDir: state},
+		"#\xef\ncontrol = \"/e\"\nreconcile": {Control: "/e", StateDir: state},
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := SocketOf(path); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
+		want.config = path
+		if got, err := PlaceOf(path); got != want || (err == nil) != (text != "") {
+			t.Errorf("%q: %+v, %v, want %+v", text, got, err, want)
 		}
 	}
-	if got := SocketOf("/nonexistent"); got != control.DefaultSocket {
-		t.Error(got)
+	if got, err := PlaceOf("/nonexistent"); got.Control != control.DefaultSocket || err == nil {
+		t.Error(got, err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 type heir struct {
 	*wire
 	lock   *os.File
+	state  *os.File // the lock in state_dir; nil: the process before had none
 	socket *net.UnixListener
 	files  []*os.File // listening sockets of full NAT
 	known  *director.Knowledge
@@ -58,12 +59,15 @@ func (d *Daemon) greeted() error {
 	if err != nil {
 		return fmt.Errorf("the process before: %w", err)
 	}
-	if m.Step != stepHello || m.Protocol != protocol || len(files) != 2 {
+	if m.Step != stepHello || m.Protocol != protocol || len(files) < 2 || len(files) > 3 {
 		closeAll(files)
 		return fmt.Errorf("the process before speaks version %d, this one %d: stop goipvsd and start it", m.Protocol, protocol)
 	}
 	h.lock = files[0]
 	defer files[1].Close()
+	if len(files) == 3 {
+		h.state = files[2]
+	}
 	l, err := net.FileListener(files[1])
 	if err != nil {
 		return err
@@ -79,16 +83,31 @@ func (d *Daemon) greeted() error {
 // adopt holds the inherited lock against the file: the socket cannot be another
 // one without a stop.
 func (h *heir) adopt(c *config.Config, path string) (*Lock, error) {
-	have, err := h.lock.Stat()
-	if err != nil {
-		return nil, err
-	}
-	want, err := os.Stat(lockPath(c.Control))
-	if err != nil || !os.SameFile(have, want) {
+	if !sameFile(h.lock, lockPath(c.Control)) {
 		return nil, config.Errors{{File: path, Text: fmt.Sprintf("control = %q is not the socket of the process before", c.Control),
 			Hint: "stop goipvsd and start it to change that"}}
 	}
-	return &Lock{h.lock}, nil
+	l := &Lock{f: h.lock, config: absolute(path)}
+	if sameFile(h.state, stateLockPath(c.StateDir)) {
+		l.state = h.state
+		return l, nil
+	}
+	if h.state != nil { // state_dir is another one now
+		defer h.state.Close()
+	}
+	return l, l.lockState(c.StateDir)
+}
+
+func sameFile(f *os.File, path string) bool {
+	if f == nil {
+		return false
+	}
+	have, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	want, err := os.Stat(path)
+	return err == nil && os.SameFile(have, want)
 }
 
 // prepared says so and takes what the process before knows. When that has died

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -13,91 +14,183 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock is held by the one daemon of a control socket. It is a lock of the
-// kernel's on a file beside the socket, so it ends with the process, however
-// that ends; there is no stale one.
-type Lock struct{ f *os.File }
+// Lock is held by the one daemon of a control socket, and of a state_dir: two
+// would take each other's services for what is left of their own. They are locks
+// of the kernel's on files, so they end with the process, however that ends; there
+// are no stale ones.
+type Lock struct {
+	f      *os.File // beside the control socket
+	state  *os.File // in state_dir; nil: there can be none, the disk is full perhaps
+	config string   // the file that the daemon runs by
+}
 
-// RunningError says that another daemon holds the lock.
+// RunningError says that another daemon holds a lock.
 type RunningError struct {
-	Path string
-	PID  int // 0: not known
+	Path string // of its control socket, or its state_dir
+	PID  int    // 0: not known
+	// Config is the file that the daemon runs by which has our state_dir; empty: it
+	// has our control socket.
+	Config string
 }
 
 func (e *RunningError) Error() string {
-	if e.PID == 0 {
-		return "another goipvsd runs with " + e.Path
+	text := "another goipvsd runs with " + e.Path
+	if e.PID != 0 {
+		text += fmt.Sprintf(", process %d", e.PID)
 	}
-	return fmt.Sprintf("another goipvsd runs with %s, process %d", e.Path, e.PID)
+	if e.Config != "" {
+		text += fmt.Sprintf(" by %s\n  hint: each goipvsd needs a control and a state_dir of its own; to change control, stop the one that runs", e.Config)
+	}
+	return text
 }
 
 func lockPath(socket string) string { return socket + ".lock" }
 
-// Acquire takes the lock of a control socket; the error is a *RunningError when
-// somebody else has it. A folder that is missing is made.
-func Acquire(socket string) (*Lock, error) {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o750); err != nil {
-		return nil, err
+// stateLockPath is empty without a state_dir.
+func stateLockPath(dir string) string {
+	if dir == "" {
+		return ""
 	}
-	f, err := os.OpenFile(lockPath(socket), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o640)
+	return filepath.Join(dir, "goipvsd.lock")
+}
+
+// errHeld: somebody else has a lock.
+var errHeld = errors.New("locked")
+
+// Acquire takes the locks of a place for the daemon of a file; the error is a
+// *RunningError when somebody else has one of them. Folders that are missing are
+// made.
+func Acquire(p Place, config string) (*Lock, error) {
+	f, err := lock(lockPath(p.Control))
+	if errors.Is(err, errHeld) {
+		pid, _ := p.ControlHolder()
+		return nil, &RunningError{Path: p.Control, PID: pid}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, &RunningError{socket, pid(f)}
-		}
-		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	l := &Lock{f: f, config: config}
+	if err := l.lockState(p.StateDir); err != nil {
+		l.Release()
+		return nil, err
 	}
-	l := &Lock{f}
 	l.mark()
 	return l, nil
 }
 
-// mark writes down whose lock it is, for people and for goipvsd stop.
+// lockState takes the lock of a state_dir. That there is no place for it keeps
+// nobody from running, as with the other files there.
+func (l *Lock) lockState(dir string) error {
+	path := stateLockPath(dir)
+	if path == "" {
+		return nil
+	}
+	f, err := lock(path)
+	if errors.Is(err, errHeld) {
+		who, _ := holder(path)
+		return &RunningError{Path: dir, PID: who.pid, Config: cmp.Or(who.config, "another file")}
+	}
+	if err == nil {
+		l.state = f
+	}
+	return nil
+}
+
+func lock(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errHeld
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// mark writes down whose locks they are, for people and for goipvsd stop.
 func (l *Lock) mark() {
-	if err := l.f.Truncate(0); err == nil {
-		_, _ = l.f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	text := []byte(strconv.Itoa(os.Getpid()) + "\n" + l.config + "\n")
+	for _, f := range l.files() {
+		if err := f.Truncate(0); err == nil {
+			_, _ = f.WriteAt(text, 0)
+		}
 	}
 }
 
-// Release gives the lock back.
-func (l *Lock) Release() { l.f.Close() }
+func (l *Lock) files() []*os.File {
+	if l.state == nil {
+		return []*os.File{l.f}
+	}
+	return []*os.File{l.f, l.state}
+}
 
-// Holder tells which process holds the lock of a control socket: 0 and false
-// when none does, 0 and true when one does that is not known.
-func Holder(socket string) (process int, running bool) {
-	f, err := os.OpenFile(lockPath(socket), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+// Release gives the locks back.
+func (l *Lock) Release() {
+	for _, f := range l.files() {
+		f.Close()
+	}
+}
+
+// process is who holds a lock.
+type process struct {
+	pid    int    // 0: not known
+	config string // the file it runs by
+}
+
+// Holder tells which process is the daemon of a file: 0 and false when none is, 0
+// and true when one is that is not known. One whose control socket is another
+// by now, since the file was changed, is found by its state_dir.
+func (p Place) Holder() (pid int, running bool) {
+	if pid, is := p.ControlHolder(); is {
+		return pid, true
+	}
+	if path := stateLockPath(p.StateDir); path != "" {
+		if who, is := holder(path); is && who.config == p.config {
+			return who.pid, true
+		}
+	}
+	return 0, false
+}
+
+// ControlHolder tells the same of the control socket alone.
+func (p Place) ControlHolder() (pid int, running bool) {
+	who, is := holder(lockPath(p.Control))
+	return who.pid, is
+}
+
+func holder(path string) (who process, held bool) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return 0, false
+		return process{}, false
 	}
 	defer f.Close()
 	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
-		return 0, false // closing gives it back
+		return process{}, false // closing gives it back
 	}
-	return pid(f), true
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 8192))
+	if err != nil {
+		return process{}, true
+	}
+	pid, rest, _ := strings.Cut(string(b), "\n")
+	who.pid, _ = strconv.Atoi(pid)
+	who.config = strings.TrimSuffix(rest, "\n")
+	return who, true
 }
 
-// AwaitEnd waits until nobody holds the lock, and reports false when that takes
+// AwaitEnd waits until there is no daemon, and reports false when that takes
 // longer than the patience.
-func AwaitEnd(socket string, patience time.Duration) bool {
+func (p Place) AwaitEnd(patience time.Duration) bool {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if _, running := Holder(socket); !running {
+		if _, running := p.Holder(); !running {
 			return true
 		}
 	}
 	return false
-}
-
-func pid(f *os.File) int {
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return 0
-	}
-	return n
 }

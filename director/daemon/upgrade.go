@@ -154,7 +154,11 @@ func (d *Daemon) greet(s *successor) error {
 		return err
 	}
 	defer socket.Close()
-	if err := s.tell(message{Step: stepHello, Protocol: protocol}, d.patience(patienceStep), d.lock.f, socket); err != nil {
+	files := []*os.File{d.lock.f, socket}
+	if d.lock.state != nil {
+		files = append(files, d.lock.state)
+	}
+	if err := s.tell(message{Step: stepHello, Protocol: protocol}, d.patience(patienceStep), files...); err != nil {
 		return err
 	}
 	d.step(stepHello)
