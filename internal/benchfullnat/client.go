@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
@@ -16,20 +17,22 @@ type load struct {
 	kind   string // short alive bulk echo trains
 	count  int
 	window int // requests of a connection that may be on the way
+	rate   int // requests a second of all connections; 0 is as many as there are answers
 	port   int
 	unit   string
 }
 
 var allLoads = []load{
-	{"idle", "alive", 4000, 1, portAlive, "idle connection"}, // first: memory once used is not given back
-	{"short", "short", 64, 0, portShort, "connection"},
-	{"alive64", "alive", 64, 1, portAlive, "request"},
-	{"alive1000", "alive", 1000, 1, portAlive, "request"},
-	{"bulk1", "bulk", 1, 0, portBulk, "MB"},
-	{"bulk16", "bulk", 16, 0, portBulk, "MB"},
-	{"udp64", "echo", 64, 4, portEcho, "round trip"},
-	{"udp1000", "echo", 1000, 1, portEcho, "round trip"},
-	{"udpbulk", "trains", 16, 1, portEcho, "MB"},
+	{"idle", "alive", 4000, 1, 0, portAlive, "idle connection"}, // first: memory once used is not given back
+	{"short", "short", 64, 0, 0, portShort, "connection"},
+	{"alive64", "alive", 64, 1, 0, portAlive, "request"},
+	{"alive1000", "alive", 1000, 1, 0, portAlive, "request"},
+	{"paced1000", "alive", 1000, 1, 20000, portAlive, "request"},
+	{"bulk1", "bulk", 1, 0, 0, portBulk, "MB"},
+	{"bulk16", "bulk", 16, 0, 0, portBulk, "MB"},
+	{"udp64", "echo", 64, 4, 0, portEcho, "round trip"},
+	{"udp1000", "echo", 1000, 1, 0, portEcho, "round trip"},
+	{"udpbulk", "trains", 16, 1, 0, portEcho, "MB"},
 }
 
 func (l load) datagrams() bool { return l.kind == "echo" || l.kind == "trains" }
@@ -44,9 +47,11 @@ type client struct {
 	*poller
 	load
 	to      netip.AddrPort
-	conns   []peer // by descriptor
-	waiting int    // answers
-	asking  bool   // an answer leads to a new request
+	conns   []peer    // by descriptor
+	waiting int       // answers
+	asking  bool      // an answer leads to a new request
+	free    []int     // connections that wait for a request of a load with a rate
+	due     time.Time // of the next such request
 	units   float64
 	errors  float64
 	times   []time.Duration
@@ -116,7 +121,7 @@ func beClient(l load, to netip.AddrPort, length time.Duration) error {
 // slice makes the load for a time, then waits for the answers that are due, so
 // that what a proxy does for a slice is over with it.
 func (c *client) slice(length time.Duration) {
-	c.asking, c.units, c.errors, c.times = true, 0, 0, c.times[:0]
+	c.asking, c.units, c.errors, c.times, c.free, c.due = true, 0, 0, c.times[:0], c.free[:0], time.Now()
 	c.begin()
 	c.loop(length, func() bool { return true })
 	c.asking = false
@@ -142,14 +147,14 @@ func (c *client) begin() {
 	}
 	for fd := range c.conns {
 		if p := &c.conns[fd]; p.state == connected && p.pending == 0 && c.kind != "bulk" {
-			c.ask(fd)
+			c.next(fd)
 		}
 	}
 }
 
 func (c *client) loop(length time.Duration, on func() bool) {
 	for end := time.Now().Add(length); on() && time.Now().Before(end); {
-		for _, ev := range c.wait() {
+		for _, ev := range c.wait(c.pace()) {
 			c.event(int(ev.Fd))
 		}
 		if now := time.Now(); c.datagrams() && c.asking && now.Sub(c.looked) > resend/10 {
@@ -157,6 +162,41 @@ func (c *client) loop(length time.Duration, on func() bool) {
 			c.resend(now)
 		}
 	}
+}
+
+// next has a connection ask again: at once, or when its turn comes.
+func (c *client) next(fd int) {
+	if c.rate > 0 {
+		c.free = append(c.free, fd)
+	} else {
+		c.ask(fd)
+	}
+}
+
+// pace makes the requests that are due, by connections at random, at times as
+// independent clients have them. A request that finds no connection waits, and
+// its time counts from when it was due. pace returns how long to wait for the
+// next one.
+func (c *client) pace() time.Duration {
+	const most = 10 * time.Millisecond
+	if c.rate == 0 || !c.asking {
+		return most
+	}
+	for now := time.Now(); len(c.free) > 0; {
+		if wait := c.due.Sub(now); wait > 0 {
+			return min(wait, most)
+		}
+		i, last := rand.IntN(len(c.free)), len(c.free)-1
+		fd := c.free[i]
+		c.free[i] = c.free[last]
+		c.free = c.free[:last]
+		if p := &c.conns[fd]; p.state == connected && p.pending == 0 { // it may have broken meanwhile
+			c.ask(fd)
+			p.asked = c.due
+			c.due = c.due.Add(time.Duration(rand.ExpFloat64() * float64(time.Second) / float64(c.rate)))
+		}
+	}
+	return most
 }
 
 // resend asks again where an answer is overdue. Its time counts from the first
@@ -241,7 +281,7 @@ func (c *client) event(fd int) {
 		if c.kind == "short" || c.kind == "bulk" {
 			_, _ = send(fd, c.chunk[:requestSize])
 		} else if c.asking {
-			c.ask(fd)
+			c.next(fd)
 		}
 	case c.kind == "bulk":
 		c.drink(fd)
@@ -327,6 +367,6 @@ func (c *client) answered(fd int) {
 	p.pending--
 	c.waiting--
 	if c.asking {
-		c.ask(fd)
+		c.next(fd)
 	}
 }

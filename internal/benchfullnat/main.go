@@ -59,10 +59,14 @@ func main() {
 	flag.BoolVar(&b.kernel, "kernel", false, "IPVS and nftables take part, and the CPU of the whole machine is compared; for the lab")
 	flag.BoolVar(&b.nft, "nft", false, "nftables alone takes part, which is the kernel's plane without IPVS, and the CPU of client and servers is counted, too; for machines without IPVS")
 	against := flag.String("against", "", "other builds of this program whose proxies take part, by file with commas")
+	rate := flag.Int("rate", 0, "requests a second of the loads that have a rate; 0 is their own")
 	only := flag.String("loads", "", "loads to run, by name with commas; all of them if empty")
 	flag.Parse()
 	b.against = strings.FieldsFunc(*against, func(r rune) bool { return r == ',' })
 	for _, l := range allLoads {
+		if l.rate > 0 && *rate > 0 {
+			l.rate = *rate
+		}
 		if *only == "" || slices.Contains(strings.Split(*only, ","), l.name) {
 			b.loads = append(b.loads, l)
 		}

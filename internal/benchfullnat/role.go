@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -23,7 +24,7 @@ func as(cmd *exec.Cmd, role ...string) *exec.Cmd {
 }
 
 // play is a role: proxy AT SERVER..., server AT, client KIND COUNT WINDOW TO
-// LENGTH.
+// LENGTH RATE.
 func play(words []string) error {
 	switch words[0] {
 	case "proxy":
@@ -36,8 +37,10 @@ func play(words []string) error {
 		l.count, err1 = strconv.Atoi(words[2])
 		l.window, err2 = strconv.Atoi(words[3])
 		length, err3 := time.ParseDuration(words[5])
-		if err1 != nil || err2 != nil || err3 != nil {
-			return fmt.Errorf("client %q: %w %w %w", words, err1, err2, err3)
+		var err4 error
+		l.rate, err4 = strconv.Atoi(words[6])
+		if err := errors.Join(err1, err2, err3, err4); err != nil {
+			return fmt.Errorf("client %q: %w", words, err)
 		}
 		return beClient(l, netip.MustParseAddrPort(words[4]), length)
 	}

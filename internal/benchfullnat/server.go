@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,7 +57,7 @@ func beServer(at netip.Addr) error {
 		return err
 	}
 	for {
-		for _, ev := range p.wait() {
+		for _, ev := range p.wait(10 * time.Millisecond) {
 			o.event(int(ev.Fd), ev.Events)
 		}
 	}
