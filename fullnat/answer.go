@@ -163,35 +163,26 @@ func (l *loop) sendReplies(ln *listener) {
 	o.clear()
 }
 
-// sendTogether sends answers by one system call, which costs less than one of
-// ordinary messages does. It returns how many it has dealt with.
+// sendTogether sends answers up to the first train by one system call, which
+// costs less than one of messages does; with trains it does not. It returns how
+// many it has dealt with.
 func (l *loop) sendTogether(ln *listener) (n int) {
 	o, ring := &l.out.out, l.tray.ring
-	if ring == nil || o.n < 2 {
+	if ring == nil {
 		return 0
 	}
-	for ; n < o.n; n++ {
-		if data, ok := o.alone(n); ok {
-			ring.sendTo(ln.fd, data, &o.peers[n], n)
-		} else if !l.tray.noControl {
-			ring.sendMessage(ln.fd, &o.msgs[n].hdr, n)
-		} else {
-			break
-		}
+	for n < o.n && o.items[n].count == 1 {
+		n++
 	}
-	if n == 0 {
+	if n < 2 {
 		return 0
+	}
+	for i := range n {
+		ring.sendTo(ln.fd, o.first(i), &o.peers[i], i)
 	}
 	n = ring.submit(n)
 	for i, res, ok := ring.result(); ok; i, res, ok = ring.result() {
-		e := syscall.Errno(-res)
-		if e == unix.EINVAL { // as with requests
-			l.tray.noControl = l.tray.noControl || o.items[i].count > 1
-			e = o.sendOne(ln.fd, i)
-		}
-		if e != noErr {
-			l.replyFailed(ln, i, e)
-		}
+		l.replyFailed(ln, i, syscall.Errno(-res))
 	}
 	return n
 }

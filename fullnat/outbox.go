@@ -105,12 +105,10 @@ func (o *outbox) couple(f *flow, size, limit int32) bool {
 	return true
 }
 
-// alone is the datagram of message i, which has no header, if it has no other
-// one.
-func (o *outbox) alone(i int) ([]byte, bool) {
-	it := &o.items[i]
-	v := &o.vecs[it.vec]
-	return unsafe.Slice(v.Base, v.Len), it.count == 1
+// first is the first datagram of message i, which has no header.
+func (o *outbox) first(i int) []byte {
+	v := &o.vecs[o.items[i].vec]
+	return unsafe.Slice(v.Base, v.Len)
 }
 
 // send sends messages from i on and returns how many it has sent.
