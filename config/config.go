@@ -104,9 +104,16 @@ type Alert struct {
 	Webhook  Secret   // URL; may carry a token
 	MailTo   []string
 	MailFrom string
-	SMTP     string        // host:port
-	SMTPCA   string        // file of authorities; empty: the system's
-	Repeat   time.Duration // while it lasts; 0: once
+	SMTP     string // host:port
+	SMTPCA   string // file of authorities; empty: the system's
+	// SMTPLogin and SMTPPassword, of SMTPPasswordFile, are said to the mail server;
+	// empty: it wants none.
+	SMTPLogin        string
+	SMTPPassword     Secret
+	SMTPPasswordFile string
+	SMTPCert         string        // file of our certificate for the mail server; empty: none
+	SMTPKey          string        // and of its key; empty: in SMTPCert
+	Repeat           time.Duration // while it lasts; 0: once
 }
 
 // Events are the names that [Alert].On may hold, in the order of the default.

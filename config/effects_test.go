@@ -35,6 +35,7 @@ const effects = `
 [check]            interval timeout rise fall fast_interval jitter          healthcheck         TestRiseAndFall TestFastInterval TestFewBeginSoon TestScaleSpread TestEvil
 [alert]            on command                                               director/daemon     TestAlertsEndToEnd TestAlertKeys
 [alert]            webhook mail_to mail_from smtp smtp_ca repeat            director/alert      TestWebhook TestMail TestMailCertificate TestRepeat
+[alert]            smtp_login smtp_password_file smtp_cert smtp_key         director/alert      TestMailLogin
 [timeouts]         tcp tcp_fin udp                                          cmd/goipvsd         TestKernelEveryKey
 [sync]             state interface id maxlen group port ttl                 cmd/goipvsd         TestKernelEveryKey
 [[virtual]]        name                                                     cmd/goipvsd         TestKernelMainPath

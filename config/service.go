@@ -236,6 +236,17 @@ func (r *reader) alert(t *table, c *Config) {
 	if len(a.MailTo) > 0 && a.SMTP == "" {
 		r.problem(t.at["mail_to"].line, `like smtp = "localhost:25"`, "mail_to: needs smtp, the mail server")
 	}
+	line := func(key string) int { return t.at[key].line }
+	switch {
+	case a.SMTPLogin != "" && a.SMTPPasswordFile == "":
+		r.problem(line("smtp_login"), "", "smtp_login: needs smtp_password_file")
+	case a.SMTPLogin == "" && a.SMTPPasswordFile != "":
+		r.problem(line("smtp_password_file"), "", "smtp_password_file: needs smtp_login, whose password it is")
+	}
+	if a.SMTPKey != "" && a.SMTPCert == "" {
+		r.problem(line("smtp_key"), "", "smtp_key: needs smtp_cert, whose key it is")
+	}
+	a.SMTPPassword = r.secretFile(line("smtp_password_file"), "smtp_password_file", a.SMTPPasswordFile, c)
 	if len(a.Command) > 0 {
 		r.program(t.at["command"].line, "command", a.Command)
 	}

@@ -41,8 +41,12 @@ type Config struct {
 	SMTP     string
 	// CA is a file of the authorities that the mail server's certificate is checked
 	// against; empty: the system's. With it loopback is no exception.
-	CA     string
-	Repeat time.Duration // 0: once
+	CA string
+	// Login and Password are said to the mail server, Cert and Key are the files of
+	// the certificate that it is shown, all inside TLS only; empty: none.
+	Login, Password string
+	Cert, Key       string
+	Repeat          time.Duration // 0: once
 }
 
 // Alerter tells. Make one with New; its Run tells until it is told to end.

@@ -147,6 +147,57 @@ func TestMailCertificate(t *testing.T) {
 	}
 }
 
+// TestMailLogin: who has a login or a certificate says so inside TLS, and nothing
+// at all where there is none.
+func TestMailLogin(t *testing.T) {
+	own := testserver.NewAuthority(t).Issue(t, time.Time{}, "director")
+	web := httptest.NewTLSServer(nil)
+	web.Close()
+	key := web.TLS.Certificates[0]
+	tests := []struct {
+		name   string
+		offers string // by AUTH
+		clear  bool   // no TLS
+		change func(*Config)
+		want   string // the error
+		said   string // by the client
+	}{
+		{"plain", "LOGIN PLAIN", false, nil, "", "AUTH PLAIN AGFubgBzZWNyZXQ="},
+		{"login", "CRAM-MD5 LOGIN", false, nil, "", "AUTH LOGIN\nYW5u\nc2VjcmV0\n"},
+		{"wrong password", "PLAIN", false, func(c *Config) { c.Password = "wrong" }, `smtp_login ann: 535 "no"`, ""},
+		{"wrong password, by login", "LOGIN", false, func(c *Config) { c.Password = "wrong" }, `smtp_login ann: 535 "no"`, ""},
+		{"no way that we know", "CRAM-MD5", false, nil, `smtp_login: 127.0.0.1 offers neither PLAIN nor LOGIN ("CRAM-MD5")`, ""},
+		{"no TLS", "PLAIN", true, nil, "offers no STARTTLS", ""},
+		{"certificate", "", false, func(c *Config) { c.Login, c.Cert, c.Key = "", own.CertFile, own.KeyFile }, "", "certificate shown"},
+		{"certificate without TLS", "", true, func(c *Config) { c.Login, c.Cert, c.Key = "", own.CertFile, own.KeyFile }, "offers no STARTTLS", ""},
+		{"no such certificate", "", false, func(c *Config) { c.Login, c.Cert = "", "/nonexistent" }, "smtp_cert: open /nonexistent", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			certs := []tls.Certificate{key}
+			if tt.clear {
+				certs = nil
+			}
+			s := newMailServer(t, certs...)
+			s.mu.Lock()
+			s.auth = tt.offers
+			s.mu.Unlock()
+			c := &Config{MailTo: []string{"a@example.com"}, SMTP: s.addr, Login: "ann", Password: "secret"}
+			if tt.change != nil {
+				tt.change(c)
+			}
+			err := sendMail(t.Context(), c, "director", []Event{down(1)})
+			mails := s.mails()
+			switch {
+			case tt.want == "" && (err != nil || len(mails) != 1 || !strings.Contains(mails[0], tt.said)):
+				t.Errorf("%v, want %q in %q", err, tt.said, mails)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") || len(mails) > 0):
+				t.Errorf("%v, want %q; %q", err, tt.want, mails)
+			}
+		})
+	}
+}
+
 // TestNobodyWaits: a mail server that says nothing delays neither who tells nor
 // the command.
 func TestNobodyWaits(t *testing.T) {
@@ -205,6 +256,7 @@ type mailServer struct {
 	tls  *tls.Config // nil: no STARTTLS
 	mu   sync.Mutex
 	got  []string
+	auth string // offered in TLS, to ann whose password is secret; empty: none
 }
 
 func (s *mailServer) mails() []string { s.mu.Lock(); defer s.mu.Unlock(); return s.got }
@@ -216,7 +268,7 @@ func newMailServer(t *testing.T, certs ...tls.Certificate) *mailServer {
 	}
 	s := &mailServer{addr: l.Addr().String()}
 	if len(certs) > 0 {
-		s.tls = &tls.Config{Certificates: certs}
+		s.tls = &tls.Config{Certificates: certs, ClientAuth: tls.RequestClientCert}
 	}
 	var all sync.WaitGroup
 	all.Go(func() {
@@ -238,7 +290,7 @@ func (s *mailServer) talk(c net.Conn) {
 	say := func(text string) { _, _ = io.WriteString(c, text+"\r\n") }
 	say("220 test")
 	var heard strings.Builder
-	data := false
+	data, inTLS := false, false
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
@@ -256,12 +308,30 @@ func (s *mailServer) talk(c net.Conn) {
 		case strings.HasPrefix(line, "DATA"):
 			data = true
 			say("354 go on")
+		case strings.HasPrefix(line, "AUTH LOGIN"):
+			say("334 VXNlcm5hbWU6")
+		case line == "YW5u\r\n": // ann
+			say("334 UGFzc3dvcmQ6")
+		case line == "AUTH PLAIN AGFubgBzZWNyZXQ=\r\n", line == "c2VjcmV0\r\n": // secret
+			say("235 welcome")
+		case strings.HasPrefix(line, "AUTH PLAIN"), line == "d3Jvbmc=\r\n": // wrong
+			say("535 no")
+		case line == "*\r\n":
+			say("501 as you like")
+		case strings.HasPrefix(line, "EHLO") && inTLS:
+			s.mu.Lock()
+			auth := s.auth
+			s.mu.Unlock()
+			if len(c.(*tls.Conn).ConnectionState().PeerCertificates) > 0 {
+				heard.WriteString("certificate shown\n")
+			}
+			say("250-test\r\n250 AUTH " + auth)
 		case strings.HasPrefix(line, "EHLO") && s.tls != nil:
 			say("250-test\r\n250 STARTTLS")
 		case strings.HasPrefix(line, "STARTTLS"):
 			say("220 go on")
 			c = tls.Server(c, s.tls)
-			in = bufio.NewReader(c)
+			in, inTLS = bufio.NewReader(c), true
 		case strings.HasPrefix(line, "QUIT"):
 			say("221 bye")
 			return

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/smtp"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,14 +51,18 @@ func deliver(s *smtp.Client, conn net.Conn, c *Config, server, host string, list
 		return err
 	}
 	if ok, _ := s.Extension("STARTTLS"); ok {
-		roots, err := c.authorities()
+		config, err := c.tlsFor(server, conn)
 		if err != nil {
 			return err
 		}
-		local := roots == nil && onLoopback(conn)
-		if err := s.StartTLS(&tls.Config{ServerName: server, RootCAs: roots, InsecureSkipVerify: local}); err != nil { //nolint:gosec // see sendMail
+		if err := s.StartTLS(config); err != nil {
 			return startTLSError(server, err)
 		}
+	} else if c.Login != "" || c.Cert != "" {
+		return fmt.Errorf("%s offers no STARTTLS: neither smtp_login nor smtp_cert is used without, nothing was sent", server)
+	}
+	if err := c.logIn(s, server); err != nil {
+		return err
 	}
 	from := cmp.Or(c.MailFrom, "goipvs@"+helo(host))
 	if err := s.Mail(from); err != nil {
@@ -79,6 +84,65 @@ func deliver(s *smtp.Client, conn net.Conn, c *Config, server, host string, list
 		return err
 	}
 	return s.Quit()
+}
+
+// tlsFor is how the mail server is spoken to, see sendMail.
+func (c *Config) tlsFor(server string, conn net.Conn) (*tls.Config, error) {
+	roots, err := c.authorities()
+	if err != nil {
+		return nil, err
+	}
+	local := roots == nil && onLoopback(conn)
+	config := &tls.Config{ServerName: server, RootCAs: roots, InsecureSkipVerify: local} //nolint:gosec // see sendMail
+	if c.Cert != "" {
+		own, err := tls.LoadX509KeyPair(c.Cert, cmp.Or(c.Key, c.Cert))
+		if err != nil {
+			return nil, fmt.Errorf("smtp_cert: %w", err)
+		}
+		config.Certificates = []tls.Certificate{own}
+	}
+	return config, nil
+}
+
+// logIn says who we are, where the file has a login.
+func (c *Config) logIn(s *smtp.Client, server string) error {
+	if c.Login == "" {
+		return nil
+	}
+	_, offered := s.Extension("AUTH")
+	var way smtp.Auth
+	switch ways := strings.Fields(strings.ToUpper(offered)); {
+	case slices.Contains(ways, "PLAIN"):
+		way = smtp.PlainAuth("", c.Login, c.Password, server)
+	case slices.Contains(ways, "LOGIN"):
+		way = &loginAuth{c.Login, c.Password}
+	default:
+		return fmt.Errorf("smtp_login: %s offers neither PLAIN nor LOGIN (%q)", server, offered)
+	}
+	if err := s.Auth(way); err != nil {
+		return fmt.Errorf("smtp_login %s: %w", c.Login, err)
+	}
+	return nil
+}
+
+// loginAuth is LOGIN, which has no RFC: the server asks for a name, then for a
+// password (draft-murchison-sasl-login).
+type loginAuth struct{ name, password string }
+
+// Start begins.
+func (a *loginAuth) Start(*smtp.ServerInfo) (string, []byte, error) { return "LOGIN", nil, nil }
+
+// Next answers the server's questions.
+func (a *loginAuth) Next(asked []byte, more bool) ([]byte, error) {
+	switch text := strings.ToLower(string(asked)); {
+	case !more:
+		return nil, nil
+	case strings.HasPrefix(text, "user"):
+		return []byte(a.name), nil
+	case strings.HasPrefix(text, "pass"):
+		return []byte(a.password), nil
+	}
+	return nil, fmt.Errorf("the server asks %q", asked)
 }
 
 // authorities are those of the file; nil: the system's.

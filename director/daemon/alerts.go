@@ -9,7 +9,8 @@ import (
 func alertConfig(c *config.Config) alert.Config {
 	a := &c.Alert
 	return alert.Config{On: a.On, Command: a.Command, User: c.CommandUser, Webhook: a.Webhook.Reveal(),
-		MailTo: a.MailTo, MailFrom: a.MailFrom, SMTP: a.SMTP, CA: a.SMTPCA, Repeat: a.Repeat}
+		MailTo: a.MailTo, MailFrom: a.MailFrom, SMTP: a.SMTP, CA: a.SMTPCA, Repeat: a.Repeat,
+		Login: a.SMTPLogin, Password: a.SMTPPassword.Reveal(), Cert: a.SMTPCert, Key: a.SMTPKey}
 }
 
 // begins and ends are the events of what lasts.

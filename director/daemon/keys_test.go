@@ -328,12 +328,18 @@ func TestOnStopKeys(t *testing.T) {
 // TestAlertKeys: what the file says of alerts is what they are sent by. What each
 // does is proven in package alert.
 func TestAlertKeys(t *testing.T) {
-	c, err := config.Parse("goipvs.toml", []byte("[alert]\non = [\"down\", \"drift\"]\ncommand = [\"/bin/true\", \"x\"]\nwebhook = \"https://hook.test/a\"\nmail_to = [\"a@b.test\"]\nmail_from = \"c@d.test\"\nsmtp = \"mx.test:25\"\nsmtp_ca = \"/ca.pem\"\nrepeat = \"1h\"\n"), config.Options{})
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte("x y\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse("goipvs.toml", []byte("[alert]\non = [\"down\", \"drift\"]\ncommand = [\"/bin/true\", \"x\"]\nwebhook = \"https://hook.test/a\"\nmail_to = [\"a@b.test\"]\nmail_from = \"c@d.test\"\nsmtp = \"mx.test:25\"\nsmtp_ca = \"/ca.pem\"\nrepeat = \"1h\"\n"+
+		"smtp_login = \"ann\"\nsmtp_password_file = \""+secret+"\"\nsmtp_cert = \"/cert.pem\"\nsmtp_key = \"/key.pem\"\n"), config.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := alert.Config{On: []string{"down", "drift"}, Command: []string{"/bin/true", "x"}, Webhook: "https://hook.test/a",
-		MailTo: []string{"a@b.test"}, MailFrom: "c@d.test", SMTP: "mx.test:25", CA: "/ca.pem", Repeat: time.Hour}
+		MailTo: []string{"a@b.test"}, MailFrom: "c@d.test", SMTP: "mx.test:25", CA: "/ca.pem", Repeat: time.Hour,
+		Login: "ann", Password: "x y", Cert: "/cert.pem", Key: "/key.pem"}
 	if diff := cmp.Diff(want, alertConfig(c)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
