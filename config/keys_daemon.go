@@ -77,7 +77,7 @@ var timingKeys = []key[Timing]{
 var alertKeys = []key[Alert]{
 	listKey("on", quoteList(Events()), "Events that are told.",
 		func(a *Alert) *[]string { return &a.On }, func(s string) error { return oneOf(s, Events()) }),
-	listKey("command", "[]", "Program and arguments, run for each event with GOIPVS_EVENT, GOIPVS_VIRTUAL, GOIPVS_REAL and GOIPVS_REASON in its environment; without a shell.",
+	listKey("command", "[]", "Program and arguments, run for each event with GOIPVS_EVENT (a word of `on`), GOIPVS_NAME (the event's name, which tells the beginning of a fallback or mass failure from its end), GOIPVS_VIRTUAL, GOIPVS_REAL and GOIPVS_REASON in its environment; without a shell.",
 		func(a *Alert) *[]string { return &a.Command }, nil),
 	secretKey("webhook", `""`, "URL that gets the event as JSON by POST.",
 		func(a *Alert) *Secret { return &a.Webhook }, webURL),

@@ -159,7 +159,7 @@ var realKeys = []key[rawReal]{
 		func(r *reader, n node, s *rawReal) { s.at, s.ok = r.realAddress(n) },
 		func(s *rawReal) string { return quote(s.at.host) }},
 	intKey("weight", "1", "Share of new connections; 0: none.",
-		func(s *rawReal) *int32 { return &s.weight }, 0, 65535),
+		func(s *rawReal) *int32 { return &s.weight }, 0, 1<<31-1),
 	methodKey("forward", `""`, "Method of this server. Empty: the service's.",
 		func(s *rawReal) *ipvs.Method { return &s.forward }),
 	intKey("upper", "0", "Connections at which the server gets no more. 0: no limit.",
@@ -225,7 +225,7 @@ func parseMethod(s string) (m ipvs.Method, err error) {
 		return m, nil
 	}
 	list := []string{"nat", "dr", "tun", "fullnat"}
-	return 0, hinted{fmt.Errorf("unknown forwarding method %s (one of %s)", quote(clip(s)), strings.Join(list, ", ")), didYouMean(strings.ToLower(s), append(list, "masq", "gate", "ipip"))}
+	return 0, hinted{fmt.Errorf("unknown forwarding method %s (one of %s)", quote(clip(s)), strings.Join(list, ", ")), didYouMean(s, append(list, "masq", "gate", "ipip"))}
 }
 
 // rawTunnel is the encapsulation in the file's words.

@@ -214,6 +214,7 @@ func (r *reader) kernelFullNAT(t *table, v *Virtual) {
 func (r *reader) finish(c *Config) {
 	seen := map[ipvs.ServiceKey]Position{}
 	named := map[string]Position{}
+	placed := map[netip.Addr]*Virtual{}
 	for i := range c.Virtuals {
 		v := &c.Virtuals[i]
 		if r.file = v.Pos.File; !v.known() {
@@ -225,6 +226,12 @@ func (r *reader) finish(c *Config) {
 			r.problem(v.Pos.Line, "", "the name %s is there twice: also at %s", quote(v.Name), p)
 		}
 		seen[v.Service.ServiceKey], named[v.Name] = v.Pos, v.Pos
+		if vip := v.Service.Addr.Addr(); v.VIPInterface != "" {
+			if o := placed[vip]; o != nil && o.VIPInterface != v.VIPInterface {
+				r.problem(v.Pos.Line, "an address is on one interface", "vip_interface: %s has %s on %s: also at %s", quote(o.Name), vip, o.VIPInterface, o.Pos)
+			}
+			placed[vip] = v
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package config
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // hinted is an error with what may help against it.
 type hinted struct {
@@ -27,11 +30,11 @@ func didYouMean(s string, known []string) string {
 }
 
 // nearest is the word that takes the fewest changes to become s, if they are
-// few for its length.
+// few for its length. Large and small letters are no change.
 func nearest(s string, known []string) (best string) {
 	least := min(1+len(s)/3, 3)
 	for _, k := range known {
-		if d := distance(s, k); d <= least && k != s && d < len(k) {
+		if d := distance(strings.ToLower(s), strings.ToLower(k)); d <= least && k != s && d < len(k) {
 			best, least = k, d-1
 		}
 	}

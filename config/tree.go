@@ -65,7 +65,7 @@ func syntaxProblem(file string, err error) *Problem {
 	if strings.Contains(text, `but got '\n'`) && p.Line > 1 { // the library has read the line's end
 		p.Line--
 	}
-	if _, hint, ok := strings.Cut(pe.ErrorWithUsage(), "Error help:\n"); ok {
+	if _, hint, ok := strings.Cut(pe.ErrorWithUsage(), "Error help:\n"); ok && !strings.Contains(hint, "bug in the") {
 		p.Hint = strings.Join(strings.Fields(hint), " ")
 	}
 	return p

@@ -2,6 +2,7 @@ package director
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -102,15 +103,21 @@ func (v *service) decide(s *state, now time.Time) {
 	}
 }
 
-// why tells why the service is down: what is wrong with its servers, each
-// reason once.
+// why tells why the service is down: what its quorum lacks, where some servers are
+// well, and what is wrong with the others, each reason once.
 func (v *service) why() string {
 	var reasons []string
-	seen := make(map[string]bool)
+	seen := map[string]bool{"": true}
+	if d := &v.decision; d.Capacity > 0 {
+		reasons = append(reasons, fmt.Sprintf("weights of %d where the quorum is %d", d.Capacity, max(v.Quorum, 1)))
+	}
 	for i := range v.Servers {
 		r := v.mem.Server(v.Servers[i].Addr).Reason
-		if r == "" {
-			r = string(v.decision.Standings[i].Cause)
+		if st := &v.decision.Standings[i]; r == "" && st.full == 0 {
+			r = string(st.Cause)
+			if st.Cause == CauseHealthy {
+				r = "weight 0"
+			}
 		}
 		if !seen[r] {
 			seen[r] = true

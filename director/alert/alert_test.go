@@ -65,6 +65,21 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// TestCommandTellsBeginFromEnd: a fallback that comes into use and one that leaves
+// are the same word of [alert] on.
+func TestCommandTellsBeginFromEnd(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	a := run(t, Config{On: []string{"fallback"}, Command: []string{"/bin/sh", "-c", `echo "$GOIPVS_EVENT $GOIPVS_NAME $GOIPVS_REASON" >> ` + out}})
+	a.Tell(Event{Alert: "fallback", Event: "fallback_on", Text: "fallback in use", Virtual: "web"})
+	a.Tell(Event{Alert: "fallback", Event: "fallback_off", Text: "fallback no longer in use", Virtual: "web"})
+	want := "fallback fallback_on fallback in use\nfallback fallback_off fallback no longer in use\n"
+	var got []byte
+	await(t, "two lines", func() bool { got, _ = os.ReadFile(out); return len(got) >= len(want) })
+	if string(got) != want {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestWebhook(t *testing.T) {
 	var mu sync.Mutex
 	var got []Event

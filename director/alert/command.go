@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -21,7 +22,8 @@ func sendCommand(ctx context.Context, c *Config, _ string, list []Event) error {
 	cmd := exec.CommandContext(ctx, c.Command[0], c.Command[1:]...)
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8",
-		"GOIPVS_EVENT=" + e.Alert, "GOIPVS_VIRTUAL=" + e.Virtual, "GOIPVS_REAL=" + e.Real, "GOIPVS_REASON=" + e.Reason,
+		"GOIPVS_EVENT=" + e.Alert, "GOIPVS_NAME=" + e.Event, "GOIPVS_VIRTUAL=" + e.Virtual, "GOIPVS_REAL=" + e.Real,
+		"GOIPVS_REASON=" + cmp.Or(e.Reason, e.Text),
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -21,7 +21,7 @@ var (
 
 // event passes on what happened: to systemd, to the counters, to people.
 func (d *Daemon) event(e director.Event) {
-	d.notify.status(e)
+	d.notify.happened(e)
 	d.monitor.Event(e.Kind.Name)
 	switch e.Kind {
 	case director.ServerRemoved:

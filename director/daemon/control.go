@@ -27,8 +27,8 @@ func (d *Daemon) listen() (*net.UnixListener, error) {
 		return d.heir.socket, nil
 	}
 	path := d.config.Control
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+	if err := removeSocket(path); err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -40,6 +40,21 @@ func (d *Daemon) listen() (*net.UnixListener, error) {
 	}
 	d.share(path)
 	return l, nil
+}
+
+// removeSocket takes a dead daemon's socket away, and nothing else: a slip in
+// control must not cost a file.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != os.ModeSocket:
+		return fmt.Errorf("%s is there already and is no socket", path)
+	}
+	return os.Remove(path)
 }
 
 // share gives the socket, and its folder, to the group of the file. A machine
@@ -261,21 +276,9 @@ func reloaded(r reloadResult) (any, error) {
 
 // statusText is the line that systemctl status shows.
 func (d *Daemon) statusText() string {
-	st, err := d.dir.Status(nil)
+	text, err := d.dir.Brief()
 	if err != nil {
 		return "stopping"
 	}
-	services, servers, in := 0, 0, 0
-	for i := range st.Services {
-		if st.Services[i].State == "up" {
-			services++
-		}
-		for j := range st.Services[i].Servers {
-			servers++
-			if st.Services[i].Servers[j].Place == "in" {
-				in++
-			}
-		}
-	}
-	return fmt.Sprintf("%d of %d services up, %d of %d real servers in", services, len(st.Services), in, servers)
+	return text
 }

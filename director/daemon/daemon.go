@@ -242,7 +242,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.trim(rest) })
 	all.Go(func() { d.follow(rest) })
 	for _, f := range []func(){
-		func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.commanded.run(rest) }, func() { d.serve(rest) },
+		func() { d.notify.status(ctx, d.statusText) }, func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.commanded.run(rest) }, func() { d.serve(rest) },
 	} {
 		all.Go(func() {
 			if d.awaitTurn(rest) {

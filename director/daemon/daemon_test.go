@@ -443,6 +443,17 @@ func TestSecondDaemonOfState(t *testing.T) {
 	}
 }
 
+// TestControlIsNoFile: a slip in control does not cost the file that is there.
+func TestControlIsNoFile(t *testing.T) {
+	f := newFixture(t, 1)
+	f.must(os.WriteFile(f.path("sock"), []byte("precious"), 0o600))
+	f.write(f.text(""))
+	err := Run(context.Background(), Options{Config: f.path("goipvs.toml"), Kernel: f.kernel, Log: slog.New(slog.DiscardHandler)})
+	if b, _ := os.ReadFile(f.path("sock")); err == nil || !strings.Contains(err.Error(), "is no socket") || string(b) != "precious" {
+		t.Errorf("%v, and the file has %q", err, b)
+	}
+}
+
 // TestPlaceOf: the daemon is found whatever happened to its file, and where that
 // says nothing at all this is told.
 func TestPlaceOf(t *testing.T) {

@@ -1,10 +1,10 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,13 +19,15 @@ type notifier struct {
 	log   *slog.Logger
 	every time.Duration // between signs of life; 0: none are wanted
 	quiet atomic.Bool   // systemd listens to another process
+	news  chan struct{} // something happened that the status may tell
 
 	mu   sync.Mutex
 	last time.Time // sign of life
+	said string    // last status line
 }
 
 func newNotifier(log *slog.Logger, quiet bool) *notifier {
-	n := &notifier{log: log}
+	n := &notifier{log: log, news: make(chan struct{}, 1)}
 	n.quiet.Store(quiet)
 	if d, err := daemon.SdWatchdogEnabled(false); err == nil {
 		n.every = d / 3
@@ -42,7 +44,18 @@ func (n *notifier) send(text string) {
 	}
 }
 
-func (n *notifier) ready(status string) { n.send("READY=1\nSTATUS=" + status) }
+func (n *notifier) ready(status string) { n.tell("READY=1\n", status, true) }
+
+// tell sends a status line, with something before it; unless it must be, only
+// when it is another one than the last.
+func (n *notifier) tell(before, status string, must bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if must || status != n.said {
+		n.send(before + "STATUS=" + status)
+		n.said = status
+	}
+}
 
 // reloading must name the time (sd_notify(3)); ready ends it.
 func (n *notifier) reloading() {
@@ -80,16 +93,38 @@ func (n *notifier) beat() {
 	}
 }
 
-// status shows the last event that mattered in systemctl status.
-func (n *notifier) status(e director.Event) {
-	if e.Kind.Level < slog.LevelWarn || os.Getenv("NOTIFY_SOCKET") == "" {
+// statusEvery is how soon systemctl status may show the next thing that happened.
+const statusEvery = time.Second
+
+// happened notes that the status line may be another one by now.
+func (n *notifier) happened(e director.Event) {
+	if e.Kind.Level < slog.LevelInfo {
 		return
 	}
-	words := []string{e.Kind.Brief}
-	for _, s := range []string{e.Virtual, e.Server, e.Reason} {
-		if s != "" {
-			words = append(words, director.Clean(s))
+	select {
+	case n.news <- struct{}{}:
+	default:
+	}
+}
+
+// status keeps the line of systemctl status what text says, until ctx ends.
+func (n *notifier) status(ctx context.Context, text func() string) {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.news:
+		}
+		if now := text(); ctx.Err() == nil {
+			n.tell("", now, false)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(statusEvery):
 		}
 	}
-	n.send("STATUS=" + strings.Join(words, ": "))
 }

@@ -55,6 +55,20 @@ func (s *systemd) count(text string) (n int) {
 	return n
 }
 
+// status is the last status line.
+func (s *systemd) status() (text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.heard {
+		for line := range strings.Lines(h) {
+			if strings.HasPrefix(line, "STATUS=") {
+				text = line
+			}
+		}
+	}
+	return text
+}
+
 // sofar counts what was said until now, also what has not been read yet.
 func (s *systemd) sofar(f *fixture, text string) int {
 	mark := fmt.Sprint("mark of ", time.Now().UnixNano())
@@ -82,7 +96,12 @@ func TestSystemd(t *testing.T) {
 	f.signals <- unix.SIGHUP
 	f.await("reloading and ready", func() bool { return s.count("RELOADING=1\nMONOTONIC_USEC=") == 1 && s.count("READY=1") == 2 })
 	f.servers[0].Close()
-	f.await("what is wrong in systemctl status", func() bool { return s.count("STATUS=real server down: web: "+f.servers[0].Addr().String()) == 1 })
+	f.await("systemctl status tells that the server is down", func() bool { return strings.Contains(s.status(), "STATUS=0 of 1 services up, 0 of 1 real servers in") })
+	f.write("broken")
+	f.signals <- unix.SIGHUP
+	f.await("systemctl status tells of the reload that failed, and goes on to", func() bool {
+		return s.count("RELOADING=1") == 2 && strings.Contains(s.status(), "real servers in; reload failed, the old configuration stays: "+f.path("goipvs.toml")+":1: ")
+	})
 	f.signals <- unix.SIGTERM
 	select {
 	case err := <-f.done:
