@@ -763,6 +763,20 @@ func TestMassFailureByPath(t *testing.T) {
 	})
 }
 
+// TestWhyDown: a service that is down says what its quorum lacks, and nothing of
+// servers that are well.
+func TestWhyDown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService(func(v *VirtualService) { v.Quorum = 5; v.Servers[0].Weight = 0 })
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.verdict(v, Down, 3)
+		if want := `event=service_down vs=web reason="weights of 2 where the quorum is 5; weight 0; timed out"`; !strings.Contains(f.log.String(), want) {
+			t.Errorf("want %s in\n%s", want, f.log)
+		}
+	})
+}
+
 // TestOverrideExpires: maintenance ends by itself.
 func TestOverrideExpires(t *testing.T) {
 	bubble(t, func(t *testing.T) {
