@@ -21,7 +21,17 @@ func (b *block) arg(i int) string {
 	return ""
 }
 
-// last is how many lines the block has, for messages.
+// last is the last line in the block that counts.
+func (b *block) last() *block {
+	for i := len(b.sub) - 1; i >= 0; i-- {
+		if b.sub[i].skip == "" {
+			return b.sub[i]
+		}
+	}
+	return nil
+}
+
+// lines is how many lines the block has, for messages.
 func (b *block) lines() int {
 	n := 1
 	for _, s := range b.sub {
@@ -49,16 +59,23 @@ func (r *lineReader) tree() []*block {
 // its own line, stand right behind a word, or be closed on the same line.
 func (r *lineReader) line(l kaLine, stack []*block) []*block {
 	var cur *block
+	if l.skip != "" { // its braces do not count either
+		if words := tokens(l.text); len(words) > 0 {
+			top := stack[len(stack)-1]
+			top.sub = append(top.sub, &block{place: l.place, words: []string{word(words[0])}, skip: l.skip})
+		}
+		return stack
+	}
 	for _, w := range tokens(l.text) {
 		top := stack[len(stack)-1]
 		switch {
 		case w == "{":
-			if cur == nil && len(top.sub) > 0 && !top.sub[len(top.sub)-1].open {
-				cur = top.sub[len(top.sub)-1]
+			if last := top.last(); cur == nil && last != nil && !last.open {
+				cur = last
 			}
 			if cur == nil || len(stack) > maxBraces {
 				r.lose(l.place, "a brace without a keyword")
-				cur = &block{place: l.place, words: []string{"{"}, skip: l.skip}
+				cur = &block{place: l.place, words: []string{"{"}}
 			}
 			cur.open = true
 			stack, cur = append(stack, cur), nil
@@ -69,7 +86,7 @@ func (r *lineReader) line(l kaLine, stack []*block) []*block {
 				stack = stack[:len(stack)-1]
 			}
 		case cur == nil:
-			cur = &block{place: l.place, words: []string{word(w)}, skip: l.skip}
+			cur = &block{place: l.place, words: []string{word(w)}}
 			top.sub = append(top.sub, cur)
 		default:
 			cur.words = append(cur.words, word(w))
