@@ -159,6 +159,30 @@ IP_47 00:00  NONE        10.1.0.2:1         10.0.0.1:1         10.2.0.11:1
 	}
 }
 
+// The kernel's connections have their local addresses behind them, and only
+// those that the kernel lists are listed.
+func TestListConnectionsLocal(t *testing.T) {
+	all := []procfs.Connection{
+		{Protocol: ipvs.TCP, Client: netip.MustParseAddrPort("10.1.0.2:1"), Virtual: netip.MustParseAddrPort("10.0.0.1:80"), Destination: netip.MustParseAddrPort("10.2.0.11:80"), State: "ESTABLISHED"},
+		{Protocol: ipvs.TCP, Client: netip.MustParseAddrPort("10.1.0.2:2"), Virtual: netip.MustParseAddrPort("10.0.0.1:80"), Destination: netip.MustParseAddrPort("10.2.0.11:80"), State: "ESTABLISHED"},
+	}
+	kernel := []Connection{{all[0], netip.MustParseAddrPort("10.2.0.1:4000")}, {all[0], netip.MustParseAddrPort("10.2.0.1:4000")}}
+	kernel[0].State = "" // the daemon does not know
+	kernel[1].Client = netip.MustParseAddrPort("10.1.0.2:3")
+	var b bytes.Buffer
+	if err := listConnections(&b, connSeq(all), nil, kernel, ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	const want = `IPVS connection entries
+pro expire state       source             virtual            destination        local
+TCP 00:00  ESTABLISHED 10.1.0.2:1         10.0.0.1:80        10.2.0.11:80       10.2.0.1:4000
+TCP 00:00  ESTABLISHED 10.1.0.2:2         10.0.0.1:80        10.2.0.11:80
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // A row that cannot be read is an error, but the others are printed.
 func TestListConnectionsUnread(t *testing.T) {
 	first := errors.New("line 3")

@@ -36,6 +36,9 @@ const (
 // ListArgs are the arguments of VerbList.
 type ListArgs struct {
 	Service string `json:"service,omitempty"` // "tcp 192.0.2.1:80": only this one
+	// Locals has the connections of local addresses in the kernel counted, which
+	// means to read all that is tracked.
+	Locals bool `json:"locals,omitempty"`
 }
 
 // RulesArgs are the arguments of VerbRules: command lines, carried out together
@@ -102,11 +105,17 @@ type engine struct {
 }
 
 // list lists all services, or only one.
-func (e *engine) list(one ...ipvs.ServiceKey) error {
+func (e *engine) list(one ...ipvs.ServiceKey) error { return e.listWith(false, one) }
+
+func (e *engine) listWith(locals bool, one []ipvs.ServiceKey) error {
 	args := jsonText{first: true}
 	args.open('{')
 	if len(one) > 0 {
 		args.str("service", one[0].String())
+	}
+	if locals {
+		args.key("locals")
+		args.b = append(args.b, "true"...)
 	}
 	args.close('}')
 	b, err := e.daemon.Ask(VerbList, args.b)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvs/procfs"
 )
 
@@ -19,7 +20,7 @@ const connBatch = 1024
 // the data of persistence engines in ViewPersistent. Connections that cannot be
 // read are left out and are the error in the end.
 func ListConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], o ListOptions) error {
-	return listConnections(w, conns, nil, o)
+	return listConnections(w, conns, nil, nil, o)
 }
 
 // Connection is a connection of full NAT: what the kernel says of its own, and the
@@ -29,10 +30,11 @@ type Connection struct {
 	Local netip.AddrPort // the zero AddrPort where there is none, port 0 when it is closed
 }
 
-// listConnections prints the kernel's connections and full NAT's after them. Rows
-// of the kernel's are the same whether there are others or not.
-func listConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], full []Connection, o ListOptions) error {
-	v := connView{out: &output{w: w}, names: o.Names, persistent: o.View == ViewPersistent, locals: len(full) > 0}
+// listConnections prints the kernel's connections and full NAT's after them. The
+// columns of the kernel's are the same whether there are others or not; those
+// that have a local address there, which kernel knows, have it behind them.
+func listConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], full, kernel []Connection, o ListOptions) error {
+	v := connView{out: &output{w: w}, names: o.Names, persistent: o.View == ViewPersistent, locals: len(full)+len(kernel) > 0}
 	v.json.first = true
 	if o.JSON {
 		v.names, v.row = nil, v.jsonRow
@@ -42,7 +44,7 @@ func listConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], ful
 		v.row = v.textRow
 		v.out.b = v.title(v.out.b)
 	}
-	err := v.list(both(conns, full))
+	err := v.list(both(conns, full, localsOf(kernel)))
 	if o.JSON {
 		v.json.close(']')
 		v.json.close('}')
@@ -63,10 +65,29 @@ type connView struct {
 	batch      []Connection
 }
 
-func both(conns iter.Seq2[procfs.Connection, error], full []Connection) iter.Seq2[Connection, error] {
+// ends are what a connection is known by.
+type ends struct {
+	protocol                     ipvs.Protocol
+	client, virtual, destination netip.AddrPort
+}
+
+func (c *Connection) ends() ends { return ends{c.Protocol, c.Client, c.Virtual, c.Destination} }
+
+// localsOf are the local addresses of connections.
+func localsOf(all []Connection) map[ends]netip.AddrPort {
+	locals := make(map[ends]netip.AddrPort, len(all))
+	for i := range all {
+		locals[all[i].ends()] = all[i].Local
+	}
+	return locals
+}
+
+func both(conns iter.Seq2[procfs.Connection, error], full []Connection, locals map[ends]netip.AddrPort) iter.Seq2[Connection, error] {
 	return func(yield func(Connection, error) bool) {
-		for c, err := range conns {
-			if !yield(Connection{Connection: c}, err) {
+		for kernel, err := range conns {
+			c := Connection{Connection: kernel}
+			c.Local = locals[c.ends()]
+			if !yield(c, err) {
 				return
 			}
 		}
@@ -224,8 +245,9 @@ func (j *jsonText) connection(c *Connection) {
 }
 
 // AppendConnections appends the document of -L -c --json: what goipvsd answers to
-// VerbConnections.
-func AppendConnections(b []byte, all []Connection) []byte {
+// VerbConnections, and with it what is known of connections that the kernel
+// lists: their local addresses.
+func AppendConnections(b []byte, all, kernel []Connection) []byte {
 	j := jsonText{b: b, first: true}
 	j.open('{')
 	j.field("connections", '[')
@@ -233,21 +255,29 @@ func AppendConnections(b []byte, all []Connection) []byte {
 		j.connection(&all[i])
 	}
 	j.close(']')
+	j.field("kernel", '[')
+	for i := range kernel {
+		j.connection(&kernel[i])
+	}
+	j.close(']')
 	j.close('}')
 	return j.b
 }
 
 // readConnections reads that document, of address services.
-func readConnections(document []byte) (all []Connection, err error) {
+func readConnections(document []byte) (all, kernel []Connection, err error) {
 	j := jsonReader{b: document}
 	j.object(func(name string) {
-		if name == "connections" {
+		switch name {
+		case "connections":
 			j.array(func() { all = append(all, j.connection()) })
-			return
+		case "kernel":
+			j.array(func() { kernel = append(kernel, j.connection()) })
+		default:
+			j.skip()
 		}
-		j.skip()
 	})
-	return all, j.end()
+	return all, kernel, j.end()
 }
 
 func (j *jsonReader) connection() (c Connection) {

@@ -12,7 +12,7 @@ import (
 func (s *session) locals(c *Command) error {
 	e, err := s.kernel.need()
 	if err == nil {
-		err = e.list()
+		err = e.listWith(true, nil)
 	}
 	if err != nil {
 		return err

@@ -76,15 +76,16 @@ func (p *planes) owner(k ipvs.ServiceKey) (*engine, error) {
 	return e, nil
 }
 
-// connections are those of full NAT.
-func (p *planes) connections() ([]Connection, error) {
+// connections are those of full NAT: of user space, and what is known of the
+// kernel's beside what it lists itself.
+func (p *planes) connections() (full, kernel []Connection, err error) {
 	e, err := p.connect()
 	if err != nil || e == nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b, err := e.daemon.Ask(VerbConnections, []byte("{}"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return readConnections(b)
 }

@@ -52,10 +52,10 @@ func (s *session) listConnections(o ListOptions) error {
 	if _, err := s.kernel.Info(); err != nil {
 		return err
 	}
-	var full []Connection
-	full, s.kernel.broken = s.kernel.connections()
+	var full, kernel []Connection
+	full, kernel, s.kernel.broken = s.kernel.connections()
 	if s.kernel.none {
-		return listConnections(s.Stdout, func(func(procfs.Connection, error) bool) {}, full, o)
+		return listConnections(s.Stdout, func(func(procfs.Connection, error) bool) {}, full, nil, o)
 	}
 	open := s.OpenConnections
 	if open == nil {
@@ -66,7 +66,7 @@ func (s *session) listConnections(o ListOptions) error {
 		return err
 	}
 	defer f.Close()
-	return listConnections(s.Stdout, procfs.Connections(f), full, o)
+	return listConnections(s.Stdout, procfs.Connections(f), full, kernel, o)
 }
 
 func (s *session) listNames(c *Command) *Resolver {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -73,8 +74,13 @@ address   = "10.9.0.11:80"
 		return strings.Contains(strings.Join(strings.Fields(stats), " "), "TCP 192.0.2.10:80 4 ")
 	})
 	r.dial()
-	if out := r.oneShot(0, "", "-Lcn"); !strings.Contains(out, "ESTABLISHED") {
+	out := r.oneShot(0, "", "-Lcn")
+	if row := regexp.MustCompile(`(?m)^TCP \S+ +ESTABLISHED +\S+ +192\.0\.2\.10:80 +10\.9\.0\.1[12]:80 +10\.9\.1\.[12]:\d+$`); !row.MatchString(out) || !strings.Contains(out, "destination        local\n") {
 		t.Errorf("-Lcn prints\n%s", out)
+	}
+	out = r.oneShot(0, "", "-G -t 192.0.2.10:80")
+	if open := regexp.MustCompile(`(?m)^ +10\.9\.1\.[12] +0 +1 *$`); !open.MatchString(out) {
+		t.Errorf("-G prints\n%s", out)
 	}
 	r.oneShot(0, "", "-Z -t 192.0.2.10:80")
 	if status := r.ok("status"); !strings.Contains(status, "made by command") || !strings.Contains(status, "local addresses: 10.9.1.1 10.9.1.2") {

@@ -18,6 +18,7 @@ import (
 	"github.com/goipvs/goipvs/director/alert"
 	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/director/proxy"
+	"github.com/goipvs/goipvs/director/sourcenat"
 	"github.com/goipvs/goipvs/director/store"
 	"github.com/goipvs/goipvs/director/web"
 	"github.com/goipvs/goipvs/fullnat"
@@ -55,6 +56,9 @@ type SourceNAT interface {
 	director.SourceNAT
 	// Check tells why this machine cannot do it; nil: it can.
 	Check(ipvs.Family) error
+	// Connections calls each with the connections of services that have a local
+	// address.
+	Connections(services map[ipvs.ServiceKey]bool, each func(*sourcenat.Connection)) error
 }
 
 // Daemon is one running goipvsd.

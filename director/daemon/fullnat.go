@@ -11,6 +11,7 @@ import (
 
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/director/sourcenat"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
 )
@@ -52,6 +53,11 @@ func (d *Daemon) fullNATList(_ context.Context, _ control.Peer, args []byte) (an
 	})
 	if stopped != nil {
 		return nil, stopped
+	}
+	if a.Locals {
+		if err := d.countLocals(services); err != nil {
+			return nil, err
+		}
 	}
 	return json.RawMessage(ipvsadm.AppendServices(nil, services, dests, d.proxy.Timeouts())), nil
 }
@@ -128,7 +134,63 @@ func (d *Daemon) fullNATConnections(_ context.Context, _ control.Peer, args []by
 	for i, c := range conns {
 		all[i] = ipvsadm.Connection{Connection: c.Connection, Local: c.Local}
 	}
-	return json.RawMessage(ipvsadm.AppendConnections(nil, all)), nil
+	inKernel := make(map[ipvs.ServiceKey]bool)
+	if err := d.dir.Beside(func(b director.Beside) {
+		for _, f := range b.FullNAT(func(ipvs.ServiceKey) bool { return true }) {
+			if f.Runs == ipvs.PlaneKernel {
+				inKernel[f.Service.ServiceKey] = true
+			}
+		}
+	}); err != nil {
+		return nil, err
+	}
+	kernel, err := d.tracked(inKernel)
+	return json.RawMessage(ipvsadm.AppendConnections(nil, all, kernel)), err
+}
+
+// tracked are the connections of services of the kernel's plane that have a
+// local address, as far as connection tracking knows them.
+func (d *Daemon) tracked(services map[ipvs.ServiceKey]bool) (all []ipvsadm.Connection, err error) {
+	if len(services) == 0 {
+		return nil, nil
+	}
+	err = d.o.SourceNAT.Connections(services, func(c *sourcenat.Connection) {
+		row := ipvsadm.Connection{Local: c.Local}
+		row.Protocol, row.Client, row.Virtual, row.Destination = c.Service.Protocol, c.Client, c.Virtual, c.Server
+		all = append(all, row)
+	})
+	return all, err
+}
+
+// countLocals counts the connections of the kernel's plane that have a local
+// address now.
+func (d *Daemon) countLocals(services []ipvs.ServiceInfo) error {
+	type local struct {
+		service ipvs.ServiceKey
+		addr    netip.Addr
+	}
+	inKernel, counts := make(map[ipvs.ServiceKey]bool), make(map[local]uint64)
+	for i := range services {
+		if services[i].Runs == ipvs.PlaneKernel {
+			inKernel[services[i].ServiceKey] = true
+		}
+	}
+	if len(inKernel) == 0 {
+		return nil
+	}
+	err := d.o.SourceNAT.Connections(inKernel, func(c *sourcenat.Connection) {
+		if !c.Closed {
+			counts[local{c.Service, c.Local.Addr()}]++
+		}
+	})
+	for i := range services {
+		if s := &services[i]; inKernel[s.ServiceKey] {
+			for j := range s.Locals {
+				s.Locals[j].Conns = counts[local{s.ServiceKey, s.Locals[j].Addr}]
+			}
+		}
+	}
+	return err
 }
 
 func (d *Daemon) fullNATRules(_ context.Context, _ control.Peer, args []byte) (any, error) {

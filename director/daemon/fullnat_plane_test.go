@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/director/sourcenat"
 	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/internal/testserver"
 	"github.com/goipvs/goipvs/ipvs"
@@ -23,6 +24,7 @@ type natRules struct {
 	mu      sync.Mutex
 	missing error
 	kept    []snat.Service
+	tracked []sourcenat.Connection
 }
 
 func (n *natRules) Check(ipvs.Family) error { n.mu.Lock(); defer n.mu.Unlock(); return n.missing }
@@ -36,6 +38,16 @@ func (n *natRules) Keep(want []snat.Service, _ bool) error {
 	defer n.mu.Unlock()
 	n.kept = slices.Clone(want)
 	return n.missing
+}
+func (n *natRules) Connections(services map[ipvs.ServiceKey]bool, each func(*sourcenat.Connection)) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.tracked {
+		if services[n.tracked[i].Service] {
+			each(&n.tracked[i])
+		}
+	}
+	return nil
 }
 func (*natRules) Differs() (string, error) { return "", nil }
 func (n *natRules) Counts() (map[ipvs.ServiceKey]snat.Counts, error) {

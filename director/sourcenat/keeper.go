@@ -74,8 +74,8 @@ func forget(s ipvs.ServiceKey, which func(local bool) bool) error {
 		family = unix.AF_INET6
 	}
 	_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, entries{s, which})
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
-		return nil // there is no connection tracking, or the entry is gone
+	if absent(err) {
+		return nil
 	}
 	return err
 }
