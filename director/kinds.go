@@ -69,6 +69,7 @@ var (
 	Drift          = kind("drift", warn, "the kernel's table was changed by somebody else", "drift")
 	PlaneChosen    = kind("plane", info, "where full NAT of the service runs", "")
 	ServiceRefused = kind("service_refused", fault, "the service cannot be served on this machine", "")
+	ConnectionsEnd = kind("connections_end", warn, "established connections of the service end", "")
 	VIPAdded       = kind("vip_added", info, "virtual address added", "")
 	VIPRemoved     = kind("vip_removed", info, "virtual address removed", "")
 	VIPFailed      = kind("vip_failed", fault, "virtual address could not be set up", "")

@@ -116,6 +116,7 @@ func (b Beside) ManualTable() (t ipvs.Table) {
 // on.
 func (b Beside) Put(next map[ipvs.ServiceKey]*ipvs.Entry, m Machine) (refused map[ipvs.ServiceKey]error) {
 	before := make(map[ipvs.ServiceKey]*ipvs.Entry, len(next))
+	b.s.ending = nil
 	for k := range next {
 		before[k] = b.Manual(k)
 	}
@@ -131,6 +132,13 @@ func (b Beside) Put(next map[ipvs.ServiceKey]*ipvs.Entry, m Machine) (refused ma
 		b.s.save()
 	}
 	return refused
+}
+
+// Ending says which services' established connections end by the last Put, and
+// how many.
+func (b Beside) Ending() (all []string) {
+	all, b.s.ending = b.s.ending, nil
+	return all
 }
 
 // put makes services so and tells what did not work.

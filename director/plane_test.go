@@ -233,6 +233,41 @@ func TestPlaneOrder(t *testing.T) {
 	})
 }
 
+// TestPlaneEnding: who moves a service out of the kernel hears how many
+// connections end by it, once.
+func TestPlaneEnding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tcp := func(plane config.Plane) *Setup {
+			v := planeService(plane)
+			v.Service.Protocol = ipvs.TCP
+			return setupOf(v)
+		}
+		p := startPlanes(t, tcp(config.PlaneKernel))
+		synctest.Wait()
+		for _, test := range []struct {
+			plane config.Plane
+			open  uint32
+			want  []string
+		}{
+			{config.PlaneUserspace, 7, []string{"v: it moves from the kernel to user space, which ends its 7 established connections"}},
+			{config.PlaneKernel, 0, nil},
+			{config.PlaneUserspace, 0, nil},
+		} {
+			if test.plane == config.PlaneUserspace { // it is in the kernel
+				p.k.CountDestination(ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.1:53")), netip.MustParseAddrPort("10.0.0.1:53"), ipvstest.Load{Active: test.open})
+			}
+			r, err := p.d.Reload(tcp(test.plane), true)
+			if err != nil || !slices.Equal(r.Ending, test.want) {
+				t.Errorf("to %s with %d connections: %q, %v", test.plane, test.open, r.Ending, err)
+			}
+			time.Sleep(3 * time.Second)
+		}
+		if n := strings.Count(p.log.String(), "event=connections_end"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, p.log)
+		}
+	})
+}
+
 // TestPlaneDrift: what others do to rules is said and mended, or only said.
 func TestPlaneDrift(t *testing.T) {
 	for _, report := range []bool{false, true} {

@@ -20,6 +20,8 @@ type ReloadStatus struct {
 // A Reload is what a reload changed.
 type Reload struct {
 	Added, Removed, Changed, Kept int // services
+	// Ending says which services' established connections end, and how many.
+	Ending []string
 }
 
 func (r Reload) String() string {
@@ -84,7 +86,9 @@ func (d *Director) ReloadFailed(reason error) {
 
 // replace puts a setup in place and tells.
 func (s *state) replace(setup *Setup) Reload {
+	s.ending = nil
 	r := s.swap(setup)
+	r.Ending, s.ending = s.ending, nil
 	s.newGlobals()
 	s.reload = ReloadStatus{Time: s.d.now()}
 	s.emit(Event{Kind: Reloaded, Attrs: []slog.Attr{slog.Int("added", r.Added), slog.Int("removed", r.Removed),
@@ -223,6 +227,7 @@ func (d *Director) Rebind(setup *Setup) error {
 	stopped := d.do(func(s *state) {
 		if err = s.refusedOf(setup); err == nil {
 			s.swap(setup)
+			s.ending = nil // the event says it
 		}
 		s.settle()
 	})

@@ -2,6 +2,7 @@ package director
 
 import (
 	"cmp"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -238,7 +239,30 @@ type former struct {
 // elsewhere.
 func (v *service) leaveBehind(s *state) {
 	v.former = &former{plane: v.plane(s), locals: v.Locals}
+	v.tellEnding(s)
 	v.have, v.made, v.asked = nil, nil, nil
+}
+
+// tellEnding tells how many connections end because the service leaves the
+// kernel, before they do: IPVS drops packets of a service that it does not have
+// any more. Datagrams go on.
+func (v *service) tellEnding(s *state) {
+	if v.former.plane != s.d.o.Kernel || v.Service.Protocol == ipvs.UDP {
+		return
+	}
+	have, _ := v.former.plane.Destinations(v.Key(), nil) // none: it is not there
+	n := 0
+	for i := range have {
+		n += int(have[i].Active)
+	}
+	if n == 0 {
+		return
+	}
+	text := fmt.Sprintf("it moves from the kernel to user space, which ends its %d established connections", n)
+	e := v.event(ConnectionsEnd, netip.AddrPort{}, text)
+	e.Attrs = []slog.Attr{slog.Int("connections", n)}
+	s.emit(e)
+	s.ending = append(s.ending, v.Name+": "+text)
 }
 
 // retire takes services away from where they ran before. It comes a while after

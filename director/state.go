@@ -25,6 +25,7 @@ type state struct {
 	all                []*Server                // see servers; nil: to be made anew
 	dirty              map[ipvs.ServiceKey]bool // to be decided anew
 	reload             ReloadStatus
+	ending             []string               // see Reload.Ending; of what is done now
 	daemons            []ipvs.Daemon          // sync daemons that we started
 	noTimeouts, noSync refusal                // the kernel's
 	overrides          map[ServerID]*Override // also those of servers that are not in the file now

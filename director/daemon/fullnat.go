@@ -203,9 +203,11 @@ func (d *Daemon) fullNATRules(_ context.Context, _ control.Peer, args []byte) (a
 		return nil, control.Errorf(control.BadArgs, "%v", err)
 	}
 	var result ipvsadm.RulesResult
+	var warnings []string
 	stopped := d.dir.Beside(func(b director.Beside) {
 		e := edit{daemon: d, beside: b, commands: commands, next: make(map[ipvs.ServiceKey]*ipvs.Entry), rules: make(map[ipvs.ServiceKey][]int)}
 		result.Refused, err = e.run()
+		warnings = b.Ending()
 	})
 	if err = errors.Join(stopped, err); err != nil || len(result.Refused) > 0 {
 		return result, err
@@ -214,8 +216,9 @@ func (d *Daemon) fullNATRules(_ context.Context, _ control.Peer, args []byte) (a
 		err = d.saver.flush()
 	}
 	if err != nil {
-		result.Warning = fmt.Sprintf("done, but it will not survive a restart of goipvsd: %v", err)
+		warnings = append(warnings, fmt.Sprintf("done, but it will not survive a restart of goipvsd: %v", err))
 	}
+	result.Warning = strings.Join(warnings, "; ")
 	return result, nil
 }
 

@@ -121,6 +121,7 @@ func (d *Daemon) reload(ctx context.Context, force bool) (res reloadResult) {
 	for _, w := range c.Warnings {
 		res.warnings = append(res.warnings, w.String())
 	}
+	res.warnings = append(res.warnings, res.Ending...)
 	return res
 }
 
