@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 
 var daemonKeys = []key[Config]{
 	textKey("control", `"/run/goipvs/goipvs.sock"`, "Unix socket of `goipvs status`, `drain` and the others; its mode is 0660.",
-		func(c *Config) *string { return &c.Control }, absolute),
+		func(c *Config) *string { return &c.Control }, socketPath),
 	textKey("control_group", `"goipvs"`, "Group that may use the verbs that only read. The others need root or the daemon's user.",
 		func(c *Config) *string { return &c.ControlGroup }, word),
 	textKey("state_dir", `"/var/lib/goipvs"`, "Where what operators ordered (drain, maintenance, weights) and the table of full NAT outlive a restart.",
@@ -170,6 +171,15 @@ func absolute(s string) error {
 		return errors.New("want a path that begins with /, found " + quote(clip(s)))
 	}
 	return printable(s)
+}
+
+// socketPath is a path that fits into the kernel's sockaddr_un.
+func socketPath(s string) error {
+	const most = 107
+	if len(s) > most {
+		return fmt.Errorf("%s has %d bytes, and a socket's path at most %d", quote(clip(s)), len(s), most)
+	}
+	return absolute(s)
 }
 
 func word(s string) error {

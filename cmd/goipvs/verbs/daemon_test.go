@@ -87,6 +87,7 @@ func TestDaemonVerbs(t *testing.T) {
 		{"drain a b c", 2, "-", nil, "takes a SERVER"},
 		{"drain --service a b c", 2, "-", nil, "takes a SERVER"},
 		{"drain --timeout 0s a", 2, "-", nil, "a time above 0"},
+		{"maintain --for 5 a", 2, "-", nil, "goipvs maintain: --for 5: a time above 0, with its unit: 90s, 2h, 14d"},
 		{"weight a", 2, "-", nil, "and a WEIGHT"},
 		{"weight a -1", 2, "-", nil, "-1"},
 		{"weight a many", 2, "-", nil, "a number from 0 to"},

@@ -50,9 +50,6 @@ func describeFlag(f cli.Flag) Flag {
 		return out
 	}
 	out.Value = "VALUE"
-	if _, is := f.(*cli.DurationFlag); is {
-		out.Value = "TIME"
-	}
 	return out
 }
 

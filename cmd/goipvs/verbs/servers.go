@@ -9,14 +9,15 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director/control"
 )
 
 var (
 	serviceFlag = &cli.StringFlag{Name: "service", Usage: "only of this `SERVICE`: its name or its address"}
 	reasonFlag  = &cli.StringFlag{Name: "reason", Usage: "shown by status until it is over"}
-	forFlag     = &cli.DurationFlag{Name: "for", Usage: "end by itself after this time, such as 2h"}
-	timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "remove the server after this time even with connections"}
+	forFlag     = &cli.StringFlag{Name: "for", Usage: "end by itself after this `TIME`, such as 2h or 14d"}
+	timeoutFlag = &cli.StringFlag{Name: "timeout", Usage: "remove the server after this `TIME` even with connections"}
 )
 
 // serverNote is in the help of all verbs that say something of a server.
@@ -41,7 +42,7 @@ func (v *verbs) enable() *cli.Command {
 
 // server completes a verb that says something of a server; limit is the flag
 // that ends it, nil for none.
-func (v *verbs) server(c *cli.Command, limit *cli.DurationFlag, more ...cli.Flag) *cli.Command {
+func (v *verbs) server(c *cli.Command, limit *cli.StringFlag, more ...cli.Flag) *cli.Command {
 	duration, words := "", 1
 	c.Flags = append([]cli.Flag{serviceFlag}, more...)
 	if limit != nil {
@@ -83,9 +84,9 @@ func serverArgs(c *cli.Context, duration string, words int) (a control.ServerArg
 	}
 	a = control.ServerArgs{Server: args[0], Service: service, Reason: c.String("reason")}
 	if duration != "" && c.IsSet(duration) {
-		d := c.Duration(duration)
-		if d <= 0 {
-			return a, fmt.Errorf("--%s %v: a time above 0", duration, d)
+		d, err := config.ParseDuration(c.String(duration))
+		if err != nil || d <= 0 {
+			return a, fmt.Errorf("--%s %s: a time above 0, with its unit: 90s, 2h, 14d", duration, c.String(duration))
 		}
 		a.Seconds = d.Seconds()
 	}
