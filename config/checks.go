@@ -63,12 +63,12 @@ func defaultCheck(v *Virtual, c *Config) Check {
 
 // overrides are the checks of one real server.
 func (r *reader) overrides(t *table, v *Virtual, s *Real, c *Config) []Check {
-	out := slices.Clone(v.Checks)
 	n, ok := t.at["check"]
 	if !ok {
-		r.targets(t.line, out, s)
-		return out
+		r.targets(t.line, v.Checks, s)
+		return slices.Clip(v.Checks) // the same ones, of which a file may have thousands
 	}
+	out := slices.Clone(v.Checks)
 	list, ok := tables(n)
 	switch {
 	case !ok:

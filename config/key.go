@@ -23,11 +23,12 @@ type key[T any] struct {
 
 // setDefaults makes t what an empty table means.
 func setDefaults[T any](keys []key[T], t *T) {
-	for _, k := range keys {
+	r := &reader{}
+	for i := range keys {
+		k := &keys[i]
 		if k.zero == "" {
 			continue
 		}
-		r := &reader{}
 		if k.set(r, zeroNode(k.zero), t); len(r.problems) > 0 {
 			panic("default of " + k.name + ": " + r.problems.Error())
 		}
@@ -70,7 +71,7 @@ func (r *reader) warn(line int, hint, format string, args ...any) {
 // problems.
 func fill[T any](r *reader, where string, keys []key[T], t *table, into *T, known ...string) {
 	for _, name := range t.keys() {
-		i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == name })
+		i := indexOf(keys, name)
 		switch {
 		case i >= 0:
 			keys[i].set(r, t.at[name], into)
@@ -78,6 +79,15 @@ func fill[T any](r *reader, where string, keys []key[T], t *table, into *T, know
 			r.unknown(t.at[name].line, where, name, append(names(keys), known...))
 		}
 	}
+}
+
+func indexOf[T any](keys []key[T], name string) int {
+	for i := range keys {
+		if keys[i].name == name {
+			return i
+		}
+	}
+	return -1
 }
 
 func names[T any](keys []key[T]) (out []string) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -108,14 +109,25 @@ func lift[P, T any](keys []key[P], part func(*T) *P) (out []key[T]) {
 
 // NewCheck is a check of that type as it is when nothing but the type is given.
 func NewCheck(typ string, t Timing) Check {
-	var c Check
+	made, ok := plainChecks.Load(typ)
+	if !ok {
+		made, _ = plainChecks.LoadOrStore(typ, newCheck(typ))
+	}
+	c := made.(Check)
+	c.Timing = t
+	return c
+}
+
+var plainChecks sync.Map // by type: each service asks for one
+
+func newCheck(typ string) (c Check) {
 	spec := specOf(typ)
 	for _, k := range append(commonKeys[1:len(commonKeys):len(commonKeys)], typeKeys...) {
 		if k.zero != "" && (isCommon(k.name) || spec.has(k.name)) {
 			setDefaults([]key[Check]{k}, &c)
 		}
 	}
-	c.Type, c.Timing, c.TLS = typ, t, spec.TLS
+	c.Type, c.TLS = typ, spec.TLS
 	return c
 }
 

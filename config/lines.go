@@ -19,7 +19,7 @@ const (
 // It refuses what nests deeper than any configuration does: the library
 // recurses.
 func lines(src string) (map[string]int, *Problem) {
-	s := &scanner{src: src, line: 1, at: map[string]int{}, count: map[string]int{}}
+	s := &scanner{src: src, line: 1, at: make(map[string]int, strings.Count(src, "\n")), count: map[string]int{}}
 	for s.pos < len(s.src) && s.deep == 0 {
 		s.statement()
 	}

@@ -145,6 +145,7 @@ func (r *reader) virtuals(t *table, c *Config) {
 		r.problem(n.line, "write [[virtual]], in two brackets", "virtual: want an array of tables, found %s", kind(n.v))
 		return
 	}
+	c.Virtuals = slices.Grow(c.Virtuals, len(list))
 	for _, e := range list {
 		if vt, ok := typed[*table](r, e, "virtual", "a table"); ok {
 			c.Virtuals = append(c.Virtuals, *r.virtual(vt, c))

@@ -62,8 +62,7 @@ func section[T any](p *printer, head string, keys []key[T], t, base *T) {
 }
 
 func (p *printer) virtual(v *Virtual, c *Config) {
-	raw, base := rawOf(v), rawVirtual{policy: c.Policy}
-	setDefaults(virtualKeys[:len(virtualKeys)-len(policyKeys)], &base)
+	raw, base := rawOf(v), plainVirtual(c)
 	base.scheduler = "" // the two that every reader wants to see
 	base.forward = noMethod
 	p.WriteString("\n")

@@ -22,7 +22,7 @@ type Real struct {
 	Encap        ipvs.Encap
 	Notify       Notify
 	// Checks has an element for each of Virtual.Checks, with what this server
-	// overrides.
+	// overrides. Where that is nothing it is that very slice: not to be written to.
 	Checks []Check
 
 	Pos Position

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"sync"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -19,13 +20,13 @@ func (r *reader) reals(t *table, v *Virtual, c *Config) {
 		r.problem(n.line, "write [[virtual.real]], in two brackets", "real: want an array of tables, found %s", kind(n.v))
 		return
 	}
-	seen := map[string]int{}
+	seen := make(map[string]int, len(list))
+	v.Reals = make([]Real, 0, len(list))
 	for _, e := range list {
 		if rt, ok := typed[*table](r, e, "real", "a table"); ok {
-			for _, s := range r.real(rt, "[[virtual.real]]", v, c) {
-				r.once(seen, &s)
-				v.Reals = append(v.Reals, s)
-			}
+			from := len(v.Reals)
+			v.Reals = r.real(v.Reals, rt, "[[virtual.real]]", v, c)
+			r.once(seen, v.Reals[from:])
 		}
 	}
 	if len(v.Reals) > maxReals {
@@ -33,26 +34,36 @@ func (r *reader) reals(t *table, v *Virtual, c *Config) {
 	}
 }
 
-// once reports a server that is there already.
-func (r *reader) once(seen map[string]int, s *Real) {
-	if line, twice := seen[s.Target()]; twice {
-		r.problem(s.Pos.Line, "", "the real server %s is there twice: also at line %d", s.Target(), line)
-		return
+// once reports servers that are there already.
+func (r *reader) once(seen map[string]int, list []Real) {
+	for i := range list {
+		s := &list[i]
+		name := s.Target()
+		if line, twice := seen[name]; twice {
+			r.problem(s.Pos.Line, "", "the real server %s is there twice: also at line %d", name, line)
+			continue
+		}
+		seen[name] = s.Pos.Line
 	}
-	seen[s.Target()] = s.Pos.Line
 }
 
-// real reads a real server, or the several of a range.
-func (r *reader) real(t *table, where string, v *Virtual, c *Config) []Real {
+// plainReal is a real server of which nothing is said.
+var plainReal = sync.OnceValue(func() rawReal {
 	raw := rawReal{forward: noMethod}
 	setDefaults(realKeys[1:], &raw)
 	raw.tunnelLine = 0
+	return raw
+})
+
+// real appends a real server, or the several of a range.
+func (r *reader) real(out []Real, t *table, where string, v *Virtual, c *Config) []Real {
+	raw := plainReal()
 	fill(r, where, realKeys, t, &raw, "check")
 	if _, has := t.at["address"]; !has {
 		r.problem(t.line, `like address = "192.0.2.21:80"`, "a real server without address")
 	}
 	if !raw.ok {
-		return nil
+		return out
 	}
 	s := Real{Host: raw.at.host, Port: raw.at.port, Weight: raw.weight, Method: raw.forward,
 		Upper: raw.upper, Lower: raw.lower, Encap: raw.encap, Notify: raw.notify, Pos: Position{r.file, t.line}}
@@ -67,9 +78,8 @@ func (r *reader) real(t *table, where string, v *Virtual, c *Config) []Real {
 		s.Checks = r.overrides(t, v, &s, c)
 	}
 	if s.Host != "" {
-		return []Real{s}
+		return append(out, s)
 	}
-	var out []Real
 	for _, a := range raw.at.all() {
 		s.Addr = a
 		out = append(out, s)
@@ -125,9 +135,8 @@ func (r *reader) fallback(t *table, v *Virtual) {
 				r.problem(x.line, "a fallback has weight 1, no check, and nothing to notify of", "fallback: key %s", quote(k))
 			}
 		}
-		for _, s := range r.real(ft, "fallback", v, nil) {
-			r.once(seen, &s)
-			v.Fallback = append(v.Fallback, s)
-		}
+		from := len(v.Fallback)
+		v.Fallback = r.real(v.Fallback, ft, "fallback", v, nil)
+		r.once(seen, v.Fallback[from:])
 	}
 }

@@ -5,15 +5,28 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
 
+// plainVirtual is a service of which nothing is said.
+func plainVirtual(c *Config) rawVirtual {
+	raw := ownDefaults()
+	raw.policy = c.Policy
+	return raw
+}
+
+// ownDefaults are those of the keys that are no policy.
+var ownDefaults = sync.OnceValue(func() (raw rawVirtual) {
+	setDefaults(virtualKeys[:len(virtualKeys)-len(policyKeys)], &raw)
+	return raw
+})
+
 // virtual reads one [[virtual]]. What is wrong with it is among r's problems.
 func (r *reader) virtual(t *table, c *Config) *Virtual {
-	raw := rawVirtual{policy: c.Policy}
-	setDefaults(virtualKeys[:len(virtualKeys)-len(policyKeys)], &raw)
+	raw := plainVirtual(c)
 	before := len(r.problems)
 	fill(r, "[[virtual]]", virtualKeys, t, &raw, "fallback", "fullnat", "check", "real")
 	v := &Virtual{

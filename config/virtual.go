@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -60,10 +61,12 @@ type FullNAT struct {
 }
 
 // NewFullNAT is full NAT as it is when nothing is said of it.
-func NewFullNAT() (f FullNAT) {
+func NewFullNAT() FullNAT { return plainFullNAT() }
+
+var plainFullNAT = sync.OnceValue(func() (f FullNAT) {
 	setDefaults(fullNATKeys, &f)
 	return f
-}
+})
 
 // Plane is where full NAT is done.
 type Plane string

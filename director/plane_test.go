@@ -377,7 +377,9 @@ func TestPlaneRefused(t *testing.T) {
 		other := planeService(config.PlaneUserspace)
 		other.Name, other.Service.Addr = "other", netip.MustParseAddrPort("192.0.2.2:53")
 		p := startPlanes(t, setupOf(no, other))
-		p.did("user: add service udp 192.0.2.2:53\n\t\t\tuser: add destination 10.0.0.1:53 of udp 192.0.2.2:53\n\t\t\trules:")
+		p.did("user: add service udp 192.0.2.2:53\n\t\t\tuser: add destination 10.0.0.1:53 of udp 192.0.2.2:53")
+		time.Sleep(rush + idleTick) // then there is time to look for what an earlier run left
+		p.did("rules:")
 		st, err := p.d.Status(nil)
 		if err != nil || st.Services[0].State != "refused" || st.Services[0].PlaneReason != no.Why || st.Services[1].State != "up" {
 			t.Errorf("%+v, %v", st.Services, err)

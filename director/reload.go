@@ -119,7 +119,7 @@ func (s *state) swap(setup *Setup) (r Reload) {
 	var fresh []*service
 	for i := range setup.Services {
 		key := setup.Services[i].Key()
-		if v := s.take(&setup.Services[i], slices.Equal(before[key], now[key]), &r); v != nil {
+		if v := s.take(&setup.Services[i], slices.EqualFunc(before[key], now[key], (*Subject).same), &r); v != nil {
 			fresh = append(fresh, v)
 		}
 	}

@@ -86,6 +86,15 @@ func (s *state) prepareSourceNAT() {
 	}
 }
 
+// rush is how long after a start rules that nobody wants are left alone: to look
+// for those of an earlier run may load nf_tables, and verdicts would wait for it
+// while servers are waiting to get their first traffic.
+const rush = 3 * time.Second
+
+// rushed reports whether the director has better to do than to look for what an
+// earlier run has left.
+func (s *state) rushed() bool { return s.nat.kept == nil && s.d.now().Before(s.began.Add(rush)) }
+
 // wantedSourceNAT are the services whose connections need it: those that are to
 // run in the kernel, and those that did and still have to be taken away.
 func (s *state) wantedSourceNAT() (want []snat.Service, forwards bool) {
@@ -113,6 +122,9 @@ func (s *state) keepSourceNAT(again bool) {
 	}
 	want, forwards := s.wantedSourceNAT()
 	same := n.kept != nil && slices.EqualFunc(want, n.kept, func(a, b snat.Service) bool { return a.Key == b.Key && slices.Equal(a.Locals, b.Locals) })
+	if len(want) == 0 && s.rushed() {
+		return
+	}
 	if same && !again || n.refusal.text != "" && s.d.now().Before(n.refusal.again) {
 		return
 	}
@@ -169,7 +181,7 @@ func (s *state) findSourceNATDrift() {
 func (s *state) untrack() {
 	n := &s.nat
 	want := s.wantUntracked()
-	if s.d.o.SourceNAT == nil || len(want) == 0 && !n.untracked {
+	if s.d.o.SourceNAT == nil || len(want) == 0 && (!n.untracked || s.rushed()) {
 		return
 	}
 	mended, err := s.d.o.SourceNAT.Untrack(want)

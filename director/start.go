@@ -10,7 +10,7 @@ import (
 
 func newState(d *Director, setup *Setup) *state {
 	s := &state{
-		d: d, setup: setup,
+		d: d, setup: setup, began: d.now(),
 		services:  make(map[ipvs.ServiceKey]*service),
 		dirty:     make(map[ipvs.ServiceKey]bool),
 		overrides: maps.Clone(d.o.Restored.Overrides),

@@ -34,6 +34,7 @@ type state struct {
 	paths              []netip.Addr           // likewise
 	own                timeline               // events of the daemon as a whole
 	yielded            bool                   // another process has taken over
+	began              time.Time
 }
 
 // service is one service and what is known of it.

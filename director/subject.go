@@ -59,21 +59,17 @@ type Subject struct {
 	healthcheck.Subject
 }
 
-// checked is one check of a server, in a form to be compared.
-type checked struct {
-	server   netip.AddrPort
-	index    int
-	check    healthcheck.Key
-	target   healthcheck.Target
-	schedule healthcheck.Schedule
+// same reports whether two checks of a service do the same.
+func (s *Subject) same(o *Subject) bool {
+	return s.Server == o.Server && s.Index == o.Index && s.Target == o.Target && s.Schedule == o.Schedule && s.Check.Equal(o.Check)
 }
 
 // checkedBy are the checks of each service.
-func (s *Setup) checkedBy() map[ipvs.ServiceKey][]checked {
-	m := make(map[ipvs.ServiceKey][]checked)
+func (s *Setup) checkedBy() map[ipvs.ServiceKey][]*Subject {
+	m := make(map[ipvs.ServiceKey][]*Subject, len(s.Services))
 	for i := range s.Subjects {
 		c := &s.Subjects[i]
-		m[c.Server.Service] = append(m[c.Server.Service], checked{c.Server.Addr, c.Index, c.Check.Key(), c.Target, c.Schedule})
+		m[c.Server.Service] = append(m[c.Server.Service], c)
 	}
 	return m
 }

@@ -71,7 +71,12 @@ type identity struct {
 }
 
 // Key returns the check's key.
-func (c Check) Key() Key {
+func (c Check) Key() Key { return Key{unique.Make(c.identity())} }
+
+// Equal reports whether the keys of two checks are the same, without making them.
+func (c Check) Equal(o Check) bool { return c.identity() == o.identity() }
+
+func (c Check) identity() identity {
 	id := identity{
 		typ: c.Type, request: c.Request, receive: c.Receive, status: c.Status, virtualHost: c.VirtualHost, method: c.Method,
 		login: c.Login, password: c.Password, database: c.Database, secret: c.Secret, via: c.Via, protocol: c.Protocol,
@@ -80,7 +85,7 @@ func (c Check) Key() Key {
 	if len(c.Command) > 0 {
 		id.command = fmt.Sprintf("%q", c.Command)
 	}
-	return Key{unique.Make(id)}
+	return id
 }
 
 // Validate says what is wrong with the check, reading the files it names.
