@@ -120,6 +120,7 @@ func (d *Director) Run(ctx context.Context, setup *Setup) error {
 	}
 	tick := time.NewTimer(s.period())
 	defer tick.Stop()
+	var began time.Time // the tick
 	for {
 		select {
 		case <-ctx.Done():
@@ -134,7 +135,9 @@ func (d *Director) Run(ctx context.Context, setup *Setup) error {
 			}
 			s.settle()
 		case <-tick.C:
-			began := d.now()
+			if s.looking == nil && s.round == nil {
+				began = d.now()
+			}
 			if done := s.tick(s.busy); done {
 				tick.Reset(max(s.period()-d.now().Sub(began), leastTick))
 			} else {

@@ -1,7 +1,6 @@
 package director
 
 import (
-	"errors"
 	"net/netip"
 	"slices"
 
@@ -49,6 +48,10 @@ type listing struct {
 	also     map[ipvs.ServiceKey]bool // seen where they should not be
 }
 
+func newListing() *listing {
+	return &listing{make(map[ipvs.ServiceKey]ipvs.ServiceInfo), make(map[ipvs.ServiceKey][]ipvs.DestinationInfo), make(map[ipvs.ServiceKey]bool)}
+}
+
 // planes says which kernel to ask for which services: true for those that
 // should be there, false for those that should not.
 type planes map[ipvs.Lister]map[ipvs.ServiceKey]bool
@@ -59,73 +62,6 @@ func (p planes) ask(k ipvs.Lister, key ipvs.ServiceKey) {
 		p[k] = make(map[ipvs.ServiceKey]bool)
 	}
 	p[k][key] = true
-}
-
-// list asks the kernels once for services. One listing proves presence, never
-// absence.
-//
-// It is broken off, with errPutOff, when busy says that there is something else
-// to do; nil: there never is.
-func list(p planes, busy func() bool) (*listing, error) {
-	l := &listing{make(map[ipvs.ServiceKey]ipvs.ServiceInfo), make(map[ipvs.ServiceKey][]ipvs.DestinationInfo), make(map[ipvs.ServiceKey]bool)}
-	for k, keys := range p {
-		if err := l.add(k, keys, busy); err != nil {
-			return nil, err
-		}
-	}
-	return l, nil
-}
-
-// errPutOff: there was something else to do.
-var errPutOff = errors.New("put off")
-
-func (l *listing) add(k ipvs.Lister, keys map[ipvs.ServiceKey]bool, busy func() bool) error {
-	all, err := k.Services()
-	if err != nil {
-		return err
-	}
-	for i := range all {
-		key := all[i].ServiceKey
-		if should, asked := keys[key]; !asked {
-			continue
-		} else if !should {
-			l.also[key] = true
-			continue
-		}
-		if busy != nil && busy() {
-			return errPutOff
-		}
-		dests, err := k.Destinations(key, nil)
-		if errors.Is(err, ipvs.ErrNoService) {
-			continue // gone meanwhile
-		} else if err != nil {
-			return err
-		}
-		l.services[key], l.dests[key] = all[i], dests
-	}
-	return nil
-}
-
-// lookTwice lists until a listing agrees with the one before, which may be that
-// of the last tick. settled is false when others kept writing: l is then
-// whatever was seen in any of the listings.
-func lookTwice(p planes, last *listing, busy func() bool) (l *listing, settled bool, err error) {
-	const most = 5
-	var seen []*listing
-	for range most {
-		if l, err = list(p, busy); err != nil {
-			return nil, false, err
-		}
-		if last != nil && l.same(last) {
-			return l, true, nil
-		}
-		last = l
-		seen = append(seen, l)
-	}
-	for _, o := range seen {
-		l.join(o)
-	}
-	return l, false, nil
 }
 
 // join adds what only the other listing saw.

@@ -184,7 +184,7 @@ func (s *state) adoptNew(fresh []*service) {
 	for _, v := range fresh {
 		p.ask(v.plane(s), v.Key())
 	}
-	l, _, err := lookTwice(p, nil, nil)
+	l, _, err := (&look{of: p}).run(nil)
 	if err != nil {
 		return // the kernel is lost, which the next tick tells
 	}

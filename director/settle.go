@@ -16,9 +16,13 @@ import (
 // settle decides anew about all services that something happened to and makes
 // the kernel what is wanted for them.
 func (s *state) settle() {
-	if len(s.dirty) == 0 {
-		return
+	if len(s.dirty) > 0 {
+		s.settleWith(nil)
 	}
+}
+
+// settleWith is settle, also for services that are decided about already.
+func (s *state) settleWith(decided []*service) {
 	now := s.d.now() // of all decisions
 	s.watchHold(now)
 	var work []*service
@@ -27,11 +31,12 @@ func (s *state) settle() {
 		if v == nil {
 			continue
 		}
-		if v.tellPlane(s); v.refused() && !v.gone {
-			continue
+		if v.reconsider(s, now) {
+			work = append(work, v)
 		}
-		v.decide(s, now)
-		if v.differs(s) {
+	}
+	for _, v := range decided {
+		if s.services[v.Key()] == v && !s.dirty[v.Key()] && v.differs(s) {
 			work = append(work, v)
 		}
 	}
@@ -46,6 +51,16 @@ func (s *state) settle() {
 		s.recheck = false
 		s.d.o.Subjects(s.subjects())
 	}
+}
+
+// reconsider decides anew, and reports whether the kernel is to be asked for
+// something.
+func (v *service) reconsider(s *state, now time.Time) bool {
+	if v.tellPlane(s); v.refused() && !v.gone {
+		return false
+	}
+	v.decide(s, now)
+	return v.differs(s)
 }
 
 // watchHold looks for a mass failure, which concerns all services.
@@ -182,7 +197,7 @@ func (s *state) applyTo(k ipvs.Kernel, work []*service) {
 		s.reached(lostOnly(err))
 	}
 	if isLost(err) {
-		s.last = nil
+		s.last, s.looking = nil, nil
 		return
 	}
 	if errors.Is(err, ipvs.ErrUnsettled) {
@@ -209,11 +224,14 @@ func (v *service) applied(s *state, r ipvs.Result, err error) {
 		}
 	}
 	if reason != "" || unsettled { // what is unsettled is nobody's refusal: the next tick tries again
-		v.made, s.last = nil, nil
+		v.made, s.last, s.looking = nil, nil, nil
 	} else {
 		v.assume(e)
 		if s.last != nil {
 			s.last.made(v.Key(), e.Service, v.have)
+		}
+		if s.looking != nil {
+			s.looking.made(v.Key(), e.Service, v.have)
 		}
 		if len(v.Locals) > 0 && v.Service.Protocol == ipvs.UDP && slices.ContainsFunc(r.Made, func(c ipvs.Change) bool { return c.Op == ipvs.AddService && c.Service.ServiceKey == v.Key() }) {
 			v.forget(s)

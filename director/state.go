@@ -18,7 +18,6 @@ type state struct {
 	hold               Hold
 	nat                sourceNAT
 	last               *listing                 // the tick's before, and what was made since; nil: not to be relied on
-	putOff             int                      // ticks in a row, for who waited
 	unsettled          bool                     // others keep changing the tables, so absence proves nothing
 	lost               error                    // why the kernel cannot be reached; nil: it can
 	recheck            bool                     // there is something else to check, once this is settled
@@ -35,6 +34,8 @@ type state struct {
 	own                timeline               // events of the daemon as a whole
 	yielded            bool                   // another process has taken over
 	began              time.Time
+	looking            *look  // at the kernels, broken off for who waited; nil: none
+	round              *round // of a tick, likewise
 }
 
 // service is one service and what is known of it.

@@ -5,30 +5,70 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
 
 // tick looks at the kernel and decides everything anew: somebody may have
 // changed the table, and time itself changes what is wanted.
-// It is put off, and reports so, while busy says that somebody waits, but not
-// more than a few times in a row; nil: never.
+// It is broken off, and reports so, when busy says that somebody waits; nil:
+// nobody ever does. The next call goes on where it was, a little at least.
 func (s *state) tick(busy func() bool) (done bool) {
-	const most = 5
-	if s.putOff >= most {
-		busy = nil
+	if s.round == nil {
+		if err := s.inspect(busy); err != nil {
+			return !errors.Is(err, errPutOff) // said by look; the next tick tries again
+		}
+		s.retire()
+		s.round = &round{now: s.d.now(), rest: s.keys()}
+		s.watchHold(s.round.now)
 	}
+	if !s.round.goOn(s, busy) {
+		return false
+	}
+	decided := s.round.differ
+	s.round = nil
+	s.settleWith(decided)
+	return true
+}
+
+// round is a decision about all services that may be broken off between two.
+type round struct {
+	now    time.Time // of all decisions
+	rest   []ipvs.ServiceKey
+	differ []*service // the kernel is to be asked for something
+}
+
+// leastDecided is how many services are decided about at a time.
+const leastDecided = 16
+
+// goOn decides, and reports whether all is done.
+func (r *round) goOn(s *state, busy func() bool) (done bool) {
+	for len(r.rest) > 0 {
+		some := r.rest[:min(leastDecided, len(r.rest))]
+		r.rest = r.rest[len(some):]
+		for _, key := range some {
+			v := s.services[key]
+			if v != nil && !s.dirty[key] && v.reconsider(s, r.now) {
+				r.differ = append(r.differ, v)
+			}
+		}
+		if busy != nil && busy() {
+			return len(r.rest) == 0
+		}
+	}
+	return true
+}
+
+// inspect looks at the kernel, where that is wanted, and for what others did
+// there.
+func (s *state) inspect(busy func() bool) error {
 	s.expire()
 	was := s.lost
 	if s.setup.Settings.Reconcile > 0 || s.waits() || s.lost != nil {
-		switch err := s.look(busy); {
-		case errors.Is(err, errPutOff):
-			s.putOff++
-			return false
-		case err != nil:
-			return true // said by look; the next tick tries again
+		if err := s.look(busy); err != nil {
+			return err
 		}
-		s.putOff = 0
 		if !s.unsettled { // what a listing lacks may be there
 			s.findDrift()
 		}
@@ -37,10 +77,7 @@ func (s *state) tick(busy func() bool) (done bool) {
 	if set := &s.setup.Settings; was != nil || set.Reconcile > 0 && !set.ReportDrift {
 		s.globals()
 	}
-	s.retire()
-	s.touchAll()
-	s.settle()
-	return true
+	return nil
 }
 
 // waits reports whether connections of something that leaves must be counted.
@@ -63,10 +100,14 @@ func (s *state) look(busy func() bool) error {
 			p[s.d.o.Kernel][key] = false // it would take its connections
 		}
 	}
-	l, settled, err := lookTwice(p, s.last, busy)
+	if s.looking == nil || !s.looking.asks(p) {
+		s.looking = &look{of: p, last: s.last}
+	}
+	l, settled, err := s.looking.run(busy)
 	if errors.Is(err, errPutOff) {
 		return err
 	}
+	s.looking = nil
 	if s.reached(err); err != nil {
 		s.last = nil
 		return err

@@ -68,7 +68,6 @@ func (d *Daemon) pending() (all []reload) {
 }
 
 func (d *Daemon) reloadAll(ctx context.Context, all []reload) {
-	collect(hurried)
 	force, file := false, false
 	for _, r := range all {
 		force, file = force || r.force, file || !r.rebind

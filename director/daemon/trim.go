@@ -15,9 +15,11 @@ import (
 // trimAfter is how long after a start or a reload its memory is given back.
 const trimAfter = 3 * time.Second
 
-// Until then the garbage collector leaves a start or a reload alone, which have
-// better to do; daily life is a small heap that lives long, and memory is worth
-// more than the time. GOGC overrules both.
+// Until then the garbage collector leaves a start alone, which has better to do;
+// daily life is a small heap that lives long, and memory is worth more than the
+// time. A reload is daily life: memory that it gets from the collector has been
+// touched before, and a first touch of as much costs more than collecting it. GOGC
+// overrules both.
 const hurried, calm = 400, 50
 
 func collect(percent int) {
