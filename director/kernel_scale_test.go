@@ -71,6 +71,9 @@ func verdictLatencies(t *testing.T, servers int) (all []time.Duration) {
 	for in := 0; in < servers; time.Sleep(50 * time.Millisecond) { // until all are in
 		in = inKernel(client, setup)
 	}
+	if err := d.do(func(*state) {}); err != nil { // and all that follows from it is done
+		t.Fatal(err)
+	}
 	for len(k.answered) > 0 {
 		<-k.answered
 	}
