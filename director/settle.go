@@ -1,6 +1,7 @@
 package director
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -190,7 +191,11 @@ func (s *state) applyTo(k ipvs.Kernel, work []*service) {
 		}
 	}
 	r, err := ipvs.Reconcile(k, want, ipvs.ReconcileOptions{KeepOthers: true, Singly: true})
-	for _, c := range r.Made {
+	made := r.Made
+	if !s.d.log.Enabled(context.Background(), KernelChanged.Level) {
+		made = nil // nobody else hears of it, and there may be thousands to be named
+	}
+	for _, c := range made {
 		s.emit(Event{Kind: KernelChanged, Attrs: []slog.Attr{slog.String("change", c.String())}})
 	}
 	if k == s.d.o.Kernel { // user space says nothing of it
