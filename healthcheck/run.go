@@ -10,11 +10,11 @@ import (
 // lateAfter is from when on a check counts as late.
 const lateAfter = 250 * time.Millisecond
 
-// tick is by how much checks may begin before their time, or a twentieth of their
+// tick is by how much checks may begin before their time, or a tenth of their
 // interval if that is less: those that are due within it begin together, so that
 // hundreds of them a second do not wake the process as often. To wake up costs
 // more than many checks do.
-const tick = 100 * time.Millisecond
+const tick = 200 * time.Millisecond
 
 // leastWait is the least time between two looks at what is over, and the tick of
 // first checks, which are to be spread over a short time.
@@ -25,7 +25,7 @@ func (j *job) tick() time.Duration {
 	if j.checks == 0 {
 		most = leastWait
 	}
-	return min(most, j.key.schedule.Interval/20, j.key.schedule.FastInterval/20)
+	return min(most, j.key.schedule.Interval/10, j.key.schedule.FastInterval/10)
 }
 
 // idle is how long the runner sleeps when it has nothing to do.
