@@ -341,5 +341,7 @@ func TestSleep(t *testing.T) {
 	if p := e.Patience(); p < 0 {
 		t.Errorf("with a session it sleeps for %d ms", p)
 	}
+	e.Pause()
+	e.Resume()
 	eventually(t, "all is over", func() bool { e.Skew(10 * time.Minute); return e.Patience() == -1 })
 }

@@ -94,6 +94,9 @@ func New(c Config) (*Engine, error) {
 	if runtime.GOMAXPROCS(0) < n+1 {
 		runtime.GOMAXPROCS(n + 1)
 	}
+	// Go's runtime opens an epoll instance for the first timer, and ends the process
+	// when there is no descriptor left for that: so now, not under load.
+	time.AfterFunc(estimateEvery, func() {}).Stop()
 	for _, l := range e.loops {
 		e.done.Go(l.run)
 	}

@@ -373,3 +373,48 @@ func TestUDPLimit(t *testing.T) {
 		t.Errorf("%d sessions, want 10", got)
 	}
 }
+
+// Sessions that end leave the others alone: their clients stay with their
+// servers, and nothing is made anew.
+func TestUDPSessionsEndAmongOthers(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("a"))
+	b, _ := serveUDP(t, n.addr(12), tagged("b"))
+	e := start(t, fullnat.Config{Loops: 1})
+	e.SetTimeouts(ipvs.Timeouts{UDP: time.Hour})
+	s := udpService(t, n.addr(1), "rr", a, b)
+	apply(t, e, s)
+	var clients []*net.UDPConn
+	var servers []string
+	for range 300 {
+		c := udpClient(t, s.Addr)
+		clients, servers = append(clients, c), append(servers, query(t, c, ""))
+	}
+	e.Skew(40 * time.Minute)
+	for i := 0; i < len(clients); i += 2 {
+		query(t, clients[i], "")
+	}
+	e.Skew(40 * time.Minute)
+	eventually(t, "every other session ends", func() bool { return e.Conns() == len(clients)/2 })
+	for i := 0; i < len(clients); i += 2 {
+		if got := query(t, clients[i], ""); got != servers[i] {
+			t.Errorf("client %d is answered by %s, was by %s", i, got, servers[i])
+		}
+	}
+	if got := e.Services()[0].Stats.Conns; got != uint64(len(clients)) {
+		t.Errorf("%d sessions were made, want %d", got, len(clients))
+	}
+}
+
+// What no server takes is counted.
+func TestUDPNoServer(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	s := udpService(t, n.addr(1), "rr")
+	apply(t, e, s)
+	send(t, udpClient(t, s.Addr), []string{"one", "two", "three"})
+	eventually(t, "three are dropped", func() bool { return e.Errors().Dropped == 3 })
+	if got := e.Conns(); got != 0 {
+		t.Errorf("%d sessions are left", got)
+	}
+}
