@@ -256,7 +256,12 @@ func TestPortReuse(t *testing.T) {
 	apply(t, e, s)
 	from := &net.TCPAddr{IP: n.addr(2).AsSlice(), Port: int(freePort(t, "tcp", n.addr(2)).Port())}
 	for range 600 { // more than a chunk of ghosts
-		c, err := net.DialTCP("tcp", from, net.TCPAddrFromAddrPort(s.Addr))
+		var c *net.TCPConn
+		var err error
+		eventually(t, "the client's port is free again", func() bool { // which it is with the last ACK
+			c, err = net.DialTCP("tcp", from, net.TCPAddrFromAddrPort(s.Addr))
+			return !errors.Is(err, unix.EADDRINUSE)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -126,6 +127,9 @@ func TestKernelCloseLeavesNothing(t *testing.T) {
 	use(t)
 	if got := openFiles(t); len(got) != len(files) {
 		t.Errorf("open files before %v, after %v", files, got)
+	}
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		time.Sleep(time.Millisecond) // one that has been waited for may not have ended quite
 	}
 	if got := runtime.NumGoroutine(); got > goroutines {
 		buf := make([]byte, 1<<16)
