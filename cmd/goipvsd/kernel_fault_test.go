@@ -245,7 +245,7 @@ func TestKernelSecondDaemon(t *testing.T) {
 	want(3, "goipvsd is stopped for ", "status")
 	want(0, "", "stop")
 	want(0, "", "try-restart")
-	want(1, "connect to goipvsd", "reload")
+	want(1, "goipvsd does not run with", "reload")
 	want(0, "", "start")
 	r.becomes(all3)
 	want(0, "is running with pid: ", "status")
