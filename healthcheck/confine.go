@@ -44,7 +44,7 @@ func (c Confinement) Start(cmd *exec.Cmd) error {
 	}
 	cmd.SysProcAttr.Ptrace = c.limited()
 	if id.credential != nil && id.credential.Uid != uint32(os.Getuid()) && !mayKill() {
-		return fmt.Errorf("as %s: %w (to end what it runs takes CAP_KILL)", c.User, unix.EPERM)
+		return fmt.Errorf("as %s: %w (that takes CAP_SETUID, CAP_SETGID and, to end what it runs, CAP_KILL)", c.User, unix.EPERM)
 	}
 	// Ambient capabilities belong to a thread, and so does a tracer.
 	runtime.LockOSThread()
