@@ -183,15 +183,16 @@ func (r *Runner) enter(j *job, res Result, now time.Time) {
 
 // plan puts a job back into the queue, at the next point of its grid, or soon
 // after a first failure. A check that came early, by jitter or for company, was
-// that point's;
-// points that passed while it ran are left out.
+// that point's; points that passed while it ran are left out, but for one that
+// passed just now: a server that takes all of its timeout is asked again each
+// interval, also when these are equal.
 func (r *Runner) plan(j *job, now time.Time) {
 	s := j.key.schedule
 	at := later(j.began, j.due)
 	for !at.Before(j.grid.Add(-s.mostEarly())) {
 		j.grid = j.grid.Add(s.Interval)
 	}
-	for j.grid.Before(now) {
+	for j.grid.Add(j.tick()).Before(now) {
 		j.grid = j.grid.Add(s.Interval)
 		r.stats.Skipped++
 	}
