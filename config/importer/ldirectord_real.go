@@ -50,7 +50,7 @@ func (l *ldirectord) realRest(v *ldVirtual, d directive, s *config.Real, words [
 			s.Lower = uint32(n)
 		case err == nil && strings.HasPrefix(w, "u:"):
 			s.Upper = uint32(n)
-		case err == nil && w[0] >= '0' && w[0] <= '9' && n <= 65535 && !weighed:
+		case err == nil && w[0] >= '0' && w[0] <= '9' && !weighed:
 			s.Weight, weighed = int32(n), true
 		default:
 			l.lose(d.place, "%s: %s is not understood", d.name, clip(w))

@@ -168,9 +168,13 @@ func (d *Daemon) explain(_ context.Context, _ control.Peer, args []byte) (any, e
 	}
 	e, err := d.dir.Explain(a.Subject, a.Service, d.prober.Checks)
 	if errors.Is(err, director.ErrNoServer) {
-		return nil, control.Errorf(control.NotFound, "%v", err)
+		return nil, notFound(err)
 	}
 	return e, err
+}
+
+func notFound(err error) error {
+	return &control.Error{Code: control.NotFound, Message: err.Error(), Hint: "goipvs status lists services and real servers"}
 }
 
 // overrideVerb is a verb that says something of a server; the empty kind takes
@@ -187,7 +191,7 @@ func (d *Daemon) overrideVerb(kind director.OverrideKind) func(context.Context, 
 		}
 		ids, err := d.dir.Override(director.Selector{Server: a.Server, Service: a.Service}, o)
 		if errors.Is(err, director.ErrNoServer) {
-			return nil, control.Errorf(control.NotFound, "%v", err)
+			return nil, notFound(err)
 		} else if err != nil {
 			return nil, err
 		}
