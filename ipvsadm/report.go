@@ -3,6 +3,7 @@ package ipvsadm
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -32,9 +33,9 @@ func (s *session) fail(c *Command, err error) int {
 // explain prints what went wrong, and what may help.
 func (s *session) explain(c *Command, err error) {
 	s.say(s.where + message(err))
-	if h := s.hint(c, err); h != "" && h != s.hinted {
+	if h := s.hint(c, err); h != "" && !slices.Contains(s.hints, h) {
 		s.say("hint: " + h)
-		s.hinted = h
+		s.hints = append(s.hints, h)
 	}
 }
 

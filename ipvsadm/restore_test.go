@@ -49,7 +49,6 @@ goipvs: hint: -E changes a service; --ensure makes it so either way
 goipvs: stdin:4: add destination 10.0.0.1:80 of tcp 192.0.2.2:80: no such service
 goipvs: hint: -A adds the service
 goipvs: stdin:7: add service tcp 192.0.2.1:80 wlc: already exists
-goipvs: hint: -E changes a service; --ensure makes it so either way
 `},
 			table: "-A -t 192.0.2.1:80 -s wlc\n-A -t 192.0.2.3:80 -s wlc\n"},
 		{name: "other commands in their turn", have: oneServer,

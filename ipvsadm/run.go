@@ -83,11 +83,11 @@ type session struct {
 	*Runner
 	prog   string
 	kernel *planes
-	engine *engine // nil: not connected
-	absent bool    // nobody listens on goipvsd's socket
-	source string  // the rules file, for messages
-	where  string  // "stdin:3: " while its third line is carried out
-	hinted string  // the hint given last: thousands of lines need it once
+	engine *engine  // nil: not connected
+	absent bool     // nobody listens on goipvsd's socket
+	source string   // the rules file, for messages
+	where  string   // "stdin:3: " while its third line is carried out
+	hints  []string // those given: thousands of lines need each of them once
 }
 
 // resolver is Names as an interface that is nil when Names is.
