@@ -224,7 +224,7 @@ func TestScaleSpread(t *testing.T) {
 					}
 				}
 				least := 1 + int((10*interval-at[0])/(interval+tick)) // 9 after a first one at the very end of its interval
-				most := 11 // the last one early
+				most := 11                                            // the last one early
 				if spread < interval {
 					most = 12 // and the first one beside its own place
 				}
