@@ -42,7 +42,7 @@ const (
 // whatever was seen in any of them. It is broken off, with errPutOff, when busy
 // says that somebody waits; nil: nobody ever does.
 func (w *look) run(busy func() bool) (l *listing, settled bool, err error) {
-	w.owed += leastReads
+	w.owed = max(w.owed, 0) + leastReads
 	for len(w.seen) < mostListings {
 		if err := w.list(busy); err != nil {
 			return nil, false, err

@@ -86,6 +86,25 @@ func TestTickBrokenOff(t *testing.T) {
 	}
 }
 
+// TestTickIsNotStarved: a tick that nobody disturbed for a while goes on, too, once
+// somebody waits all the time.
+func TestTickIsNotStarved(t *testing.T) {
+	s, k, _ := interruptible(t, 400)
+	reads := 0
+	k.OnCall(func(c ipvstest.Call) {
+		if c.Op == "list destinations" {
+			reads++
+		}
+	})
+	if s.tick(func() bool { return reads >= 30 }) || reads < 30 {
+		t.Fatalf("not broken off, or at once: %d reads", reads)
+	}
+	reads = 0
+	if s.tick(func() bool { return true }) || reads == 0 {
+		t.Errorf("%d reads of a tick that goes on", reads)
+	}
+}
+
 // TestDrainWhileLookedAt: a connection that begins after a service was looked at
 // and before its server is drained is seen: the server stays for it.
 func TestDrainWhileLookedAt(t *testing.T) {
