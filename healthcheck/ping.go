@@ -31,6 +31,9 @@ func ping(Check) (look, error) {
 }
 
 func echo(ctx context.Context, d *Dialer, raw bool) error {
+	if ctx.Err() != nil { // the library would send all the same, and may hear an answer
+		return context.DeadlineExceeded
+	}
 	to := d.Address().Addr()
 	p := probing.New(to.String())
 	p.SetIPAddr(&net.IPAddr{IP: to.AsSlice(), Zone: to.Zone()})
