@@ -159,7 +159,7 @@ func TestKernelPlaneLives(t *testing.T) {
 	r.must(os.WriteFile(conntrackMax, before, 0))
 
 	r.planes("userspace", "userspace", "")
-	r.ok("reload")
+	r.leaveKernel()
 	r.runs("web", "userspace")
 	r.becomes("")
 	r.nothingLeft("in user space")

@@ -262,7 +262,9 @@ func TestKernelPlanes(t *testing.T) {
 	// connection of user space lives on.
 	stop := r.hammer()
 	r.planes("userspace", "userspace", "")
-	r.ok("reload")
+	if warned := r.leaveKernel(); warned == "" {
+		t.Error("nobody says that an established connection ends")
+	}
 	r.runs("web", "userspace")
 	r.becomes("")
 	r.nothingLeft("in user space")
@@ -322,6 +324,17 @@ func (k talk) say() {
 	}
 }
 
+// leaveKernel reloads a file that takes services out of the kernel, and returns
+// what is said of the connections that end by it.
+func (r *planesRig) leaveKernel() (warned string) {
+	r.Helper()
+	status, out, errw := r.goipvs("reload")
+	if status != 0 || errw != "" && !strings.Contains(errw, "it moves from the kernel to user space, which ends its ") {
+		r.Fatalf("status %d\n%s%s", status, out, errw)
+	}
+	return errw
+}
+
 // hammer has clients connect one after the other until it is stopped; each must
 // be let in and answered. The kernel gets a service and then its servers, and
 // between them it refuses: who meets that may ask a few times more.
@@ -353,13 +366,15 @@ func (r *planesRig) hammer() (stop func()) {
 			n++
 		}
 	})
-	return func() {
+	stop = sync.OnceFunc(func() {
 		close(done)
 		all.Wait()
 		if n < 10 {
 			r.Errorf("only %d clients came", n)
 		}
-	}
+	})
+	r.Cleanup(stop) // where the test fails before that
+	return stop
 }
 
 // TestKernelPlaneMissing: on a kernel without NAT by nf_tables auto is user
