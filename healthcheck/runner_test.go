@@ -388,8 +388,9 @@ func TestReplace(t *testing.T) {
 		if len(b.looks("a")) != before {
 			t.Error("a is still looked at")
 		}
-		if n := len(b.looks("b")); n != 2 {
-			t.Errorf("b was looked at %d times: once each second, then once in a minute", n)
+		at := b.looks("b") // once each second, then once in a minute, or a little earlier beside c
+		if len(at) < 2 || len(at) > 3 || len(at) == 3 && at[2]-at[1] < time.Minute-tick {
+			t.Errorf("b was looked at after %v", at)
 		}
 		b.Remove("c")
 		if s := b.Stats(); s.Subjects != 1 || s.Jobs != 1 {
