@@ -155,7 +155,7 @@ func (l *loop) block(c *conn, side int) {
 	if !d.is(watchedOut) {
 		d.set(watchedOut)
 		if d.is(registered) {
-			l.epollControl(c, side, unix.EPOLL_CTL_MOD)
+			_ = l.epollControl(c, side, unix.EPOLL_CTL_MOD)
 		}
 	}
 }

@@ -88,8 +88,9 @@ type addrPort = netip.AddrPort
 // of is our side of the scheduler's server.
 func of(d *sched.Server) *server { return d.Data.(*server) }
 
-func (s *service) speaksFirst(side int) {
-	if unprompted := side == origin; s.unprompted.Load() != unprompted {
-		s.unprompted.Store(unprompted)
+// speaksFirst notes which side of a connection spoke first.
+func (svc *service) speaksFirst(side int) {
+	if unprompted := side == origin; svc.unprompted.Load() != unprompted {
+		svc.unprompted.Store(unprompted)
 	}
 }

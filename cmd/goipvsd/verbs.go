@@ -146,8 +146,9 @@ func (p *program) find() (place daemon.Place, pid int, running bool, err error) 
 	if pid, running = place.Holder(); !running && wrong != nil {
 		var all config.Errors
 		errors.As(wrong, &all)
-		err = append(all, config.Problem{Text: "nobody runs with " + place.Control + ", but a goipvsd whose file had another control would not be found",
+		all = append(all, config.Problem{Text: "nobody runs with " + place.Control + ", but a goipvsd whose file had another control would not be found",
 			Hint: "put the file back, or stop the process by its number"})
+		err = all
 	}
 	return place, pid, running, err
 }

@@ -1,6 +1,9 @@
 package importer
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // block is a keyword with its words, and what stands in its braces.
 type block struct {
@@ -23,9 +26,9 @@ func (b *block) arg(i int) string {
 
 // last is the last line in the block that counts.
 func (b *block) last() *block {
-	for i := len(b.sub) - 1; i >= 0; i-- {
-		if b.sub[i].skip == "" {
-			return b.sub[i]
+	for _, s := range slices.Backward(b.sub) {
+		if s.skip == "" {
+			return s
 		}
 	}
 	return nil

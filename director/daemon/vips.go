@@ -49,7 +49,7 @@ func newVIPs(added map[string]string, save func(map[string]string), log *slog.Lo
 		if err != nil {
 			continue
 		}
-		for _, dev := range strings.Fields(devs) {
+		for dev := range strings.FieldsSeq(devs) {
 			v.added[placed{a, dev}] = true
 		}
 	}
