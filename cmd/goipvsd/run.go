@@ -166,12 +166,12 @@ func (p *program) daemon() int {
 func (p *program) outcome(err error) int {
 	var running *daemon.RunningError
 	var wrong config.Errors
+	status := failed
 	switch {
 	case err == nil:
 		return ok
 	case errors.As(err, &running):
-		p.say(err.Error())
-		return tempFailure
+		status = tempFailure
 	case errors.As(err, &wrong):
 		p.say(wrong.Error())
 		return badUsage
@@ -188,5 +188,5 @@ func (p *program) outcome(err error) int {
 	if hint != "" {
 		p.say("hint: " + hint)
 	}
-	return failed
+	return status
 }

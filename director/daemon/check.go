@@ -32,7 +32,10 @@ func stand(h config.Host) (netip.Addr, bool) {
 
 // Hint is what may help against an error of Run; empty: nothing known.
 func Hint(err error) string {
+	var other *RunningError
 	switch {
+	case errors.As(err, &other) && other.Config != "":
+		return "each goipvsd needs a control and a state_dir of its own; to change control, stop the one that runs"
 	case errors.Is(err, ipvs.ErrNoIPVS):
 		return "modprobe ip_vs, or a kernel that has it"
 	case errors.Is(err, ipvs.ErrPermission), errors.Is(err, fs.ErrPermission):

@@ -46,18 +46,7 @@ func (c *clients) load() (st fullnat.State) {
 }
 
 // run writes it every minute until ctx ends.
-func (c *clients) run(ctx context.Context) {
-	tick := time.NewTicker(clientsEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			c.save()
-		}
-	}
-}
+func (c *clients) run(ctx context.Context) { every(ctx, clientsEvery, c.save) }
 
 func (c *clients) save() {
 	st := c.state()

@@ -139,7 +139,7 @@ func (d *Daemon) main(ctx context.Context) error {
 	if d.heir != nil {
 		d.lock, err = d.heir.adopt(c, d.o.Config)
 	} else {
-		d.lock, err = Acquire(placeOf(d.o.Config, c), absolute(d.o.Config))
+		d.lock, err = Acquire(placeOf(d.o.Config, c))
 	}
 	if err != nil {
 		return err

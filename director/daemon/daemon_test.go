@@ -430,7 +430,7 @@ func TestSecondDaemonOfState(t *testing.T) {
 	f.must(os.WriteFile(f.path("other.toml"), []byte(second), 0o600))
 	err := Run(context.Background(), Options{Config: f.path("other.toml"), Kernel: f.kernel, Log: slog.New(slog.DiscardHandler)})
 	var running *RunningError
-	if !errors.As(err, &running) || running.PID != os.Getpid() || running.Config != f.path("goipvs.toml") || !strings.Contains(err.Error(), "hint: ") {
+	if !errors.As(err, &running) || running.PID != os.Getpid() || running.Config != f.path("goipvs.toml") || !strings.Contains(Hint(err), "a state_dir of its own") {
 		t.Errorf("%v", err)
 	}
 	for file, want := range map[string]bool{"goipvs.toml": true, "other.toml": false} {

@@ -14,18 +14,7 @@ import (
 // goes by: timeouts (ipvsadm --set) and variables, which anybody may set.
 const followEvery = 2 * time.Second
 
-func (d *Daemon) follow(ctx context.Context) {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			d.followKernel()
-		}
-	}
-}
+func (d *Daemon) follow(ctx context.Context) { every(ctx, followEvery, d.followKernel) }
 
 // followKernel has full NAT go by what the kernel goes by, where it has IPVS.
 func (d *Daemon) followKernel() {

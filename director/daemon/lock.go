@@ -39,7 +39,7 @@ func (e *RunningError) Error() string {
 		text += fmt.Sprintf(", process %d", e.PID)
 	}
 	if e.Config != "" {
-		text += fmt.Sprintf(" by %s\n  hint: each goipvsd needs a control and a state_dir of its own; to change control, stop the one that runs", e.Config)
+		text += " by " + e.Config
 	}
 	return text
 }
@@ -57,10 +57,9 @@ func stateLockPath(dir string) string {
 // errHeld: somebody else has a lock.
 var errHeld = errors.New("locked")
 
-// Acquire takes the locks of a place for the daemon of a file; the error is a
-// *RunningError when somebody else has one of them. Folders that are missing are
-// made.
-func Acquire(p Place, config string) (*Lock, error) {
+// Acquire takes the locks of a place; the error is a *RunningError when somebody
+// else has one of them. Folders that are missing are made.
+func Acquire(p Place) (*Lock, error) {
 	f, err := lock(lockPath(p.Control))
 	if errors.Is(err, errHeld) {
 		pid, _ := p.ControlHolder()
@@ -69,7 +68,7 @@ func Acquire(p Place, config string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lock{f: f, config: config}
+	l := &Lock{f: f, config: p.config}
 	if err := l.lockState(p.StateDir); err != nil {
 		l.Release()
 		return nil, err
