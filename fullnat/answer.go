@@ -76,6 +76,9 @@ func (f *flow) several(round uint64) bool { return f.many || f.answered+1 == rou
 func (l *loop) takeTogether() {
 	b, ring := l.out, l.tray.ring
 	n := l.outN
+	if n == 0 {
+		return
+	}
 	did := ring.submit(n)
 	for i, res, ok := ring.result(); ok; i, res, ok = ring.result() {
 		b.msgs[i].n = uint32(res)
