@@ -97,7 +97,7 @@ func (p pgsqlCheck) enter(ctx context.Context, d *Dialer, c net.Conn) (*pgconn.P
 	var once sync.Once
 	cfg.DialFunc = func(context.Context, string, string) (given net.Conn, err error) {
 		err = errors.New("a check makes one connection")
-		once.Do(func() { given, err = c, nil })
+		once.Do(func() { given, err = newSCRAMConn(c), nil })
 		return given, err
 	}
 	return pgconn.ConnectConfig(ctx, cfg)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -35,8 +36,8 @@ func postgresData(t *testing.T) string {
 }
 
 // startPostgres runs a server over a copy of the data. An empty certificate
-// means no TLS.
-func startPostgres(t *testing.T, data string, cert testserver.Certificate) uint16 {
+// means no TLS. Settings are more of postgresql.conf.
+func startPostgres(t *testing.T, data string, cert testserver.Certificate, settings ...string) uint16 {
 	port := testserver.Port(t)
 	dir := testserver.Dir(t, nil)
 	if err := os.CopyFS(dir+"/data", os.DirFS(data)); err != nil {
@@ -47,6 +48,9 @@ func startPostgres(t *testing.T, data string, cert testserver.Certificate) uint1
 	if cert.CertFile != "" {
 		private(t, cert.KeyFile, dir+"/key")
 		args = append(args, "-c", "ssl=on", "-c", "ssl_cert_file="+cert.CertFile, "-c", "ssl_key_file="+dir+"/key")
+	}
+	for _, s := range settings {
+		args = append(args, "-c", s)
 	}
 	testserver.Give(t, dir, "postgres")
 	if err := os.Chmod(dir+"/data", 0o700); err != nil {
@@ -64,6 +68,9 @@ func TestPostgreSQL(t *testing.T) {
 	port := startPostgres(t, data, certs.good)
 	expired := startPostgres(t, data, certs.expired)
 	bare := startPostgres(t, data, testserver.Certificate{})
+	hba := testserver.Dir(t, map[string]string{"hba": "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n"}) + "/hba"
+	mutual := startPostgres(t, data, certs.good, "ssl_ca_file="+certs.authority.File, "hba_file="+hba)
+	client := certs.authority.Issue(t, time.Time{}, "monitor")
 
 	login := Check{Type: "pgsql", Login: "monitor", Password: "watchword", Database: "postgres"}
 	ask := func(query, receive string) Check {
@@ -81,6 +88,8 @@ func TestPostgreSQL(t *testing.T) {
 		row("not a query", ask("SET work_mem = '1MB'", ""), port, "pgsql SET work_mem = '1MB': no row"),
 		row("database of the user's name", with(login, func(c *Check) { c.Database = "" }), port, `pgsql login monitor: FATAL: database "monitor" does not exist (3D000)`),
 		row("wrong password", with(login, func(c *Check) { c.Password = "wrong" }), port, `pgsql login monitor: FATAL: password authentication failed for user "monitor" (28P01)`),
+		row("client certificate", with(certs.trust(login, "starttls"), func(c *Check) { c.TLS.CertFile = client.Both }), mutual, ""),
+		row("no client certificate", certs.trust(login, "starttls"), mutual, "pgsql login monitor: FATAL: connection requires a valid client certificate (28000)"),
 		row("no TLS", certs.trust(login, "starttls"), bare, "pgsql starttls: the server offers no TLS"),
 	)
 }
