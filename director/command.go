@@ -46,13 +46,13 @@ func (v *service) command(s *state) {
 }
 
 // handOutVIPs says which virtual addresses are ours to set up, when that
-// changed. It comes after the kernel has the services, so that nobody is sent
-// to an address that does not answer yet.
+// changed: those of services that are there, so that nobody is sent to an address
+// that does not answer, or not yet.
 func (s *state) handOutVIPs() {
 	s.handOutPaths()
 	vips := make(map[netip.Addr]string)
 	for _, v := range s.services {
-		if v.VIPInterface != "" && v.Service.FWMark == 0 && !v.refused() {
+		if v.VIPInterface != "" && v.Service.FWMark == 0 && v.answers && !v.refused() {
 			vips[v.Service.Addr.Addr()] = v.VIPInterface
 		}
 	}

@@ -94,7 +94,7 @@ func (s *state) knowledge() *Knowledge {
 	k := &Knowledge{Hold: s.hold.since, Reload: s.reload, Files: slices.Sorted(maps.Keys(s.files)), Events: s.own.past()}
 	for _, key := range s.keys() {
 		v := s.services[key]
-		known := ServiceKnowledge{Service: keyToJSON(key), Up: v.decision.Up, Fallback: v.decision.Fallback, Decided: v.decided, Since: v.since, Events: v.events.past()}
+		known := ServiceKnowledge{Service: keyToJSON(key), Up: v.up, Fallback: v.decision.Fallback, Decided: v.decided, Since: v.since, Events: v.events.past()}
 		for a, m := range v.mem.Servers {
 			known.Servers = append(known.Servers, ServerKnowledge{
 				Server: a, Health: m.Health, Reason: m.Reason, Since: m.Since, Ramp: m.Ramp, Adopted: m.Adopted, AdoptedIn: m.AdoptedIn,
@@ -132,7 +132,7 @@ func (s *state) know(k *Knowledge) {
 
 func (v *service) know(k *ServiceKnowledge, kinds map[string]*EventKind) {
 	v.mem.Up = k.Up
-	v.decision.Up, v.decision.Fallback, v.decided, v.since = k.Up, k.Fallback, k.Decided, k.Since
+	v.up, v.decision.Fallback, v.decided, v.since = k.Up, k.Fallback, k.Decided, k.Since
 	v.events.recall(k.Events, kinds, v)
 	for _, l := range k.Leaving {
 		if v.mem.Leaving == nil {

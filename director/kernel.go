@@ -11,10 +11,7 @@ import (
 // Kernel is what a Director keeps right: ipvs.Client is one, so is
 // ipvstest.Kernel, and the full NAT engine has the same methods.
 type Kernel interface {
-	ipvs.Kernel
-	// Service reads one service by its key: a verdict costs the same among
-	// thousands of them.
-	Service(ipvs.ServiceKey) (ipvs.ServiceInfo, error)
+	plane
 	Timeouts() (ipvs.Timeouts, error)
 	SetTimeouts(ipvs.Timeouts) error
 	Daemons() ([]ipvs.Daemon, error)
@@ -24,8 +21,7 @@ type Kernel interface {
 
 // Proxy is the full NAT engine as one more kernel.
 type Proxy interface {
-	ipvs.Kernel
-	Service(ipvs.ServiceKey) (ipvs.ServiceInfo, error)
+	plane
 	// SetOptions says how services are served that Apply adds or has added.
 	SetOptions(map[ipvs.ServiceKey]fullnat.Options) error
 	// SetOption is SetOptions for one service; others stay as they were.
@@ -33,8 +29,16 @@ type Proxy interface {
 	SetTimeouts(ipvs.Timeouts)
 }
 
+// plane is what holds a table of services.
+type plane interface {
+	ipvs.Kernel
+	// Service reads one service by its key: a verdict costs the same among
+	// thousands of them.
+	Service(ipvs.ServiceKey) (ipvs.ServiceInfo, error)
+}
+
 // plane is where a service runs.
-func (v *service) plane(s *state) ipvs.Kernel {
+func (v *service) plane(s *state) plane {
 	if v.Proxy != nil {
 		return s.d.o.Proxy
 	}

@@ -189,7 +189,8 @@ func (s *state) adoptNew(fresh []*service) {
 		return // the kernel is lost, which the next tick tells
 	}
 	for _, v := range fresh {
-		v.have, v.seen = l.dests[v.Key()], l.services[v.Key()]
+		v.have = l.dests[v.Key()]
+		v.seen, v.there = l.services[v.Key()]
 		s.adopt(v)
 	}
 }

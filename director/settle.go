@@ -26,24 +26,30 @@ func (s *state) settle() {
 func (s *state) settleWith(decided []*service) {
 	now := s.d.now() // of all decisions
 	s.watchHold(now)
-	var work []*service
+	var work, told []*service
 	for _, key := range slices.SortedFunc(maps.Keys(s.dirty), ipvs.ServiceKey.Compare) {
 		v := s.services[key]
 		if v == nil {
 			continue
 		}
-		if v.reconsider(s, now) {
+		if told = append(told, v); v.reconsider(s, now) {
 			work = append(work, v)
 		}
 	}
 	for _, v := range decided {
-		if s.services[v.Key()] == v && !s.dirty[v.Key()] && v.differs(s) {
+		if s.services[v.Key()] != v || s.dirty[v.Key()] {
+			continue
+		}
+		if told = append(told, v); v.differs(s) {
 			work = append(work, v)
 		}
 	}
 	clear(s.dirty)
 	s.prepareSourceNAT()
 	s.apply(work)
+	for _, v := range told {
+		v.tell(s, now)
+	}
 	s.bury()
 	s.keepSourceNAT(false)
 	s.untrack()
@@ -77,7 +83,8 @@ func (s *state) watchHold(now time.Time) {
 	s.touchAll()
 }
 
-// decide takes a new decision and tells what changed by it.
+// decide takes a new decision and tells what changed by it. Whether the service is
+// up is told when the kernel has answered.
 func (v *service) decide(s *state, now time.Time) {
 	old := v.decision
 	v.decision = Decide(now, &v.VirtualService, &v.mem, v.ours(&s.setup.Settings))
@@ -87,41 +94,72 @@ func (v *service) decide(s *state, now time.Time) {
 			s.emit(v.event(ServerDrained, a, ""))
 		}
 	}
-	if v.gone || v.Manual != nil {
-		if v.Manual != nil && (d.Up != old.Up || !v.decided) { // nobody checks it, so nobody is told
-			v.since, v.decided = s.d.now(), true
-		}
-		return
-	}
-	none := netip.AddrPort{}
-	switch {
-	case d.Pending:
-		d.Up = old.Up // too early to tell, so nothing is told
-	case d.Up && (!old.Up || !v.decided):
-		v.since = now
-		e := v.event(ServiceUp, none, "")
-		s.emit(e)
-		v.notify(s, v.Notify, true, e)
-	case !d.Up && (old.Up || !v.decided):
-		v.since = now
-		e := v.event(ServiceDown, none, v.why())
-		s.emit(e)
-		v.notify(s, v.Notify, false, e)
-	}
-	v.decided = v.decided || !d.Pending
-	if d.Fallback != old.Fallback {
+	if !v.gone && v.Manual == nil && d.Fallback != old.Fallback {
 		k := FallbackOff
 		if d.Fallback {
 			k = FallbackOn
 		}
-		s.emit(v.event(k, none, ""))
+		s.emit(v.event(k, netip.AddrPort{}, ""))
 		v.command(s)
 	}
 }
 
+// tell tells whether the service is up, when that has changed: its servers reach
+// the quorum, and clients do reach its servers. While servers remain that were
+// never checked it is too early to say.
+func (v *service) tell(s *state, now time.Time) {
+	d := &v.decision
+	up := d.Up && v.served()
+	v.answers = v.there
+	if v.gone || v.refused() || d.Pending || v.decided && up == v.up {
+		return
+	}
+	v.up, v.decided, v.since = up, true, now
+	if v.Manual != nil {
+		return // nobody checks it, so nobody is told
+	}
+	e := v.event(ServiceUp, netip.AddrPort{}, "")
+	if !up {
+		e = v.event(ServiceDown, netip.AddrPort{}, v.why(s))
+	}
+	s.emit(e)
+	v.notify(s, v.Notify, up, e)
+}
+
+// served reports whether clients reach servers: the service is in the table, as
+// last seen or made, with a server that gets connections, or still runs where it
+// ran before.
+func (v *service) served() bool {
+	return v.former != nil || v.there && slices.ContainsFunc(v.have, func(d ipvs.DestinationInfo) bool { return d.Weight > 0 })
+}
+
+// unserved tells why the service is not served although its servers are well.
+func (v *service) unserved(s *state) string {
+	where := "the kernel"
+	if v.Proxy != nil {
+		where = "user space"
+	}
+	text := where + " does not have the service"
+	if v.there {
+		text = where + " gives none of its servers connections"
+	}
+	for _, reason := range []string{v.refusal.text, v.drift} {
+		if reason != "" {
+			return text + ": " + reason
+		}
+	}
+	if s.lost != nil {
+		return text + ": " + s.lost.Error()
+	}
+	return text
+}
+
 // why tells why the service is down: what its quorum lacks, where some servers are
 // well, and what is wrong with the others, each reason once.
-func (v *service) why() string {
+func (v *service) why(s *state) string {
+	if v.decision.Up {
+		return v.unserved(s)
+	}
 	var reasons []string
 	seen := map[string]bool{"": true}
 	if d := &v.decision; d.Capacity > 0 {
@@ -170,7 +208,7 @@ func (s *state) apply(work []*service) {
 	if len(work) == 0 {
 		return
 	}
-	byPlane := make(map[ipvs.Kernel][]*service)
+	byPlane := make(map[plane][]*service)
 	for _, v := range work {
 		if reason := v.lacksSourceNAT(s); reason != "" {
 			v.applied(s, ipvs.Result{}, &ipvs.BatchError{Failed: []*ipvs.OpError{{Op: "source NAT", Object: v.Key().String(), Err: errors.New(reason)}}})
@@ -183,7 +221,7 @@ func (s *state) apply(work []*service) {
 	}
 }
 
-func (s *state) applyTo(k ipvs.Kernel, work []*service) {
+func (s *state) applyTo(k plane, work []*service) {
 	want := make(ipvs.Table, 0, len(work))
 	for _, v := range work {
 		if e, ok := v.wanted(&s.setup.Settings); ok {
@@ -216,6 +254,7 @@ func (s *state) applyTo(k ipvs.Kernel, work []*service) {
 // applied takes note of what the kernel was made to hold, and of what it was not.
 func (v *service) applied(s *state, r ipvs.Result, err error) {
 	e := v.decision.Entry
+	left := v.drift != "" && s.setup.Settings.ReportDrift // as others made it
 	v.asked, v.made, v.drift = &e, &e, ""
 	reason := refusedOf(err, v.Key())
 	unsettled := errors.Is(err, ipvs.ErrUnsettled)
@@ -230,8 +269,12 @@ func (v *service) applied(s *state, r ipvs.Result, err error) {
 	}
 	if reason != "" || unsettled { // what is unsettled is nobody's refusal: the next tick tries again
 		v.made, s.last, s.looking = nil, nil, nil
+		v.find(v.plane(s))
 	} else {
-		v.assume(e)
+		v.there = true
+		if v.assume(e); left {
+			v.find(v.plane(s))
+		}
 		if s.last != nil {
 			s.last.made(v.Key(), e.Service, v.have)
 		}
@@ -260,6 +303,19 @@ func (v *service) assume(e ipvs.Entry) {
 		have = append(have, info)
 	}
 	v.have = have
+}
+
+// find looks for the service where not all that is wanted was made.
+func (v *service) find(k plane) {
+	info, err := k.Service(v.Key())
+	if errors.Is(err, ipvs.ErrNoService) {
+		v.there, v.have = false, nil
+		return
+	}
+	have, err2 := k.Destinations(v.Key(), nil)
+	if errors.Join(err, err2) == nil { // else the next look tells
+		v.there, v.seen, v.have = true, info, have
+	}
 }
 
 // refusedOf is what the kernel said no to of one service.

@@ -252,7 +252,7 @@ type former struct {
 func (v *service) leaveBehind(s *state) {
 	v.former = &former{plane: v.plane(s), locals: v.Locals}
 	v.tellEnding(s)
-	v.have, v.made, v.asked = nil, nil, nil
+	v.have, v.made, v.asked, v.there = nil, nil, nil, false
 }
 
 // tellEnding tells how many connections end because the service leaves the

@@ -46,6 +46,9 @@ type service struct {
 	decided  bool
 	have     []ipvs.DestinationInfo // as last seen
 	seen     ipvs.ServiceInfo
+	there    bool // its plane has the service, as last seen or made
+	answers  bool // likewise, when nothing was under way
+	up       bool // as last told
 	// asked is what the kernel was last asked to hold, made the same when it
 	// does; nil: nothing yet.
 	asked, made *ipvs.Entry
@@ -58,7 +61,7 @@ type service struct {
 	gone    bool
 	checks  map[netip.AddrPort]int // how many each server has
 	results map[netip.AddrPort]checks
-	since   time.Time // of decision.Up
+	since   time.Time // of up
 	refusal refusal
 	failure error // the refusal, for who asked for it
 

@@ -125,7 +125,7 @@ func (v *service) stateName() string {
 		return "refused"
 	case d.Pending:
 		return "pending"
-	case d.Up:
+	case v.up:
 		return "up"
 	}
 	return "down"

@@ -48,9 +48,12 @@ func (r *round) goOn(s *state, busy func() bool) (done bool) {
 		some := r.rest[:min(leastDecided, len(r.rest))]
 		r.rest = r.rest[len(some):]
 		for _, key := range some {
-			v := s.services[key]
-			if v != nil && !s.dirty[key] && v.reconsider(s, r.now) {
+			switch v := s.services[key]; {
+			case v == nil || s.dirty[key]:
+			case v.reconsider(s, r.now):
 				r.differ = append(r.differ, v)
+			default:
+				v.tell(s, r.now)
 			}
 		}
 		if busy != nil && busy() {
@@ -119,7 +122,7 @@ func (s *state) look(busy func() bool) error {
 	}
 	for key, v := range s.services {
 		v.have, v.seen, v.shadowed = l.dests[key], l.services[key], l.also[key]
-		if _, there := l.services[key]; !there {
+		if _, v.there = l.services[key]; !v.there {
 			v.have = nil
 		} else if v.gone && v.Service.Scheduler == "" {
 			v.Service = v.seen.Service

@@ -18,7 +18,7 @@ var (
 	reloadOK     = desc("config_last_reload_successful", "1 when the last reload, or the start, went well.")
 	kernelUp     = desc("kernel_up", "1 when the kernel's IPVS can be reached.")
 	holding      = desc("mass_failure_hold", "1 while nearly all servers fail at once and the last state is kept.")
-	serviceUp    = desc("service_up", "1 when enough real servers are in, 0 when not, by service.", "service", "address")
+	serviceUp    = desc("service_up", "1 when enough real servers are in and clients reach them, 0 when not, by service.", "service", "address")
 	fallback     = desc("service_fallback", "1 while the fallback is in use.", "service", "address")
 	capacity     = desc("service_capacity", "Sum of weights of the real servers that are in.", "service", "address")
 	drifted      = desc("service_drift", "1 while the kernel differs from what is wanted.", "service", "address")
