@@ -16,8 +16,9 @@ import (
 
 // Lock is held by the one daemon of a control socket, and of a state_dir: two
 // would take each other's services for what is left of their own. They are locks
-// of the kernel's on files, so they end with the process, however that ends; there
-// are no stale ones.
+// of the kernel's on open files (F_OFD_SETLK in fcntl(2)): they end with the process,
+// however that ends, so there are no stale ones; an upgrade hands them over; and
+// whoever asks who holds them does not hold them meanwhile, as it would with flock.
 type Lock struct {
 	f      *os.File // beside the control socket
 	state  *os.File // in state_dir; nil: there can be none, the disk is full perhaps
@@ -103,15 +104,18 @@ func lock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	l := wholeFile()
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l); err != nil {
 		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if errors.Is(err, unix.EAGAIN) {
 			return nil, errHeld
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return f, nil
 }
+
+func wholeFile() unix.Flock_t { return unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart} }
 
 // mark writes down whose locks they are, for people and for goipvsd stop.
 func (l *Lock) mark() {
@@ -170,8 +174,9 @@ func holder(path string) (who process, held bool) {
 		return process{}, false
 	}
 	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
-		return process{}, false // closing gives it back
+	l := wholeFile()
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l); err == nil && l.Type == unix.F_UNLCK {
+		return process{}, false
 	}
 	b, err := io.ReadAll(io.NewSectionReader(f, 0, 8192))
 	if err != nil {
