@@ -53,6 +53,8 @@ var (
 	AlertDropped   = kind("alert_dropped", warn, "too many alerts are waiting, some were dropped", "")
 	RequestMade    = kind("request", info, "request on the control socket", "")
 	RequestDenied  = kind("request_denied", warn, "request on the control socket refused", "")
+	ControlRemade  = kind("control_remade", warn, "the control socket was removed by somebody and is made anew", "")
+	ControlFailed  = kind("control_failed", fault, "the control socket cannot be reached, services run on", "")
 	StatusLogged   = kind("status", info, "status", "")
 )
 

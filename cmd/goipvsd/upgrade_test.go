@@ -299,3 +299,20 @@ func TestUpgradeDeaths(t *testing.T) {
 		})
 	}
 }
+
+// TestUpgradeWithoutSocket: the socket that the next process gets is the one that
+// clients find, also when somebody removed it before, and again afterwards.
+func TestUpgradeWithoutSocket(t *testing.T) {
+	h := newHouse(t)
+	pid := h.start()
+	for range 2 {
+		h.must(os.Remove(h.path("sock")))
+		h.must(os.Remove(h.path("sock.lock")))
+		h.await("the control socket is made anew", func() bool { _, is := h.holder(); return is && h.do("status", nil) == nil })
+		pid = h.upgraded(pid)
+		if now, _ := h.holder(); now != pid {
+			t.Errorf("process %d has the lock, not %d", now, pid)
+		}
+		h.must(h.do("status", nil))
+	}
+}

@@ -36,7 +36,25 @@ type Server struct {
 	mu      sync.Mutex
 	conns   map[*session]struct{}
 	leaving bool
+	ended   bool // Serve's context is over
 	l       *net.UnixListener
+}
+
+// Move has Serve go on with another listener, because nobody reaches the one
+// before any more, or begin with it. Requests that are at work get their answers.
+// When Serve has ended the listener is closed.
+func (s *Server) Move(l *net.UnixListener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving || s.ended {
+		l.Close()
+		return
+	}
+	if s.l != nil {
+		s.l.SetUnlinkOnClose(false) // the path is l's
+		s.l.Close()
+	}
+	s.l = l
 }
 
 // Leave has Serve end: another process has the listener, too, and answers from
@@ -57,7 +75,10 @@ func (s *Server) Leave() {
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	s.init()
 	s.mu.Lock()
-	s.l = l
+	if s.l == nil {
+		s.l = l
+	}
+	l = s.l
 	if s.leaving {
 		l.Close()
 	}
@@ -66,7 +87,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { l.Close(); s.closeAll() })()
+	defer context.AfterFunc(ctx, s.closeAll)()
 	for {
 		c, err := l.AcceptUnix()
 		switch {
@@ -76,18 +97,31 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			}
 			s.closeAll()
 			return nil
+		case errors.Is(err, net.ErrClosed) && s.moved(&l):
 		case errors.Is(err, net.ErrClosed):
 			all.Wait() // those that are at work when we leave
 			return s.unless(err)
 		case err != nil: // no file descriptors, say: others end some day
 			s.Log.Warn("control socket: accept", "err", err)
 			pause(ctx, 100*time.Millisecond)
-			continue
-		}
-		if x := s.admit(c); x != nil {
-			all.Go(func() { x.run(ctx) })
+		default:
+			if x := s.admit(c); x != nil {
+				all.Go(func() { x.run(ctx) })
+			}
 		}
 	}
+}
+
+// moved puts the listener of the last Move in the place of the one before, and
+// reports whether there was one.
+func (s *Server) moved(l **net.UnixListener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.l == *l || s.leaving {
+		return false
+	}
+	*l = s.l
+	return true
 }
 
 // unless is an error that leaving explains.
@@ -163,9 +197,12 @@ func (s *Server) leave(x *session) {
 	x.conn.Close()
 }
 
+// closeAll is the end of Serve.
 func (s *Server) closeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ended = true
+	s.l.Close()
 	s.closeLocked()
 }
 

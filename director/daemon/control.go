@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -20,69 +19,9 @@ import (
 	"github.com/goipvs/goipvs/ipvsadm"
 )
 
-// listen makes the control socket: mode 0660, of the group that may read. The
-// lock is ours, so a socket that is there is a dead one's.
-func (d *Daemon) listen() (*net.UnixListener, error) {
-	if d.heir != nil {
-		return d.heir.socket, nil
-	}
-	path := d.config.Control
-	if err := removeSocket(path); err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o660); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	d.share(path)
-	return l, nil
-}
-
-// removeSocket takes a dead daemon's socket away, and nothing else: a slip in
-// control must not cost a file.
-func removeSocket(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != os.ModeSocket:
-		return fmt.Errorf("%s is there already and is no socket", path)
-	}
-	return os.Remove(path)
-}
-
-// share gives the socket, and its folder, to the group of the file. A machine
-// without that group keeps it to us.
-func (d *Daemon) share(path string) {
-	if d.config.ControlGroup == "" {
-		return
-	}
-	g, err := user.LookupGroup(d.config.ControlGroup)
-	if err != nil {
-		d.log.Info("the control socket is for this user only", "event", "control_group", "group", d.config.ControlGroup, "err", err)
-		return
-	}
-	gid, err := strconv.Atoi(g.Gid)
-	if err == nil {
-		err = os.Chown(path, -1, gid)
-	}
-	if err == nil && filepath.Dir(path) == "/run/goipvs" {
-		err = os.Chown(filepath.Dir(path), -1, gid)
-	}
-	if err != nil && gid != os.Getegid() {
-		d.log.Warn("the control socket is for this user only", "event", "control_group", "group", d.config.ControlGroup, "err", err)
-	}
-}
-
-func (d *Daemon) serve(ctx context.Context) {
-	if err := d.server.Serve(ctx, d.socket); err != nil {
-		d.log.Error("the control socket failed", "event", "control_failed", "err", err)
+func (d *Daemon) serve(ctx context.Context, l *net.UnixListener) {
+	if err := d.server.Serve(ctx, l); err != nil {
+		d.log.Error(director.ControlFailed.Brief, "event", director.ControlFailed.Name, "err", err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -67,7 +66,7 @@ type Daemon struct {
 	log     *slog.Logger
 	config  *config.Config // as loaded; the reload goroutine's after the start
 	started time.Time
-	lock    *Lock
+	door    *door
 	store   store.Store
 	saver   *saver
 	names   *names
@@ -87,7 +86,6 @@ type Daemon struct {
 	abort   chan struct{} // closed: stop at once
 	proxy   *proxy.Plane
 	clients *clients
-	socket  *net.UnixListener
 	server  *control.Server
 	life    context.Context // until it is told to stop
 	heir    *heir           // nil: this process takes nobody's place
@@ -136,15 +134,16 @@ func (d *Daemon) main(ctx context.Context) error {
 	}
 	d.config = c
 	d.logger()
+	d.door = &door{log: d.log, group: c.ControlGroup}
 	if d.heir != nil {
-		d.lock, err = d.heir.adopt(c, d.o.Config)
+		d.door.lock, err = d.heir.adopt(c, d.o.Config)
 	} else {
-		d.lock, err = Acquire(placeOf(d.o.Config, c))
+		d.door.lock, err = Acquire(placeOf(d.o.Config, c))
 	}
 	if err != nil {
 		return err
 	}
-	defer d.lock.Release()
+	defer d.door.lock.Release()
 	if d.o.Kernel == nil {
 		k, err := d.dial()
 		if err != nil {
@@ -219,9 +218,10 @@ func (d *Daemon) run(ctx context.Context) error {
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
 		Command: d.cmds.put, VIPs: d.vips.set, Claimed: d.claimed, Paths: d.accept.set,
 	})
-	if d.socket, err = d.listen(); err != nil {
+	if err = d.door.open(d.heir); err != nil {
 		return err
 	}
+	socket := d.door.socket
 	d.server = &control.Server{Verbs: d.verbs(), UID: os.Getuid(), Log: d.log}
 	// Everything but the director ends when the director has.
 	rest, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -246,7 +246,8 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.trim(rest) })
 	all.Go(func() { d.follow(rest) })
 	for _, f := range []func(){
-		func() { d.notify.status(ctx, d.statusText) }, func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.commanded.run(rest) }, func() { d.serve(rest) },
+		func() { d.notify.status(ctx, d.statusText) }, func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.commanded.run(rest) }, func() { d.serve(rest, socket) },
+		func() { d.door.run(rest, d.server) },
 	} {
 		all.Go(func() {
 			if d.awaitTurn(rest) {

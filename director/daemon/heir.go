@@ -87,7 +87,7 @@ func (h *heir) adopt(c *config.Config, path string) (*Lock, error) {
 		return nil, config.Errors{{File: path, Text: fmt.Sprintf("control = %q is not the socket of the process before", c.Control),
 			Hint: "stop goipvsd and start it to change that"}}
 	}
-	l := &Lock{f: h.lock, config: absolute(path)}
+	l := &Lock{f: h.lock, place: placeOf(path, c)}
 	if sameFile(h.state, stateLockPath(c.StateDir)) {
 		l.state = h.state
 		return l, nil
@@ -95,7 +95,7 @@ func (h *heir) adopt(c *config.Config, path string) (*Lock, error) {
 	if h.state != nil { // state_dir is another one now
 		defer h.state.Close()
 	}
-	return l, l.lockState(c.StateDir)
+	return l, l.lockState()
 }
 
 func sameFile(f *os.File, path string) bool {
@@ -168,8 +168,8 @@ func (d *Daemon) takeOver() error {
 		d.proxy.Restore(*m.Clients)
 	}
 	d.step("going")
-	d.lock.mark()
-	d.socket.SetUnlinkOnClose(true)
+	d.door.lock.mark()
+	d.door.socket.SetUnlinkOnClose(true)
 	d.proxy.Resume()
 	d.step("resumed")
 	if err == nil && h.send(message{Step: stepTaken}, d.patience(patienceStep)) == nil {

@@ -20,9 +20,9 @@ import (
 // however that ends, so there are no stale ones; an upgrade hands them over; and
 // whoever asks who holds them does not hold them meanwhile, as it would with flock.
 type Lock struct {
-	f      *os.File // beside the control socket
-	state  *os.File // in state_dir; nil: there can be none, the disk is full perhaps
-	config string   // the file that the daemon runs by
+	f     *os.File // beside the control socket
+	state *os.File // in state_dir; nil: there can be none, the disk is full perhaps
+	place Place
 }
 
 // RunningError says that another daemon holds a lock.
@@ -69,8 +69,8 @@ func Acquire(p Place) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lock{f: f, config: p.config}
-	if err := l.lockState(p.StateDir); err != nil {
+	l := &Lock{f: f, place: p}
+	if err := l.lockState(); err != nil {
 		l.Release()
 		return nil, err
 	}
@@ -80,18 +80,48 @@ func Acquire(p Place) (*Lock, error) {
 
 // lockState takes the lock of a state_dir. That there is no place for it keeps
 // nobody from running, as with the other files there.
-func (l *Lock) lockState(dir string) error {
-	path := stateLockPath(dir)
+func (l *Lock) lockState() error {
+	path := stateLockPath(l.place.StateDir)
 	if path == "" {
 		return nil
 	}
 	f, err := lock(path)
 	if errors.Is(err, errHeld) {
 		who, _ := holder(path)
-		return &RunningError{Path: dir, PID: who.pid, Config: cmp.Or(who.config, "another file")}
+		return &RunningError{Path: l.place.StateDir, PID: who.pid, Config: cmp.Or(who.config, "another file")}
 	}
 	if err == nil {
 		l.state = f
+	}
+	return nil
+}
+
+// renew takes locks anew whose files somebody removed, so that a second daemon
+// would find them free. The error is a *RunningError when one has.
+func (l *Lock) renew() error {
+	whole := true
+	if path := lockPath(l.place.Control); !sameFile(l.f, path) {
+		f, err := lock(path)
+		if errors.Is(err, errHeld) {
+			pid, _ := l.place.ControlHolder()
+			err = &RunningError{Path: l.place.Control, PID: pid}
+		}
+		if err != nil {
+			return err
+		}
+		l.f.Close()
+		l.f, whole = f, false
+	}
+	if old := l.state; old != nil && !sameFile(old, stateLockPath(l.place.StateDir)) {
+		if err := l.lockState(); err != nil {
+			return err
+		}
+		if whole = l.state == old; !whole {
+			old.Close()
+		}
+	}
+	if !whole {
+		l.mark()
 	}
 	return nil
 }
@@ -119,7 +149,7 @@ func wholeFile() unix.Flock_t { return unix.Flock_t{Type: unix.F_WRLCK, Whence: 
 
 // mark writes down whose locks they are, for people and for goipvsd stop.
 func (l *Lock) mark() {
-	text := []byte(strconv.Itoa(os.Getpid()) + "\n" + l.config + "\n")
+	text := []byte(strconv.Itoa(os.Getpid()) + "\n" + l.place.config + "\n")
 	for _, f := range l.files() {
 		if err := f.Truncate(0); err == nil {
 			_, _ = f.WriteAt(text, 0)

@@ -90,8 +90,10 @@ func (d *Daemon) upgrade() (pid int, err error) {
 	}
 	defer d.upgrading.Store(false)
 	d.log.Info(director.Upgrading.Brief, "event", director.Upgrading.Name, "program", d.o.Program.Path)
+	d.door.mu.Lock()
 	s, err := d.tryUpgrade()
 	if err != nil {
+		d.door.mu.Unlock() // otherwise it is no longer ours to look after
 		d.log.Error(director.UpgradeFailed.Brief, "event", director.UpgradeFailed.Name, "err", err)
 		return 0, fmt.Errorf("upgrade: %w; process %d goes on", err, os.Getpid())
 	}
@@ -142,21 +144,22 @@ func (d *Daemon) tryUpgrade() (pid int, err error) {
 func (d *Daemon) handedOver(s *successor) {
 	d.step(stepTaken)
 	d.server.Leave()
-	d.lock.Release()
+	d.door.lock.Release()
 	d.notify.handOver(s.pid)
 	d.log.Info(director.Upgraded.Brief, "event", director.Upgraded.Name, "pid", s.pid, "connections", d.proxy.Conns())
 }
 
 // greet waits until the new process is prepared.
 func (d *Daemon) greet(s *successor) error {
-	socket, err := d.socket.File()
+	socket, err := d.door.socket.File()
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
-	files := []*os.File{d.lock.f, socket}
-	if d.lock.state != nil {
-		files = append(files, d.lock.state)
+	lock := d.door.lock
+	files := []*os.File{lock.f, socket}
+	if lock.state != nil {
+		files = append(files, lock.state)
 	}
 	if err := s.tell(message{Step: stepHello, Protocol: protocol}, d.patience(patienceStep), files...); err != nil {
 		return err
@@ -237,7 +240,7 @@ func (d *Daemon) handOver(s *successor, p director.Persistent, k *director.Knowl
 // takeBack goes on after all.
 func (d *Daemon) takeBack() {
 	d.proxy.Resume()
-	d.lock.mark()
+	d.door.lock.mark()
 	d.saver.goOn()
 }
 
