@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +59,7 @@ func TestRefusedIsNotUp(t *testing.T) {
 		{"add destination", "the kernel gives none of its servers connections: ipvs: add destination 10.0.0.1:80 of tcp 192.0.2.1:80: cannot allocate memory"},
 	} {
 		t.Run(test.op, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				v, o := testService(noticed), &outside{}
 				k := ipvstest.New(ipvstest.Options{})
 				k.Inject(ipvstest.Fault{Op: test.op, Times: -1, Err: unix.ENOMEM})
@@ -91,7 +92,7 @@ func TestRefusedIsNotUp(t *testing.T) {
 // TestRefusedChange: the kernel goes on with what it has when it refuses a change,
 // so the service stays up.
 func TestRefusedChange(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		v, o := testService(noticed), &outside{}
 		f := startWith(t, ipvstest.New(ipvstest.Options{}), setupOf(v), o.options())
 		f.verdict(v, Up, 1, 2, 3)
@@ -109,7 +110,7 @@ func TestRefusedChange(t *testing.T) {
 // TestLostAndRefused: a service that somebody removes is mended before anybody is
 // told; where it cannot be it is down. Its address follows, that of another stays.
 func TestLostAndRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		v, o := testService(noticed), &outside{}
 		other := testService(noticed, named("other", "192.0.2.2:80"))
 		f := startWith(t, ipvstest.New(ipvstest.Options{}), setupOf(v, other), o.options())
@@ -146,7 +147,7 @@ func TestLostAndRefused(t *testing.T) {
 // TestReportedIsNotUp: where drift is only reported a service that somebody
 // removed is down, until they put it back.
 func TestReportedIsNotUp(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		v, o := testService(noticed), &outside{}
 		setup := setupOf(v)
 		setup.Settings.ReportDrift = true
