@@ -98,6 +98,29 @@ func (r *reader) targets(line int, list []Check, s *Real) {
 	}
 }
 
+// sources reports checks that go to another family of addresses than their source
+// is of. What a name will turn out to have is found by the check.
+func (r *reader) sources(line int, v *Virtual, s *Real) {
+	for i := range s.Checks {
+		ch := &s.Checks[i]
+		if !ch.Source.IsValid() || ch.Address.IsValid() || slices.Contains(words("on off external"), ch.Type) { // checkRules compares addresses
+			continue
+		}
+		to, is4 := s.Target(), s.Addr.Is4()
+		switch vip := v.Service.Addr.Addr(); {
+		case ch.Via == ViaPath && vip.IsValid():
+			to, is4 = vip.String(), vip.Is4()
+		case s.Host != "" && v.hostOf(s).Family == 0:
+			continue
+		case s.Host != "":
+			is4 = v.Family() == ipvs.IPv4
+		}
+		if is4 != ch.Source.Is4() {
+			r.problem(line, "a source of the same family, or none", "check: source %s cannot reach %s", ch.Source, to)
+		}
+	}
+}
+
 func needsPort(s *CheckType) bool { return s.Name == "connect" || s.Name == "tcp" || s.Name == "udp" }
 
 // check reads the keys of one check into ch, which holds what they override.

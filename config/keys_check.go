@@ -22,7 +22,7 @@ var commonKeys = []key[Check]{
 		func(c *Check) *netip.Addr { return &c.Address }),
 	intKey("port", "0", "Port that is checked. 0: the real server's own, or that of the type.",
 		func(c *Check) *uint16 { return &c.Port }, 0, 65535),
-	addrKey("source", `""`, "Local address of the check (keepalived's `bindto`).",
+	addrKey("source", `""`, "Local address of the check, of the family of what is checked (keepalived's `bindto`).",
 		func(c *Check) *netip.Addr { return &c.Source }),
 	choiceKey("via", `"real"`, "`real`: the check goes to the real server's address. `path`: it goes to the virtual address, and the kernel forwards it to that server as it forwards clients, so that a server without its VIP is found.",
 		func(c *Check) *Via { return &c.Via }, ViaReal, ViaPath),

@@ -78,10 +78,13 @@ func (r *reader) real(out []Real, t *table, where string, v *Virtual, c *Config)
 		s.Checks = r.overrides(t, v, &s, c)
 	}
 	if s.Host != "" {
+		r.sources(t.line, v, &s)
 		return append(out, s)
 	}
-	for _, a := range raw.at.all() {
-		s.Addr = a
+	for i, a := range raw.at.all() {
+		if s.Addr = a; i == 0 { // the others are of its family
+			r.sources(t.line, v, &s)
+		}
 		out = append(out, s)
 	}
 	return out

@@ -59,7 +59,7 @@ const batch = 32
 func (j *job) attempt() *attempt {
 	to := j.key.target.address(&j.prepared.check)
 	if c := &j.prepared.check; c.Type != "connect" || c.Protocol != "" && c.Protocol != "tcp" || j.prepared.check.Via == ViaPath || j.key.target.Mark != 0 ||
-		!to.IsValid() || to.Port() == 0 || to.Addr().Is4In6() || to.Addr().Zone() != "" {
+		!to.IsValid() || to.Port() == 0 || to.Addr().Is4In6() || to.Addr().Zone() != "" || j.key.target.crossed(&j.prepared.check) != nil {
 		return nil
 	}
 	return &attempt{job: j, check: j.prepared, to: to, end: j.began.Add(j.key.schedule.Timeout), index: -1}

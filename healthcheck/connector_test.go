@@ -227,6 +227,7 @@ func TestConnectOther(t *testing.T) {
 		"path": {Check: Check{Type: "connect", Via: ViaPath}, Target: Target{Real: at, Virtual: at, Mark: 1}},
 		"http": {Check: Check{Type: "http"}, Target: Target{Real: at}},
 		"zone": {Check: Check{Type: "connect"}, Target: Target{Real: netip.MustParseAddrPort("[fe80::1%lo]:80")}},
+		"from": {Check: Check{Type: "connect"}, Target: Target{Real: at, Source: netip.IPv6Loopback()}},
 	} {
 		j := &job{key: jobKey{target: s.Target}, prepared: &prepared{check: s.Check}}
 		if got := j.attempt() != nil; got != (name == "TCP") {

@@ -78,6 +78,9 @@ func (p *prepared) run(ctx context.Context, t Target) Result {
 		ctx, cancel = context.WithTimeout(ctx, longest)
 		defer cancel()
 	}
+	if err := t.crossed(&p.check); err != nil {
+		return Result{Err: err}
+	}
 	start := time.Now()
 	d := newDialer(p.check, t)
 	err := d.explain(ctx, contained(ctx, p.look, d))

@@ -1,6 +1,9 @@
 package healthcheck
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // A Target is the server that a check looks at, as part of a virtual service.
 // It is comparable.
@@ -28,6 +31,20 @@ func (t Target) address(c *Check) netip.AddrPort {
 		to = netip.AddrPortFrom(to.Addr(), c.Port)
 	}
 	return to
+}
+
+// crossed tells that the check's source is of the other family than where it goes,
+// as when a host name turned out to have such an address: that says nothing about
+// the server.
+func (t Target) crossed(c *Check) error {
+	if !t.Source.IsValid() || c.Type == "on" || c.Type == "off" || c.Type == "external" { // the last opens no socket of ours
+		return nil
+	}
+	to := t.address(c).Addr()
+	if !to.IsValid() || t.Source.Unmap().Is4() == to.Unmap().Is4() {
+		return nil
+	}
+	return ours(fmt.Errorf("source %s cannot reach %s, which is of the other family", t.Source, to))
 }
 
 // seen is what a check can see of the target: checks of the same server for

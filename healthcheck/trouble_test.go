@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -44,6 +45,28 @@ func TestNoFilesLeft(t *testing.T) {
 		}
 		if Judge(err) != Unknown {
 			t.Errorf("%s: %v: %v", p.check.Type, Judge(err), err)
+		}
+	}
+}
+
+// TestSourceOfOtherFamily: a source that cannot reach the address that a name
+// turned out to have is no word on the server, whatever the type of the check.
+func TestSourceOfOtherFamily(t *testing.T) {
+	target := Target{Real: netip.MustParseAddrPort("127.0.0.1:1"), Source: netip.IPv6Loopback()}
+	for _, kind := range Types() {
+		c := samples[kind][0].check
+		c.Type = kind
+		p, err := prepareCheck(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = p.run(within(t, patient), target).Err
+		if kind == "on" || kind == "off" || kind == "external" { // these have no use for it
+			if err != nil && strings.Contains(err.Error(), "source") {
+				t.Errorf("%s: %v", kind, err)
+			}
+		} else if Judge(err) != Unknown || !strings.Contains(err.Error(), "source ::1 cannot reach 127.0.0.1, which is of the other family") {
+			t.Errorf("%s: %v: %v", kind, Judge(err), err)
 		}
 	}
 }
