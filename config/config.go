@@ -38,6 +38,9 @@ type Config struct {
 
 	Virtuals []Virtual
 
+	// Lines are those of the daemon's own keys in the main file, by name; keys that
+	// are not there have none.
+	Lines map[string]int
 	// Include are the patterns of further files, as written. Virtuals holds
 	// what they brought.
 	Include []string

@@ -117,6 +117,12 @@ var blocks = []string{"check", "alert", "timeouts", "sync", "virtual"}
 func (r *reader) daemon(t *table, c *Config) {
 	keys := append(slices.Clone(daemonKeys), lift(policyKeys, func(c *Config) *Policy { return &c.Policy })...)
 	fill(r, "", keys, t, c, blocks...)
+	c.Lines = make(map[string]int)
+	for i := range keys {
+		if n, ok := t.at[keys[i].name]; ok {
+			c.Lines[keys[i].name] = n.line
+		}
+	}
 	block(r, t, "check", func(t *table) { fill(r, "[check]", timingKeys, t, &c.Check) })
 	block(r, t, "alert", func(t *table) { fill(r, "[alert]", alertKeys, t, &c.Alert); r.alert(t, c) })
 	block(r, t, "timeouts", func(t *table) { fill(r, "[timeouts]", timeoutKeys, t, &c.Timeouts); r.timeouts(t, c) })

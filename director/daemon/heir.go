@@ -84,7 +84,7 @@ func (d *Daemon) greeted() error {
 // one without a stop.
 func (h *heir) adopt(c *config.Config, path string) (*Lock, error) {
 	if !sameFile(h.lock, lockPath(c.Control)) {
-		return nil, config.Errors{{File: path, Text: fmt.Sprintf("control = %q is not the socket of the process before", c.Control),
+		return nil, config.Errors{{File: path, Line: c.Lines["control"], Text: fmt.Sprintf("control = %q is not the socket of the process before", c.Control),
 			Hint: "stop goipvsd and start it to change that"}}
 	}
 	l := &Lock{f: h.lock, place: placeOf(path, c)}

@@ -75,20 +75,26 @@ func TestLogKeys(t *testing.T) {
 }
 
 // TestFixedKeys: what only a restart can change is refused by a reload, not
-// passed over.
+// passed over, with file and line, and all of it at once.
 func TestFixedKeys(t *testing.T) {
 	f := newFixture(t, 1)
 	good := f.text("")
 	f.write(good)
 	f.start()
-	for key, text := range map[string]string{
-		"control_group": strings.Replace(good, `control_group = ""`, `control_group = "daemon"`, 1),
-		"state_dir":     strings.Replace(good, "/state", "/state2", 1),
-		"log_format":    "log_format = \"json\"\n" + good,
+	file := f.path("goipvs.toml")
+	for where, text := range map[string]string{
+		":1: control was":       strings.Replace(good, "/sock", "/sock2", 1),
+		":2: control_group was": strings.Replace(good, `control_group = ""`, `control_group = "daemon"`, 1),
+		":3: state_dir was":     strings.Replace(good, "/state", "/state2", 1),
+		":1: log_format was":    "log_format = \"json\"\n" + good,
+		": state_dir was":       strings.Replace(good, "state_dir", "#", 1), // it is the default now
 	} {
 		f.write(text)
-		f.reload(control.BadConfig, key+" was")
+		f.reload(control.BadConfig, file+where)
 	}
+	f.write(strings.NewReplacer("/sock", "/sock2", "/state", "/state2").Replace(good))
+	f.reload(control.BadConfig, file+":1: control was")
+	f.reload(control.BadConfig, file+":3: state_dir was")
 }
 
 // TestControlGroup: the socket is its group's, which may write to it, and nobody

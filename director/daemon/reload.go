@@ -146,16 +146,21 @@ func (d *Daemon) watch(c *config.Config) {
 
 // fixed refuses to change by a reload what only a restart can.
 func (d *Daemon) fixed(c *config.Config) error {
+	var all config.Errors
 	for _, k := range []struct{ name, old, new string }{
 		{"control", d.config.Control, c.Control}, {"state_dir", d.config.StateDir, c.StateDir},
 		{"control_group", d.config.ControlGroup, c.ControlGroup}, {"log_format", d.config.LogFormat, c.LogFormat},
 	} {
 		if k.old != k.new {
-			return config.Errors{{File: d.o.Config, Text: fmt.Sprintf("%s was %q when the daemon started and is now %q", k.name, k.old, k.new),
-				Hint: "restart the daemon to change it: no service is interrupted by that"}}
+			all = append(all, config.Problem{File: d.o.Config, Line: c.Lines[k.name], Text: fmt.Sprintf("%s was %q when the daemon started and is now %q", k.name, k.old, k.new),
+				Hint: "restart the daemon to change it: no service is interrupted by that"})
 		}
 	}
-	return nil
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(all, func(a, b config.Problem) int { return a.Line - b.Line })
+	return all
 }
 
 // build makes a setup of a configuration. strict: every host name must have an
