@@ -14,8 +14,8 @@ type Memory struct {
 	// Up: the service was up by the last decision that could tell.
 	Up      bool
 	Servers map[netip.AddrPort]*Server
-	// Leaving are destinations on their way out, and since when.
-	Leaving map[netip.AddrPort]time.Time
+	// Leaving are destinations on their way out.
+	Leaving map[netip.AddrPort]Leave
 }
 
 // Server returns what is remembered of a server, making room for it.
@@ -125,6 +125,7 @@ func (d *Decision) place(now time.Time, v *VirtualService, m *Memory, have []ipv
 		a := have[i].Addr
 		_, known := m.Leaving[a]
 		switch {
+		case named[a] && known && d.undecided(v, a):
 		case named[a]:
 			delete(m.Leaving, a)
 		case m.stays(now, v, &have[i], d.limit(v, a)):
@@ -135,6 +136,13 @@ func (d *Decision) place(now time.Time, v *VirtualService, m *Memory, have []ipv
 		}
 	}
 	m.forget(have)
+}
+
+// undecided reports whether a server is at weight 0 only because the kernel had it so
+// at the start: it goes on leaving if that is what its first verdict says.
+func (d *Decision) undecided(v *VirtualService, a netip.AddrPort) bool {
+	i := slices.IndexFunc(v.Servers, func(r RealServer) bool { return r.Addr == a })
+	return i >= 0 && d.Standings[i].Place == Quiesced && d.Standings[i].Cause == CauseAdopted
 }
 
 // fallbackPatience is how long connections to a fallback that is no longer

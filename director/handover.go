@@ -54,6 +54,7 @@ type ServerKnowledge struct {
 type leaving struct {
 	Server netip.AddrPort `json:"server"`
 	Since  time.Time      `json:"since"`
+	Until  time.Time      `json:"until,omitzero"`
 }
 
 // pastEvent is an event of a timeline.
@@ -101,8 +102,8 @@ func (s *state) knowledge() *Knowledge {
 				Failed: m.Failed, Held: m.Held, Weight: m.Weight, Results: v.results[a], Events: v.history(a).past(),
 			})
 		}
-		for a, since := range v.mem.Leaving {
-			known.Leaving = append(known.Leaving, leaving{a, since})
+		for a, l := range v.mem.Leaving {
+			known.Leaving = append(known.Leaving, leaving{a, l.Since, l.Until})
 		}
 		k.Services = append(k.Services, known)
 	}
@@ -135,10 +136,7 @@ func (v *service) know(k *ServiceKnowledge, kinds map[string]*EventKind) {
 	v.up, v.decision.Fallback, v.decided, v.since = k.Up, k.Fallback, k.Decided, k.Since
 	v.events.recall(k.Events, kinds, v)
 	for _, l := range k.Leaving {
-		if v.mem.Leaving == nil {
-			v.mem.Leaving = make(map[netip.AddrPort]time.Time)
-		}
-		v.mem.Leaving[l.Server] = l.Since
+		v.mem.leave(l.Server, Leave{l.Since, l.Until})
 	}
 	for i := range k.Servers {
 		known := &k.Servers[i]

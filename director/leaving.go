@@ -26,6 +26,52 @@ func (l limit) over(now, since time.Time) bool {
 	return now.Sub(since) >= l.after
 }
 
+// A Leave is that of a destination from the table. Both times are of day: a restart
+// does not put the end off.
+type Leave struct {
+	Since time.Time
+	Until time.Time // zero: until its connections are over
+}
+
+// until is when one that began to leave at a time has to go, zero for never.
+func (l limit) until(since time.Time) time.Time {
+	switch {
+	case !l.by.IsZero():
+		return l.by
+	case l.after == forever:
+		return time.Time{}
+	}
+	return since.Add(l.after)
+}
+
+// leave takes note of a destination on its way out.
+func (m *Memory) leave(a netip.AddrPort, l Leave) {
+	if m.Leaving == nil {
+		m.Leaving = make(map[netip.AddrPort]Leave)
+	}
+	m.Leaving[a] = l
+}
+
+// recall takes over a leave of the last run. A clock that was set back meanwhile
+// gives it no more than it was given.
+func (m *Memory) recall(now time.Time, a netip.AddrPort, l Leave) {
+	if l.Since.After(now) {
+		if !l.Until.IsZero() {
+			l.Until = now.Add(l.Until.Sub(l.Since))
+		}
+		l.Since = now
+	}
+	m.leave(a, l)
+}
+
+// patience is how long it may take in all.
+func (l Leave) patience() time.Duration {
+	if l.Until.IsZero() {
+		return forever
+	}
+	return l.Until.Sub(l.Since)
+}
+
 // stays reports whether a destination that nobody wants any more is to stay for
 // the sake of its connections, and remembers since when it is leaving. What
 // makes it unwanted does not matter: the file, a verdict, an operator, somebody
@@ -37,14 +83,11 @@ func (m *Memory) stays(now time.Time, v *VirtualService, d *ipvs.DestinationInfo
 		delete(m.Leaving, d.Addr)
 		return false
 	}
-	since, known := m.Leaving[d.Addr]
-	if !known {
-		if m.Leaving == nil {
-			m.Leaving = make(map[netip.AddrPort]time.Time)
-		}
-		since = now
-		m.Leaving[d.Addr] = since
+	since := now
+	if old, known := m.Leaving[d.Addr]; known {
+		since = old.Since
 	}
+	m.leave(d.Addr, Leave{since, l.until(since)})
 	return !l.over(now, since)
 }
 

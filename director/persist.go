@@ -14,16 +14,24 @@ type Persistent struct {
 	// Owned are the services that are ours: one that is no longer in the file
 	// when the daemon comes back is taken away, not left to nobody.
 	Owned map[ipvs.ServiceKey]bool
+	// Leaving are destinations on their way out, of the file's servers and of others.
+	Leaving map[ServerID]Leave
 }
 
 // save hands out what is to survive.
-func (s *state) save() { s.d.o.Saved(s.persistent()) }
+func (s *state) save() {
+	s.d.o.Saved(s.persistent())
+	s.unsaved = false
+}
 
 func (s *state) persistent() Persistent {
-	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services))}
+	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services)), Leaving: make(map[ServerID]Leave)}
 	for key, v := range s.services {
 		if v.Manual == nil {
 			p.Owned[key] = true
+		}
+		for a, l := range v.mem.Leaving {
+			p.Leaving[ServerID{key, a}] = l
 		}
 	}
 	return p

@@ -15,6 +15,12 @@ import (
 type persistentJSON struct {
 	Overrides []overrideJSON `json:"overrides"`
 	Owned     []keyJSON      `json:"owned"`
+	Leaving   []leaveJSON    `json:"leaving,omitempty"`
+}
+
+type leaveJSON struct {
+	Service keyJSON `json:"service"`
+	leaving
 }
 
 type overrideJSON struct {
@@ -60,6 +66,12 @@ func (p Persistent) MarshalJSON() ([]byte, error) {
 	for _, k := range keys {
 		j.Owned = append(j.Owned, keyToJSON(k))
 	}
+	for id, l := range p.Leaving {
+		j.Leaving = append(j.Leaving, leaveJSON{keyToJSON(id.Service), leaving{id.Addr, l.Since, l.Until}})
+	}
+	slices.SortFunc(j.Leaving, func(a, b leaveJSON) int {
+		return strings.Compare(fmt.Sprint(a.Service, a.Server), fmt.Sprint(b.Service, b.Server))
+	})
 	return json.Marshal(j)
 }
 
@@ -69,7 +81,7 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool)}
+	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool), make(map[ServerID]Leave)}
 	for i := range j.Overrides {
 		o := &j.Overrides[i]
 		key, err := o.Service.key()
@@ -90,6 +102,16 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("owned %d: %w", i, err)
 		}
 		out.Owned[key] = true
+	}
+	for i, l := range j.Leaving {
+		key, err := l.Service.key()
+		if err != nil {
+			return fmt.Errorf("leaving %d: %w", i, err)
+		}
+		if !l.Server.IsValid() {
+			return fmt.Errorf("leaving %d: no server", i)
+		}
+		out.Leaving[ServerID{key, l.Server}] = Leave{l.Since, l.Until}
 	}
 	*p = out
 	return nil

@@ -54,6 +54,9 @@ func (s *state) settleWith(decided []*service) {
 	s.keepSourceNAT(false)
 	s.untrack()
 	s.handOutVIPs()
+	if s.unsaved {
+		s.save()
+	}
 	if s.recheck {
 		s.recheck = false
 		s.d.o.Subjects(s.subjects())
@@ -86,9 +89,10 @@ func (s *state) watchHold(now time.Time) {
 // decide takes a new decision and tells what changed by it. Whether the service is
 // up is told when the kernel has answered.
 func (v *service) decide(s *state, now time.Time) {
-	old := v.decision
+	old, leaving := v.decision, maps.Clone(v.mem.Leaving)
 	v.decision = Decide(now, &v.VirtualService, &v.mem, v.ours(&s.setup.Settings))
 	d := &v.decision
+	s.unsaved = s.unsaved || !maps.Equal(leaving, v.mem.Leaving)
 	for _, a := range d.Drained {
 		if !slices.ContainsFunc(v.Fallback, func(f ipvs.Destination) bool { return f.Addr == a }) {
 			s.emit(v.event(ServerDrained, a, ""))

@@ -2,6 +2,7 @@ package director
 
 import (
 	"maps"
+	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/healthcheck"
@@ -35,6 +36,7 @@ func newState(d *Director, setup *Setup) *state {
 // start takes over what the kernel has and makes it what is wanted.
 func (s *state) start() error {
 	s.takeOrphans()
+	s.recallLeaving()
 	if err := s.look(nil); err != nil {
 		return err
 	}
@@ -57,6 +59,16 @@ func (s *state) start() error {
 	return nil
 }
 
+// recallLeaving goes on with what was on its way out when the last run ended.
+func (s *state) recallLeaving() {
+	now := s.d.now()
+	for id, l := range s.d.o.Restored.Leaving {
+		if v := s.services[id.Service]; v != nil && s.d.o.Known == nil { // else the process before has told
+			v.mem.recall(now, id.Addr, l)
+		}
+	}
+}
+
 // takeOrphans takes away services that were ours and have left the file since.
 // When that are more than a reload may remove, the file is more likely wrong
 // than meant: they stay, to nobody's care, until somebody removes them.
@@ -73,6 +85,15 @@ func (s *state) takeOrphans() {
 	}
 	for _, key := range gone {
 		s.services[key] = s.leaving(key)
+	}
+	own := make(map[ipvs.ServiceKey]time.Duration)
+	for id, l := range s.d.o.Restored.Leaving {
+		own[id.Service] = max(own[id.Service], l.patience())
+	}
+	for _, key := range gone { // those that left the file before had a drain of their own
+		if d, known := own[key]; known {
+			s.services[key].Drain = d
+		}
 	}
 }
 

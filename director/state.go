@@ -31,6 +31,7 @@ type state struct {
 	files              map[string]bool        // in the maintenance folder
 	vips               map[netip.Addr]string  // as last handed out
 	paths              []netip.Addr           // likewise
+	unsaved            bool                   // something that is to survive has changed
 	own                timeline               // events of the daemon as a whole
 	yielded            bool                   // another process has taken over
 	began              time.Time
