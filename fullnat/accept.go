@@ -1,6 +1,7 @@
 package fullnat
 
 import (
+	"net/netip"
 	"syscall"
 
 	"github.com/goipvs/goipvs/fullnat/sched"
@@ -14,14 +15,18 @@ type listener struct {
 	index int32
 	gen   uint32
 	svc   *service
-	burst int  // how many connections to expect at once
-	quiet bool // epoll does not report it for now
+	own   *virtual // what it listens to; nil: it is diverted
+	burst int      // how many connections to expect at once
+	quiet bool     // epoll does not report it for now
+
+	// Of a diverted service:
+	addr     netip.AddrPort // of the socket
+	virtuals map[netip.AddrPort]*virtual
 
 	// Of UDP:
 	datagrams bool
 	table     flowTable
-	talkers   []ref // sessions with answers
-	retired   bool  // nothing comes from here any more; closed with its last flow
+	retired   bool // nothing comes from here any more; closed with its last flow
 }
 
 const maxBurst = 64
@@ -42,7 +47,14 @@ func (l *loop) accept(ln *listener) {
 			l.acceptFailed(e)
 			return
 		}
-		l.begin(ln.svc, c, i, fd)
+		at := l.addressed(ln, fd)
+		if at == nil {
+			sysAbort(fd)
+			sysClose(fd)
+			l.conns.put(i)
+			continue
+		}
+		l.begin(at, c, i, fd)
 	}
 	ln.burst = min(ln.burst*2, maxBurst)
 }
@@ -58,9 +70,10 @@ func (l *loop) acceptFailed(e syscall.Errno) {
 }
 
 // begin makes a connection of an accepted socket and chooses its server.
-func (l *loop) begin(svc *service, c *conn, i int32, fd int32) {
-	gen := c.gen + 1
-	*c = conn{client: c.client, index: i, gen: gen, svc: svc, last: l.sec}
+func (l *loop) begin(at *virtual, c *conn, i int32, fd int32) {
+	gen, svc := c.gen+1, at.ln.svc
+	*c = conn{client: c.client, index: i, gen: gen, svc: svc, at: at, last: l.sec}
+	at.users++
 	c.half[client].fd, c.half[origin].fd = fd, -1
 	l.engine.conns.Add(1)
 	svc.live.Add(1)
@@ -75,7 +88,7 @@ func (l *loop) begin(svc *service, c *conn, i int32, fd int32) {
 // choose asks the scheduler, or a second time for another server than those
 // that were tried.
 func (l *loop) choose(c *conn) bool {
-	svc, from, to := c.svc, c.client.unscoped(), c.svc.key.Addr
+	svc, from, to := c.svc, c.client.unscoped(), c.at.addr
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
 	var choice sched.Choice

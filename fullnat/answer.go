@@ -12,47 +12,47 @@ const replies = 16
 
 // talks notes that there is an answer to a session.
 func (l *loop) talks(f *flow) {
-	ln := f.ln
-	if len(ln.talkers) == 0 {
-		l.talking = append(l.talking, ln)
+	at := f.at
+	if len(at.talkers) == 0 {
+		l.talking = append(l.talking, at)
 	}
-	ln.talkers = append(ln.talkers, ref{index: f.index, gen: f.gen})
+	at.talkers = append(at.talkers, ref{index: f.index, gen: f.gen})
 }
 
-// answers takes what servers sent in answer to the clients of each service, and
+// answers takes what servers sent in answer to the clients of each virtual, and
 // sends it to them, where there is io_uring by one call each for many sessions.
 // What is left of a session's epoll reports again in the next round: a server
 // may send faster than anybody can pass on.
 func (l *loop) answers() {
-	for _, ln := range l.talking {
-		l.answersOf(ln)
-		ln.talkers = ln.talkers[:0]
+	for _, at := range l.talking {
+		l.answersOf(at)
+		at.talkers = at.talkers[:0]
 	}
 	l.talking = l.talking[:0]
 }
 
-func (l *loop) answersOf(ln *listener) {
+func (l *loop) answersOf(at *virtual) {
 	if l.out == nil {
 		l.out = newBatch(false)
 	}
-	l.takeOnes(ln)
-	for _, r := range ln.talkers {
+	l.takeOnes(at)
+	for _, r := range at.talkers {
 		if f := l.flows.at(r.index); f.gen == r.gen && f.fd >= 0 && f.answered != l.round {
 			l.takeSome(f)
 		}
 	}
-	l.flushReplies(ln)
+	l.flushReplies(at)
 }
 
 // takeOnes takes one answer of each session that most likely has no more: most
 // have one for each request, and to ask for a second one costs as much as half
 // of what the first did.
-func (l *loop) takeOnes(ln *listener) {
+func (l *loop) takeOnes(at *virtual) {
 	b, ring := l.out, l.tray.ring
-	if ring == nil || l.tray.noControl || len(ln.talkers) < 2 {
+	if ring == nil || l.tray.noControl || len(at.talkers) < 2 {
 		return
 	}
-	for _, r := range ln.talkers {
+	for _, r := range at.talkers {
 		f := l.flows.at(r.index)
 		if f.gen != r.gen || f.fd < 0 || f.several(l.round) {
 			continue
@@ -62,7 +62,7 @@ func (l *loop) takeOnes(ln *listener) {
 		ring.receiveMessage(f.fd, &b.msgs[l.outN].hdr, l.outN)
 		if l.outN++; l.outN == batchSize {
 			l.takeTogether()
-			l.flushReplies(ln)
+			l.flushReplies(at)
 		}
 	}
 	l.takeTogether()
@@ -106,7 +106,7 @@ func (l *loop) takeSome(f *flow) {
 		want = replies
 	}
 	if l.outN+want > batchSize {
-		l.flushReplies(f.ln)
+		l.flushReplies(f.at)
 	}
 	n, e := l.out.receive(f.fd, l.outN, want)
 	f.answered, f.many = l.round, n > 1
@@ -136,7 +136,7 @@ func (l *loop) reply(f *flow, from, n int32) {
 		l.out.next[i] = theEnd.place
 		for at := (cursor{place: i}); at != theEnd; {
 			if l.out.out.full() {
-				l.sendReplies(f.ln)
+				l.sendReplies(f.at)
 			}
 			data, next := l.out.datagram(at)
 			l.out.out.add(f, at, nil, data, &f.client, f.limits[client])
@@ -149,17 +149,17 @@ func (l *loop) reply(f *flow, from, n int32) {
 }
 
 // flushReplies sends the answers from the virtual address.
-func (l *loop) flushReplies(ln *listener) {
-	l.sendReplies(ln)
+func (l *loop) flushReplies(at *virtual) {
+	l.sendReplies(at)
 	l.outN = 0
 }
 
-func (l *loop) sendReplies(ln *listener) {
+func (l *loop) sendReplies(at *virtual) {
 	o := &l.out.out
-	for i := l.sendTogether(ln); i < o.n; {
-		n, e := o.send(ln.fd, i)
+	for i := l.sendTogether(at); i < o.n; {
+		n, e := o.send(at.fd, i)
 		if i += n; e != noErr {
-			l.replyFailed(ln, i, e)
+			l.replyFailed(at, i, e)
 			i++
 		}
 	}
@@ -169,7 +169,7 @@ func (l *loop) sendReplies(ln *listener) {
 // sendTogether sends answers up to the first train by one system call, which
 // costs less than one of messages does; with trains it does not. It returns how
 // many it has dealt with.
-func (l *loop) sendTogether(ln *listener) (n int) {
+func (l *loop) sendTogether(at *virtual) (n int) {
 	o, ring := &l.out.out, l.tray.ring
 	if ring == nil {
 		return 0
@@ -181,18 +181,18 @@ func (l *loop) sendTogether(ln *listener) (n int) {
 		return 0
 	}
 	for i := range n {
-		ring.sendTo(ln.fd, o.first(i), &o.peers[i], i)
+		ring.sendTo(at.fd, o.first(i), &o.peers[i], i)
 	}
 	n = ring.submit(n)
 	for i, res, ok := ring.result(); ok; i, res, ok = ring.result() {
-		l.replyFailed(ln, i, syscall.Errno(-res))
+		l.replyFailed(at, i, syscall.Errno(-res))
 	}
 	return n
 }
 
 // replyFailed deals with message i, which the socket has not taken. What cannot be
 // sent is dropped, as a network would.
-func (l *loop) replyFailed(ln *listener, i int, e syscall.Errno) {
+func (l *loop) replyFailed(at *virtual, i int, e syscall.Errno) {
 	o := &l.out.out
 	it := &o.items[i]
 	if it.count == 1 || !refusesTrain(e) {
@@ -202,5 +202,5 @@ func (l *loop) replyFailed(ln *listener, i int, e syscall.Errno) {
 	if f := l.flows.at(it.flow.index); f.gen == it.flow.gen {
 		f.limits[client] = it.narrower(e)
 	}
-	l.errs.dropped.Add(o.sendApart(ln.fd, i))
+	l.errs.dropped.Add(o.sendApart(at.fd, i))
 }

@@ -19,7 +19,7 @@ var ErrClosed = errors.New("engine is closed")
 func (e *Engine) Apply(want []Service) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	keys, err := e.apply(want)
+	keys, added, err := e.apply(want)
 	if keys == nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (e *Engine) Apply(want []Service) error {
 			e.remove(svc)
 		}
 	}
-	return err
+	return errors.Join(err, e.divert(added))
 }
 
 // Change is Apply for some services: those of want are served as they say, those
@@ -36,7 +36,7 @@ func (e *Engine) Apply(want []Service) error {
 func (e *Engine) Change(want []Service, gone []ipvs.ServiceKey) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	keys, err := e.apply(want)
+	keys, added, err := e.apply(want)
 	if keys == nil {
 		return err
 	}
@@ -45,13 +45,14 @@ func (e *Engine) Change(want []Service, gone []ipvs.ServiceKey) error {
 			e.remove(svc)
 		}
 	}
-	return err
+	return errors.Join(err, e.divert(added))
 }
 
-// apply serves these services too. keys are theirs, nil of a closed engine.
-func (e *Engine) apply(want []Service) (keys map[ipvs.ServiceKey]bool, err error) {
+// apply serves these services too. keys are theirs, nil of a closed engine, and
+// those of added were not there before.
+func (e *Engine) apply(want []Service) (keys map[ipvs.ServiceKey]bool, added []ipvs.ServiceKey, err error) {
 	if e.closed {
-		return nil, &OpError{Op: "apply", Err: ErrClosed}
+		return nil, nil, &OpError{Op: "apply", Err: ErrClosed}
 	}
 	var errs []error
 	keys = make(map[ipvs.ServiceKey]bool, len(want))
@@ -63,13 +64,17 @@ func (e *Engine) apply(want []Service) (keys map[ipvs.ServiceKey]bool, err error
 		case keys[w.ServiceKey]:
 			errs = append(errs, opError("apply service", w.ServiceKey, ipvs.ErrExists))
 		case e.services[w.ServiceKey] == nil:
-			errs = append(errs, opError("add service", w.ServiceKey, e.add(w)))
+			if err := e.add(w); err != nil {
+				errs = append(errs, opError("add service", w.ServiceKey, err))
+			} else {
+				added = append(added, w.ServiceKey)
+			}
 		default:
 			errs = append(errs, opError("update service", w.ServiceKey, e.update(e.services[w.ServiceKey], w)))
 		}
 		keys[w.ServiceKey] = true
 	}
-	return keys, errors.Join(errs...)
+	return keys, added, errors.Join(errs...)
 }
 
 // add makes a service, its servers first, and then listens for it.
@@ -81,60 +86,54 @@ func (e *Engine) add(w *Service) error {
 	}
 	svc := &service{
 		key: w.ServiceKey, sched: model, scheduling: &scheduling,
-		servers: map[netip.AddrPort]*server{}, locals: map[netip.Addr]*local{},
+		servers: map[netip.AddrPort]*server{}, locals: map[netip.Addr]*local{}, sockets: map[ipvs.Protocol][]int32{},
 	}
 	if err := e.update(svc, w); err != nil {
 		return err
 	}
-	fds, err := e.listenAll(w.ServiceKey)
+	sockets, err := e.listenAll(w.ServiceKey)
 	if err != nil {
 		return err
 	}
 	e.services[w.ServiceKey] = svc
-	e.serve(svc, fds)
+	for p, fds := range sockets {
+		e.serve(svc, p, fds)
+	}
 	return nil
 }
 
 // serve spreads sockets over the loops.
-func (e *Engine) serve(svc *service, fds []int32) {
+func (e *Engine) serve(svc *service, p ipvs.Protocol, fds []int32) {
 	for _, fd := range fds {
-		e.loops[len(svc.fds)%len(e.loops)].do(func(l *loop) { l.serve(svc, fd) })
-		svc.fds = append(svc.fds, fd)
+		e.loops[len(svc.sockets[p])%len(e.loops)].do(func(l *loop) { l.serve(svc, p, fd) })
+		svc.sockets[p] = append(svc.sockets[p], fd)
 	}
 }
 
-// listenAll opens a socket for each loop, all or none. Inherited ones are all
-// used, also more than there are loops: closing one would reset the connections
-// in its queue. For the same reason a paused engine adds none to them: it may
-// never come to accept.
-func (e *Engine) listenAll(k ipvs.ServiceKey) ([]int32, error) {
-	fds := e.inherited[k]
-	if e.paused && len(fds) > 0 {
-		delete(e.inherited, k)
-		return fds, nil
-	}
-	more, err := e.openListeners(k, len(e.loops)-len(fds))
-	if err != nil {
-		return nil, err
-	}
-	fds = append(fds, more...)
-	delete(e.inherited, k)
-	return fds, nil
-}
-
-// openListeners opens n sockets, all or none.
-func (e *Engine) openListeners(k ipvs.ServiceKey, n int) (fds []int32, err error) {
-	for len(fds) < n {
-		fd, err := openListener(k)
-		if err != nil {
-			for _, fd := range fds {
-				sysClose(fd)
+// listenAll opens a socket for each loop and protocol, all or none. Inherited
+// ones are all used, also more than there are loops: closing one would reset the
+// connections in its queue. For the same reason a paused engine adds none to
+// them: it may never come to accept.
+func (e *Engine) listenAll(k ipvs.ServiceKey) (map[ipvs.Protocol][]int32, error) {
+	opened, sockets := []int32(nil), make(map[ipvs.Protocol][]int32)
+	for _, p := range protocols(k) {
+		at := endpoint{k, p}
+		fds := e.inherited[at]
+		if !e.paused || len(fds) == 0 {
+			more, err := openListeners(at, fds, len(e.loops)-len(fds))
+			if err != nil {
+				closeAll(opened)
+				return nil, err
 			}
-			return nil, err
+			opened = append(opened, more...)
+			fds = append(fds, more...)
 		}
-		fds = append(fds, fd)
+		sockets[p] = fds
 	}
-	return fds, nil
+	for p := range sockets {
+		delete(e.inherited, endpoint{k, p})
+	}
+	return sockets, nil
 }
 
 // update brings a service's options, scheduler and servers to what is wanted.
@@ -152,7 +151,7 @@ func (e *Engine) update(svc *service, w *Service) error {
 	if len(removed) > 0 && w.Options.CutRemoved {
 		e.cut(func(c *conn) bool { return slices.Contains(removed, c.dst) })
 	}
-	if len(removed) > 0 && w.Protocol == ipvs.UDP {
+	if len(removed) > 0 && w.Protocol != ipvs.TCP {
 		e.reschedule(removed)
 	}
 	return nil
@@ -169,7 +168,7 @@ func (e *Engine) settingsOf(svc *service, w *Service) *settings {
 	o := &w.Options
 	s := &settings{
 		proxy: o.ProxyProtocol, trusted: slices.Clone(o.TrustedPeers), connect: o.connectSeconds(), retries: o.retries(),
-		maxConns: int64(o.MaxConns), onePacket: w.Flags&ipvs.OnePacket != 0,
+		maxConns: int64(o.MaxConns), onePacket: w.Flags&ipvs.OnePacket != 0, persistent: w.Flags&ipvs.Persistent != 0,
 	}
 	s.headEach = s.onePacket || s.proxy == ProxyV2Every
 	for _, a := range o.Locals {
@@ -223,7 +222,7 @@ func (e *Engine) updateServers(svc *service, w *Service) (removed []*server) {
 func (e *Engine) addServer(svc *service, d ipvs.Destination) {
 	ours := svc.servers[d.Addr]
 	if ours == nil {
-		ours = newServer(d, svc.key.Addr, len(e.loops))
+		ours = newServer(d, svc.key.Addr.Port(), len(e.loops))
 		svc.servers[d.Addr] = ours
 	}
 	if svc.sched.AddServer(e.clock(), d) != nil {
@@ -237,7 +236,7 @@ func (e *Engine) addServer(svc *service, d ipvs.Destination) {
 func (e *Engine) remove(svc *service) {
 	delete(e.services, svc.key)
 	e.all(func(l *loop) { l.unserve(svc) })
-	if svc.key.Protocol == ipvs.UDP {
+	if svc.key.Protocol != ipvs.TCP {
 		e.endFlows(svc)
 	}
 	if svc.want.Options.CutRemoved {
@@ -260,7 +259,7 @@ func (e *Engine) reschedule(removed []*server) {
 func (e *Engine) endFlows(svc *service) {
 	e.all(func(l *loop) {
 		for i := range l.flows.used {
-			if f := l.flows.at(i); f.gen%2 == 1 && f.ln.svc == svc {
+			if f := l.flows.at(i); f.gen%2 == 1 && f.at.ln.svc == svc {
 				l.endFlow(f)
 			}
 		}

@@ -13,19 +13,19 @@ import (
 // kernel has put datagrams of one sender together (UDP_GRO), a place holds
 // several of them, a train.
 type batch struct {
-	msgs   [batchSize]message
-	rooms  [batchSize]unix.Iovec
-	peers  [batchSize]sockaddr // who sent them, if the batch is named
-	owners [batchSize]ref      // sessions that receive into the places, by io_uring
-	marks  [batchSize]mark
-	size   [batchSize]int32 // bytes
-	each   [batchSize]int32 // bytes of each datagram of a train but the last
-	next   [batchSize]int32 // the next place of the same session
-	runs   [batchSize]run
-	run    int32 // how many there are
-	out    outbox
-	header [maxHeader]byte // of the session that out is for
-	data   [batchSize][datagramRoom]byte
+	msgs     [batchSize]message
+	rooms    [batchSize]unix.Iovec
+	peers    [batchSize]sockaddr // who sent them, if the batch is named
+	owners   [batchSize]ref      // sessions that receive into the places, by io_uring
+	controls [batchSize]control
+	size     [batchSize]int32 // bytes
+	each     [batchSize]int32 // bytes of each datagram of a train but the last
+	next     [batchSize]int32 // the next place of the same session
+	runs     [batchSize]run
+	run      int32 // how many there are
+	out      outbox
+	header   [maxHeader]byte // of the session that out is for
+	data     [batchSize][datagramRoom]byte
 }
 
 const (
@@ -43,6 +43,14 @@ type message struct {
 	_   uint32
 }
 
+// control has the control messages of what was received: the size of a train's
+// datagrams, and, of a diverted service, what the client addressed.
+type control struct {
+	_    [0]uint64 // aligned as the kernel's struct cmsghdr
+	room [96]byte
+	n    int
+}
+
 // mark is a control message with the size of a train's datagrams.
 type mark struct {
 	hdr  unix.Cmsghdr
@@ -57,7 +65,7 @@ func newBatch(named bool) *batch {
 		h := &b.msgs[i].hdr
 		h.Iov = &b.rooms[i]
 		h.SetIovlen(1)
-		h.Control = (*byte)(unsafe.Pointer(&b.marks[i]))
+		h.Control = &b.controls[i].room[0]
 		if named {
 			h.Name = (*byte)(unsafe.Pointer(&b.peers[i].raw))
 		}
@@ -69,7 +77,7 @@ func newBatch(named bool) *batch {
 // ready undoes what receiving changes in place i.
 func (b *batch) ready(i int) {
 	h := &b.msgs[i].hdr
-	h.SetControllen(int(unsafe.Sizeof(mark{})))
+	h.SetControllen(len(b.controls[i].room))
 	if h.Name != nil {
 		h.Namelen = uint32(unsafe.Sizeof(b.peers[i].raw))
 	}
@@ -92,8 +100,8 @@ func (b *batch) filled(i int) {
 	m := &b.msgs[i]
 	b.size[i] = int32(m.n)
 	b.each[i] = b.size[i]
-	if m.hdr.Controllen > 0 {
-		b.each[i] = b.marks[i].received(b.size[i])
+	if b.controls[i].n = int(m.hdr.Controllen); b.controls[i].n > 0 {
+		b.each[i] = b.controls[i].train(b.size[i])
 	}
 	if m.hdr.Name != nil {
 		b.peers[i].len = m.hdr.Namelen
@@ -102,15 +110,47 @@ func (b *batch) filled(i int) {
 	b.ready(i)
 }
 
-// received is the size of the datagrams in a place of so many bytes.
-func (m *mark) received(size int32) int32 {
-	if m.hdr.Level != unix.SOL_UDP || m.hdr.Type != unix.UDP_GRO {
-		return size
+// find is the content of a control message; nil: there is none.
+func (c *control) find(level, kind int32) []byte {
+	for at := 0; at+unix.SizeofCmsghdr <= c.n; {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&c.room[at]))
+		end := at + int(h.Len)
+		if end > c.n || int(h.Len) < unix.SizeofCmsghdr {
+			return nil
+		}
+		if h.Level == level && h.Type == kind {
+			return c.room[at+unix.CmsgLen(0) : end]
+		}
+		at = (end + 7) &^ 7
 	}
-	if n := *(*int32)(unsafe.Pointer(&m.size)); n > 0 && n < size {
-		return n
+	return nil
+}
+
+// train is the size of the datagrams in a place of so many bytes.
+func (c *control) train(size int32) int32 {
+	if b := c.find(unix.SOL_UDP, unix.UDP_GRO); len(b) >= 4 {
+		if n := *(*int32)(unsafe.Pointer(&b[0])); n > 0 && n < size {
+			return n
+		}
 	}
 	return size
+}
+
+// destination is what the client addressed.
+func (c *control) destination() (to sockaddr, ok bool) {
+	if b := c.find(unix.SOL_IP, unix.IP_ORIGDSTADDR); len(b) >= unix.SizeofSockaddrInet4 {
+		*to.v4() = *(*unix.RawSockaddrInet4)(unsafe.Pointer(&b[0]))
+		to.len = unix.SizeofSockaddrInet4
+		to.plain()
+		return to, true
+	}
+	if b := c.find(unix.SOL_IPV6, unix.IPV6_ORIGDSTADDR); len(b) >= unix.SizeofSockaddrInet6 {
+		to.raw = *(*unix.RawSockaddrInet6)(unsafe.Pointer(&b[0]))
+		to.len = unix.SizeofSockaddrInet6
+		to.plain()
+		return to, true
+	}
+	return to, false
 }
 
 // cursor is a datagram of a batch: a place, and where in it.

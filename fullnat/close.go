@@ -93,6 +93,7 @@ func (l *loop) forget(c *conn, st sched.State) {
 	}
 	l.returnLocal(c)
 	c.svc.live.Add(-1)
+	l.leave(c.at)
 	l.engine.conns.Add(-1)
 	l.released = true
 	i := c.index

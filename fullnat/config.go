@@ -11,8 +11,10 @@ import (
 )
 
 // Service is a full NAT service as it is wanted: what IPVS knows of it, its
-// real servers, and what only full NAT has. The engine serves TCP and UDP
-// services with an address and a port; others are errors.
+// real servers, and what only full NAT has. The engine serves TCP and UDP: one of
+// them by an address and a port, or by port 0 at every port that no other service
+// has, and both by a firewall mark. The latter two take CAP_NET_ADMIN and a
+// kernel with TPROXY (package tproxy).
 type Service struct {
 	ipvs.Service
 	Destinations []ipvs.Destination
@@ -93,21 +95,19 @@ var ErrUnsupported = errors.New("not possible in user space")
 // Check tells what is wrong with a service, which Apply would refuse.
 func (s *Service) Check() error {
 	switch {
-	case s.FWMark != 0:
-		return fmt.Errorf("%w: a firewall mark has no address to listen on", ErrUnsupported)
-	case s.Protocol != ipvs.TCP && s.Protocol != ipvs.UDP:
+	case s.FWMark == 0 && s.Protocol != ipvs.TCP && s.Protocol != ipvs.UDP:
 		return fmt.Errorf("%w: protocol %s", ErrUnsupported, s.Protocol)
-	case !s.Addr.Addr().IsValid():
+	case s.FWMark == 0 && !s.Addr.Addr().IsValid():
 		return fmt.Errorf("%w: no address", ipvs.ErrInvalid)
 	case s.Addr.Addr().Is4In6(): // its sockets would be those of the IPv4 service
 		return fmt.Errorf("%w: %s is an IPv4 address in the form of IPv6, write %s", ipvs.ErrInvalid, s.Addr.Addr(), s.Addr.Addr().Unmap())
-	case s.Addr.Port() == 0:
-		return fmt.Errorf("%w: port 0 stands for all ports; the kernel's plane serves it", ErrUnsupported)
+	case s.FWMark == 0 && s.Addr.Port() == 0 && s.Flags&ipvs.Persistent == 0: // ip_vs_schedule in ip_vs_core.c
+		return fmt.Errorf("%w: port 0, every port, needs persistence", ipvs.ErrInvalid)
 	case s.PE != "":
 		return fmt.Errorf("%w: persistence engine %s", ErrUnsupported, s.PE)
 	case s.Options.ProxyProtocol == ProxyV1 && s.Protocol == ipvs.UDP:
 		return fmt.Errorf("%w: PROXY v1 is for TCP, use v2", ipvs.ErrInvalid)
-	case s.Options.ProxyProtocol == ProxyV2Every && s.Protocol != ipvs.UDP:
+	case s.Options.ProxyProtocol == ProxyV2Every && s.Protocol == ipvs.TCP:
 		return fmt.Errorf("%w: PROXY v2-every is for UDP, use v2", ipvs.ErrInvalid)
 	}
 	return s.checkAddresses()

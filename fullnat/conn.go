@@ -13,6 +13,7 @@ type conn struct {
 	half [2]half
 
 	svc  *service
+	at   *virtual // what the client addressed
 	dst  *server
 	lip  *local
 	hold sched.Conn // the scheduler's count of us

@@ -14,7 +14,8 @@ import (
 // connection is closed.
 type Connection struct {
 	procfs.Connection
-	Local netip.AddrPort
+	Local   netip.AddrPort
+	Service ipvs.ServiceKey
 }
 
 // listStep is how many places a loop looks at between two rounds of traffic.
@@ -77,24 +78,26 @@ func (l *loop) describe(c *conn) Connection {
 	if fd := c.half[origin].fd; fd >= 0 {
 		sysSockname(fd, &at)
 	}
+	to := c.at.reaches(c.dst)
 	return Connection{
 		Connection: procfs.Connection{
-			Protocol: ipvs.TCP, Client: c.client.addrPort(), Virtual: c.svc.key.Addr, Destination: c.dst.connect.addrPort(),
+			Protocol: ipvs.TCP, Client: c.client.addrPort(), Virtual: c.at.addr, Destination: to.addrPort(),
 			State: c.state.String(), Expires: until(l.deadline(c), l.sec),
 		},
-		Local: at.addrPort(),
+		Local: at.addrPort(), Service: c.svc.key,
 	}
 }
 
 func (l *loop) describeFlow(f *flow) Connection {
 	var at sockaddr
 	sysSockname(f.fd, &at)
+	to := f.at.reaches(f.dst)
 	return Connection{
 		Connection: procfs.Connection{
-			Protocol: ipvs.UDP, Client: f.client.addrPort(), Virtual: f.ln.svc.key.Addr, Destination: f.dst.connect.addrPort(),
+			Protocol: ipvs.UDP, Client: f.client.addrPort(), Virtual: f.at.addr, Destination: to.addrPort(),
 			State: "UDP", Expires: until(l.flowDeadline(f), l.sec),
 		},
-		Local: at.addrPort(),
+		Local: at.addrPort(), Service: f.at.ln.svc.key,
 	}
 }
 
@@ -117,10 +120,11 @@ func (l *loop) listGhosts(to *[]Connection) {
 }
 
 func (l *loop) describeGhost(g *ghost) Connection {
+	to := g.at.reaches(of(g.hold.Server()))
 	c := Connection{Connection: procfs.Connection{
-		Protocol: ipvs.TCP, Client: g.clientAddr(), Virtual: g.svc.key.Addr, Destination: of(g.hold.Server()).connect.addrPort(),
+		Protocol: ipvs.TCP, Client: g.clientAddr(), Virtual: g.at.addr, Destination: to.addrPort(),
 		State: g.state.String(), Expires: max(g.ends-l.now, 0).Truncate(time.Second),
-	}}
+	}, Service: g.at.ln.svc.key}
 	if g.lip != nil {
 		c.Local = netip.AddrPortFrom(g.lip.addr, 0)
 	}
@@ -134,10 +138,14 @@ func (e *Engine) listTemplates(to []Connection) []Connection {
 		svc := e.services[k]
 		svc.mu.Lock()
 		for t := range svc.sched.Templates(e.clock()) {
-			to = append(to, Connection{Connection: procfs.Connection{
-				Protocol: k.Protocol, Client: netip.AddrPortFrom(t.Client, 0), Virtual: k.Addr,
+			c := Connection{Connection: procfs.Connection{
+				Protocol: k.Protocol, Client: netip.AddrPortFrom(t.Client, 0), Virtual: named(k),
 				Destination: of(t.Server).connect.addrPort(), State: sched.None.String(), Expires: t.Expires.Truncate(time.Second),
-			}})
+			}, Service: k}
+			if diverted(k) { // ip_vs_sched_persist: for whatever port
+				c.Destination = netip.AddrPortFrom(c.Destination.Addr(), 0)
+			}
+			to = append(to, c)
 		}
 		svc.mu.Unlock()
 	}

@@ -66,7 +66,8 @@ func (l *loop) dialFromAnother(c *conn, lip *local) syscall.Errno {
 		if lip = next(locals, lip); !l.bind(c, lip) {
 			continue
 		}
-		if e := sysConnect(c.half[origin].fd, &c.dst.connect); e != unix.EADDRNOTAVAIL {
+		to := c.at.reaches(c.dst)
+		if e := sysConnect(c.half[origin].fd, &to); e != unix.EADDRNOTAVAIL {
 			return e
 		}
 		l.conflict(c)

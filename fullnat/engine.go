@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/fullnat/sched"
+	"github.com/goipvs/goipvs/fullnat/tproxy"
 	"github.com/goipvs/goipvs/ipvs"
 	"golang.org/x/sys/unix"
 )
@@ -57,7 +58,9 @@ type Engine struct {
 
 	mu        sync.Mutex
 	services  map[ipvs.ServiceKey]*service
-	inherited map[ipvs.ServiceKey][]int32
+	inherited map[endpoint][]int32
+	rules     tproxy.Plane // that divert packets
+	ruled     bool         // there are some, or may be
 	timeouts  ipvs.Timeouts
 	paused    bool
 	closed    bool

@@ -7,7 +7,9 @@ import "github.com/goipvs/goipvs/ipvs"
 type OpError struct {
 	Op     string // "add service"
 	Object string // "tcp 192.0.2.10:80", empty for the engine itself
-	Err    error
+	// Service is the object, if it is one.
+	Service ipvs.ServiceKey
+	Err     error
 }
 
 func (e *OpError) Error() string {
@@ -24,5 +26,5 @@ func opError(op string, k ipvs.ServiceKey, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &OpError{op, k.String(), err}
+	return &OpError{op, k.String(), k, err}
 }

@@ -21,7 +21,7 @@ type flow struct {
 	timer timer
 	last  uint32
 
-	ln     *listener
+	at     *virtual // what the client addressed
 	dst    *server
 	lip    *local
 	hold   sched.Conn
@@ -42,14 +42,14 @@ type flow struct {
 // for an answer.
 const onePacketLife = 5
 
-// flowTable finds a listener's flows by client.
+// flowTable finds a listener's flows by client and by what that addressed.
 type flowTable struct {
 	buckets []int32 // index+1
 	n       int
 }
 
-func (f *flow) is(ln *listener, from *sockaddr, dst *server) bool {
-	return f.ln == ln && f.client == *from && (dst == nil || f.dst == dst)
+func (f *flow) is(at *virtual, from *sockaddr, dst *server) bool {
+	return f.at == at && f.client == *from && (dst == nil || f.dst == dst)
 }
 
 // hashOf mixes what differs between clients (FNV-1a over words).
@@ -84,14 +84,14 @@ func (s *sockaddr) plain() {
 
 // find returns the flow of a client, nil when there is none. A dst that is not
 // nil is part of the question.
-func (l *loop) find(ln *listener, from *sockaddr, h uint32, dst *server) *flow {
-	t := &ln.table
+func (l *loop) find(at *virtual, from *sockaddr, h uint32, dst *server) *flow {
+	t := &at.ln.table
 	if len(t.buckets) == 0 {
 		return nil
 	}
 	for i := t.buckets[h%uint32(len(t.buckets))]; i != 0; {
 		f := l.flows.at(i - 1)
-		if f.hash == h && f.is(ln, from, dst) {
+		if f.hash == h && f.is(at, from, dst) {
 			return f
 		}
 		i = f.next
@@ -136,25 +136,26 @@ func (l *loop) unfile(t *flowTable, f *flow) {
 
 // flowFor returns the flow that a datagram goes by, made if need be; nil drops
 // the datagram.
-func (l *loop) flowFor(ln *listener, from *sockaddr, set *settings) *flow {
-	h := hashOf(from)
+func (l *loop) flowFor(at *virtual, from *sockaddr, set *settings) *flow {
+	h := hashOf(from) ^ at.salt
 	if set.onePacket {
-		return l.onePacket(ln, from, h, set)
+		return l.onePacket(at, from, h, set)
 	}
-	if f := l.find(ln, from, h, nil); f != nil {
+	if f := l.find(at, from, h, nil); f != nil {
 		if f.fd >= 0 || l.assign(f, set) {
 			return f
 		}
 		return nil
 	}
-	f := l.newFlow(ln, from, h)
+	f := l.newFlow(at, from, h)
 	if f == nil || !l.assign(f, set) {
 		return nil
 	}
 	return f
 }
 
-func (l *loop) newFlow(ln *listener, from *sockaddr, h uint32) *flow {
+func (l *loop) newFlow(at *virtual, from *sockaddr, h uint32) *flow {
+	ln := at.ln
 	if l.engine.atLimit() || ln.crowded() {
 		l.evict()
 		if l.engine.atLimit() || ln.crowded() {
@@ -163,8 +164,9 @@ func (l *loop) newFlow(ln *listener, from *sockaddr, h uint32) *flow {
 		}
 	}
 	f, i := l.flows.take()
-	*f = flow{fd: -1, index: i, gen: f.gen + 1, hash: h, ln: ln, client: *from, last: l.sec, many: true}
+	*f = flow{fd: -1, index: i, gen: f.gen + 1, hash: h, at: at, client: *from, last: l.sec, many: true}
 	f.limits[client] = l.engine.trains
+	at.users++
 	l.insert(&ln.table, f)
 	ln.svc.live.Add(1)
 	l.engine.conns.Add(1)
@@ -174,10 +176,10 @@ func (l *loop) newFlow(ln *listener, from *sockaddr, h uint32) *flow {
 
 // onePacket schedules a datagram by itself. The flow to the chosen server lives
 // on for the answer, and serves the client's next datagram that comes to it.
-func (l *loop) onePacket(ln *listener, from *sockaddr, h uint32, set *settings) *flow {
-	svc := ln.svc
+func (l *loop) onePacket(at *virtual, from *sockaddr, h uint32, set *settings) *flow {
+	svc := at.ln.svc
 	svc.mu.Lock()
-	choice, ok := svc.sched.Choose(l.now, from.unscoped(), svc.key.Addr)
+	choice, ok := svc.sched.Choose(l.now, from.unscoped(), at.addr)
 	var dst *server
 	if ok {
 		var hold sched.Conn
@@ -191,10 +193,10 @@ func (l *loop) onePacket(ln *listener, from *sockaddr, h uint32, set *settings) 
 		return nil
 	}
 	dst.shares[l.id].conns.Add(1)
-	if f := l.find(ln, from, h, dst); f != nil {
+	if f := l.find(at, from, h, dst); f != nil {
 		return f
 	}
-	f := l.newFlow(ln, from, h)
+	f := l.newFlow(at, from, h)
 	if f == nil {
 		return nil
 	}
@@ -228,16 +230,16 @@ func (l *loop) assign(f *flow, set *settings) bool {
 }
 
 func (l *loop) chooseFlow(f *flow) bool {
-	svc, from := f.ln.svc, f.client.unscoped()
+	svc, from, to := f.at.ln.svc, f.client.unscoped(), f.at.addr
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
-	choice, ok := svc.remembered(from)
+	choice, ok := svc.remembered(from, to)
 	if !ok && f.failed != nil {
 		tried := [1]*sched.Server{f.failed}
-		choice, ok = svc.sched.ChooseOther(l.now, from, svc.key.Addr, tried[:])
+		choice, ok = svc.sched.ChooseOther(l.now, from, to, tried[:])
 	}
 	if !ok {
-		choice, ok = svc.sched.Choose(l.now, from, svc.key.Addr)
+		choice, ok = svc.sched.Choose(l.now, from, to)
 	}
 	if !ok {
 		return false
@@ -268,13 +270,14 @@ func (l *loop) openFlow(f *flow, set *settings) bool {
 // at once, and the kernel says EAGAIN when there is none.
 func (l *loop) connectFlow(f *flow, locals []*local) bool {
 	lip := l.pick(locals)
+	to := f.at.reaches(f.dst)
 	if lip == nil {
-		return sysConnect(f.fd, &f.dst.connect) == noErr
+		return sysConnect(f.fd, &to) == noErr
 	}
 	sysSetInt(f.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 	for range locals {
 		share := &lip.shares[l.id]
-		switch e := l.reach(f.fd, lip, f.dst); e {
+		switch e := l.reach(f.fd, lip, &to); e {
 		case noErr:
 			f.lip = lip
 			share.live.Add(1)
@@ -290,11 +293,11 @@ func (l *loop) connectFlow(f *flow, locals []*local) bool {
 	return false
 }
 
-func (l *loop) reach(fd int32, lip *local, dst *server) syscall.Errno {
+func (l *loop) reach(fd int32, lip *local, to *sockaddr) syscall.Errno {
 	if e := sysBind(fd, &lip.bind); e != noErr {
 		return e
 	}
-	return sysConnect(fd, &dst.connect)
+	return sysConnect(fd, to)
 }
 
 // refusedFlow: nobody listens at the server. The flow goes elsewhere with its
@@ -321,20 +324,23 @@ func (l *loop) detach(f *flow) {
 	}
 	f.opened = false
 	if f.hold.Server() != nil {
-		f.ln.svc.mu.Lock()
-		f.ln.svc.sched.End(l.now, &f.hold)
-		f.ln.svc.mu.Unlock()
+		svc := f.at.ln.svc
+		svc.mu.Lock()
+		svc.sched.End(l.now, &f.hold)
+		svc.mu.Unlock()
 	}
 }
 
 func (l *loop) endFlow(f *flow) {
 	l.detach(f)
 	l.flowWheel.disarm(&l.flows, f.index)
-	l.unfile(&f.ln.table, f)
-	f.ln.svc.live.Add(-1)
+	ln := f.at.ln
+	l.unfile(&ln.table, f)
+	ln.svc.live.Add(-1)
+	l.leave(f.at)
 	l.engine.conns.Add(-1)
 	l.released = true
-	if ln := f.ln; ln.retired && ln.table.n == 0 {
+	if ln.retired && ln.table.n == 0 {
 		sysClose(ln.fd)
 	}
 	i := f.index
@@ -343,7 +349,7 @@ func (l *loop) endFlow(f *flow) {
 }
 
 func (l *loop) flowDeadline(f *flow) uint32 {
-	if f.ln.svc.settings.Load().onePacket {
+	if f.at.ln.svc.settings.Load().onePacket {
 		return f.last + onePacketLife
 	}
 	return f.last + l.engine.idle.udp.Load()
@@ -377,12 +383,13 @@ func (l *loop) evict() {
 
 // remembered is the server that a client's session had in the process before
 // this one.
-func (svc *service) remembered(from addrPort) (sched.Choice, bool) {
+func (svc *service) remembered(from, to addrPort) (sched.Choice, bool) {
 	if len(svc.sessions) == 0 {
 		return sched.Choice{}, false
 	}
-	s, ok := svc.sessions[from]
-	delete(svc.sessions, from)
+	k := sessionKey{from, to}
+	s, ok := svc.sessions[k]
+	delete(svc.sessions, k)
 	if !ok || time.Now().After(s.until) {
 		return sched.Choice{}, false
 	}

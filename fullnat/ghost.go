@@ -13,7 +13,7 @@ import (
 // see it, and it is listed.
 type ghost struct {
 	hold   sched.Conn
-	svc    *service
+	at     *virtual
 	lip    *local
 	client [16]byte
 	port   uint16
@@ -46,10 +46,11 @@ func (l *loop) haunt(c *conn, st sched.State) {
 	from := c.client.unscoped()
 	g := q.push()
 	*g = ghost{
-		hold: c.hold, svc: c.svc, lip: c.lip, client: from.Addr().As16(), port: from.Port(),
+		hold: c.hold, at: c.at, lip: c.lip, client: from.Addr().As16(), port: from.Port(),
 		state: st, ends: l.now + sched.Lifetime(ipvs.TCP, st, ipvs.Timeouts{}),
 	}
 	q.link(g, q.first+q.n-1)
+	c.at.users++
 	c.hold = sched.Conn{}
 }
 
@@ -60,7 +61,7 @@ func (l *loop) exorcise(c *conn) {
 	from := c.client.unscoped()
 	client, port := from.Addr().As16(), from.Port()
 	for i := range l.ghosts {
-		if g := l.ghosts[i].find(c.svc, client, port); g != nil {
+		if g := l.ghosts[i].find(c.at, client, port); g != nil {
 			c.svc.sched.End(l.now, &g.hold)
 			return
 		}
@@ -123,13 +124,13 @@ func (q *ghostQueue) insert(g *ghost, place uint32) {
 	*b = place
 }
 
-func (q *ghostQueue) find(svc *service, client [16]byte, port uint16) *ghost {
+func (q *ghostQueue) find(at *virtual, client [16]byte, port uint16) *ghost {
 	if q.n == 0 {
 		return nil
 	}
 	for p := *q.bucket(client, port); p != 0; {
 		g := q.placed(p)
-		if g.svc == svc && g.port == port && g.client == client && g.hold.Server() != nil {
+		if g.port == port && g.client == client && g.of(at) && g.hold.Server() != nil {
 			return g
 		}
 		p = g.next
@@ -149,22 +150,23 @@ func (q *ghostQueue) unlink(g *ghost) {
 
 // expire ends the ghosts whose time has come. Neighbours are often of the same
 // service, whose lock is then taken once.
-func (q *ghostQueue) expire(now time.Duration) {
+func (q *ghostQueue) expire(l *loop, now time.Duration) {
 	var locked *service
 	for q.n > 0 {
 		g := q.at(q.first)
 		if g.ends > now {
 			break
 		}
-		if g.svc != locked {
+		if svc := g.at.ln.svc; svc != locked {
 			if locked != nil {
 				locked.mu.Unlock()
 			}
-			locked = g.svc
+			locked = svc
 			locked.mu.Lock()
 		}
 		locked.sched.End(now, &g.hold)
 		q.unlink(g)
+		l.leave(g.at)
 		q.pop()
 	}
 	if locked != nil {
@@ -186,9 +188,15 @@ func (q *ghostQueue) pop() {
 	q.spare = append(q.spare, used)
 }
 
+// of tells whether the connection was to a virtual, perhaps by another of the
+// service's sockets.
+func (g *ghost) of(at *virtual) bool {
+	return g.at == at || g.at.ln.svc == at.ln.svc && g.at.addr == at.addr
+}
+
 func (g *ghost) clientAddr() netip.AddrPort {
 	a := netip.AddrFrom16(g.client)
-	if g.svc.key.AF() == ipvs.IPv4 {
+	if g.at.ln.svc.key.AF() == ipvs.IPv4 {
 		a = a.Unmap()
 	}
 	return netip.AddrPortFrom(a, g.port)

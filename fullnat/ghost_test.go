@@ -21,20 +21,22 @@ func TestGhostTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	svc := &service{sched: model}
+	at := &virtual{ln: &listener{svc: svc}}
+	at.ln.own = at
 	l := &loop{}
 	q := &l.ghosts[0]
 	rnd := rand.New(rand.NewPCG(1, 1))
 	type key struct{ client, port byte }
 	ends := map[key]time.Duration{} // of the ghosts that count
 	conn := func(k key) *conn {
-		return &conn{svc: svc, client: newSockaddr(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, 1, k.client}), uint16(k.port)))}
+		return &conn{svc: svc, at: at, client: newSockaddr(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, 1, k.client}), uint16(k.port)))}
 	}
 	for range 40_000 {
 		k := key{byte(rnd.IntN(64)), byte(rnd.IntN(64))}
 		switch rnd.IntN(20) {
 		case 0:
 			l.now += time.Duration(rnd.IntN(4)) * time.Second
-			q.expire(l.now)
+			q.expire(l, l.now)
 			for k, at := range ends {
 				if at <= l.now {
 					delete(ends, k)
@@ -45,7 +47,7 @@ func TestGhostTable(t *testing.T) {
 			choice, _ := model.Choose(l.now, c.client.unscoped(), svc.key.Addr)
 			model.Bind(l.now, &c.hold, choice, ipvs.TCP)
 			from := c.client.unscoped()
-			if _, known := ends[k]; known != (q.find(svc, from.Addr().As16(), from.Port()) != nil) {
+			if _, known := ends[k]; known != (q.find(at, from.Addr().As16(), from.Port()) != nil) {
 				t.Fatalf("%v after %v: known %v", k, l.now, known)
 			}
 			l.exorcise(c)
@@ -57,7 +59,10 @@ func TestGhostTable(t *testing.T) {
 		}
 	}
 	l.now += time.Hour
-	q.expire(l.now)
+	q.expire(l, l.now)
+	if at.users != 0 {
+		t.Errorf("%d are still there", at.users)
+	}
 	for i, b := range q.buckets {
 		if b != 0 {
 			t.Fatalf("bucket %d is not empty in the end", i)

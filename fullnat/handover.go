@@ -2,10 +2,12 @@ package fullnat
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/goipvs/goipvs/fullnat/tproxy"
 	"github.com/goipvs/goipvs/ipvs"
 	"golang.org/x/sys/unix"
 )
@@ -31,15 +33,17 @@ func (e *Engine) ListenersOf(keys []ipvs.ServiceKey) ([]*os.File, error) {
 func (e *Engine) listeners(keys []ipvs.ServiceKey) ([]*os.File, error) {
 	var files []*os.File
 	for _, k := range keys {
-		for _, fd := range e.services[k].fds {
-			d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-			if err != nil {
-				for _, f := range files {
-					f.Close()
+		for _, p := range protocols(k) {
+			for _, fd := range e.services[k].sockets[p] {
+				d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+				if err != nil {
+					for _, f := range files {
+						f.Close()
+					}
+					return nil, opError("hand over", k, err)
 				}
-				return nil, opError("hand over", k, err)
+				files = append(files, os.NewFile(uintptr(d), k.String()))
 			}
-			files = append(files, os.NewFile(uintptr(d), k.String()))
 		}
 	}
 	return files, nil
@@ -80,15 +84,20 @@ func (e *Engine) Resume() {
 		l.held = false
 		l.resume()
 	})
+	if e.closed {
+		return
+	}
 	for _, k := range e.keys() {
-		if svc := e.services[k]; len(svc.fds) < len(e.loops) && !e.closed {
-			if fds, err := e.openListeners(k, len(e.loops)-len(svc.fds)); err != nil {
+		svc := e.services[k]
+		for p, have := range svc.sockets {
+			if fds, err := openListeners(endpoint{k, p}, have, len(e.loops)-len(have)); err != nil {
 				e.log.Warn("not every loop listens", "service", k, "err", err)
 			} else {
-				e.serve(svc, fds)
+				e.serve(svc, p, fds)
 			}
 		}
 	}
+	_ = e.divert(nil)
 }
 
 // Disinherit closes the inherited sockets that no service has asked for, and
@@ -96,12 +105,12 @@ func (e *Engine) Resume() {
 func (e *Engine) Disinherit() (of []ipvs.ServiceKey) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for k, fds := range e.inherited {
-		of = append(of, k)
-		for _, fd := range fds {
-			unix.Close(int(fd))
+	for at, fds := range e.inherited {
+		if !slices.Contains(of, at.ServiceKey) {
+			of = append(of, at.ServiceKey)
 		}
-		delete(e.inherited, k)
+		closeAll(fds)
+		delete(e.inherited, at)
 	}
 	return of
 }
@@ -113,7 +122,11 @@ func ListensTo(f *os.File) (k ipvs.ServiceKey, ok bool) {
 	if err != nil {
 		return k, false
 	}
-	_ = c.Control(func(fd uintptr) { k, ok = listensTo(int32(fd)) })
+	_ = c.Control(func(fd uintptr) {
+		var at endpoint
+		at, ok = new(identifier).listensTo(int32(fd))
+		k = at.ServiceKey
+	})
 	return k, ok
 }
 
@@ -124,7 +137,7 @@ func ListensTo(f *os.File) (k ipvs.ServiceKey, ok bool) {
 func (e *Engine) Drain(ctx context.Context) error {
 	e.mu.Lock()
 	for _, svc := range e.services {
-		svc.fds = nil
+		svc.sockets = map[ipvs.Protocol][]int32{}
 		e.all(func(l *loop) { l.unserve(svc) })
 	}
 	e.mu.Unlock()
@@ -144,17 +157,18 @@ func (e *Engine) Drain(ctx context.Context) error {
 func (e *Engine) Conns() int { return int(e.conns.Load()) }
 
 // inherit tells what each socket listens to; what is none of ours is closed.
-func inherit(files []*os.File) map[ipvs.ServiceKey][]int32 {
-	m := map[ipvs.ServiceKey][]int32{}
+func inherit(files []*os.File) map[endpoint][]int32 {
+	m := map[endpoint][]int32{}
+	var who identifier
 	for _, f := range files {
 		fd, err := duplicate(f)
 		f.Close()
 		if err != nil {
 			continue
 		}
-		if k, ok := listensTo(int32(fd)); ok {
+		if at, ok := who.listensTo(int32(fd)); ok {
 			_ = unix.SetNonblock(fd, true)
-			m[k] = append(m[k], int32(fd))
+			m[at] = append(m[at], int32(fd))
 		} else {
 			unix.Close(fd)
 		}
@@ -175,16 +189,51 @@ func duplicate(f *os.File) (fd int, err error) {
 	return fd, err
 }
 
-func listensTo(fd int32) (ipvs.ServiceKey, bool) {
-	var a sockaddr
+// endpoint is what a listening socket is for.
+type endpoint struct {
+	ipvs.ServiceKey
+	protocol ipvs.Protocol
+}
+
+// identifier tells what listening sockets are for: by their address, and where
+// packets are diverted to them by the rules that do so.
+type identifier struct {
+	read    bool
+	diverts []tproxy.Divert
+}
+
+func (i *identifier) listensTo(fd int32) (at endpoint, ok bool) {
+	addr := socketAddr(fd)
 	proto, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil || sysSockname(fd, &a) != noErr || !a.addrPort().IsValid() {
-		return ipvs.ServiceKey{}, false
+	if err != nil || !addr.IsValid() {
+		return at, false
 	}
-	if proto == unix.IPPROTO_TCP {
+	p := ipvs.Protocol(proto)
+	if p == ipvs.TCP {
 		if on, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
-			return ipvs.ServiceKey{}, false
+			return at, false
 		}
 	}
-	return ipvs.AddrService(ipvs.Protocol(proto), a.addrPort()), true
+	if !isTransparent(fd, addr.Addr()) {
+		return endpoint{ipvs.AddrService(p, addr), p}, true
+	}
+	if !i.read {
+		i.diverts, _ = tproxy.Read() // without them it is nobody's: nothing reaches it
+		i.read = true
+	}
+	for _, d := range i.diverts {
+		if d.Protocol == p && d.Port == addr.Port() && addr.Addr() == loopback(familyOf(d.Key.AF())) {
+			return endpoint{d.Key, p}, true
+		}
+	}
+	return at, false
+}
+
+func isTransparent(fd int32, a netip.Addr) bool {
+	level, option := unix.IPPROTO_IP, unix.IP_TRANSPARENT
+	if a.Is6() {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT
+	}
+	on, err := unix.GetsockoptInt(int(fd), level, option)
+	return err == nil && on != 0
 }

@@ -76,7 +76,7 @@ func appendV2(b []byte, p ipvs.Protocol, client, virtual netip.AddrPort) []byte 
 // introduce sends the header, at once: a server may wait for it before it
 // speaks. What the client has sent already goes along in the same segment.
 func (l *loop) introduce(c *conn, v ProxyProtocol) {
-	l.sendHeader(c, len(AppendProxyHeader(l.scratch[:0], v, ipvs.TCP, c.client.unscoped(), c.svc.key.Addr)))
+	l.sendHeader(c, len(AppendProxyHeader(l.scratch[:0], v, ipvs.TCP, c.client.unscoped(), c.at.addr)))
 }
 
 // sendHeader sends what is in the first bytes of scratch.

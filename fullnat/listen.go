@@ -1,6 +1,9 @@
 package fullnat
 
 import (
+	"fmt"
+	"net/netip"
+
 	"github.com/goipvs/goipvs/ipvs"
 	"golang.org/x/sys/unix"
 )
@@ -12,10 +15,10 @@ const backlog = 65535
 // one address (SO_REUSEPORT) and the kernel spreads clients over them. The
 // address need not be the machine's yet (IP_FREEBIND): a VIP may move here
 // later. What accepted sockets inherit is set here, once.
-func openListener(k ipvs.ServiceKey) (int32, error) {
-	a := newSockaddr(k.Addr)
+func openListener(at endpoint, addr netip.AddrPort) (int32, error) {
+	a := newSockaddr(addr)
 	kind := unix.SOCK_STREAM
-	if k.Protocol == ipvs.UDP {
+	if at.protocol == ipvs.UDP {
 		kind = unix.SOCK_DGRAM
 	}
 	fd, e := sysSocket(a.family(), kind)
@@ -34,9 +37,19 @@ func openListener(k ipvs.ServiceKey) (int32, error) {
 		keepAlive(fd)
 	} else {
 		roomy(fd)
+		if diverted(at.ServiceKey) {
+			sysSetInt(fd, unix.IPPROTO_IP, unix.IP_RECVORIGDSTADDR, 1)
+			sysSetInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVORIGDSTADDR, 1)
+		}
 		// Answers that are too long for the way to a client are sent in fragments
 		// by the routers on it, rather than lost until the kernel knows.
 		sysSetInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
+	}
+	if diverted(at.ServiceKey) {
+		if e = transparent(fd, a.family()); e != noErr {
+			sysClose(fd)
+			return -1, fmt.Errorf("%w (%w)", ErrPermission, e)
+		}
 	}
 	if e = sysBind(fd, &a); e != noErr {
 		sysClose(fd)
@@ -54,6 +67,63 @@ func openListener(k ipvs.ServiceKey) (int32, error) {
 	return fd, nil
 }
 
+// openListeners opens n sockets beside those that there are, all or none.
+func openListeners(at endpoint, have []int32, n int) (fds []int32, err error) {
+	addr := at.Addr
+	switch {
+	case !diverted(at.ServiceKey):
+	case len(have) > 0:
+		addr = socketAddr(have[0])
+	default:
+		addr, err = freePort(at)
+	}
+	for err == nil && len(fds) < n {
+		var fd int32
+		if fd, err = openListener(at, addr); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	if err != nil {
+		closeAll(fds)
+		return nil, err
+	}
+	return fds, nil
+}
+
+// freePort is a port of the loopback address that nothing has, for the sockets
+// of a diverted service.
+func freePort(at endpoint) (netip.AddrPort, error) {
+	a := newSockaddr(netip.AddrPortFrom(loopback(familyOf(at.AF())), 0))
+	kind := unix.SOCK_STREAM
+	if at.protocol == ipvs.UDP {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, e := sysSocket(a.family(), kind)
+	if e != noErr {
+		return netip.AddrPort{}, e
+	}
+	defer sysClose(fd)
+	if e := sysBind(fd, &a); e != noErr { // without SO_REUSEADDR, so that it is nobody's
+		return netip.AddrPort{}, e
+	}
+	return socketAddr(fd), nil
+}
+
+// socketAddr is what a socket is bound to, nothing if that cannot be told.
+func socketAddr(fd int32) netip.AddrPort {
+	var a sockaddr
+	if sysSockname(fd, &a) != noErr {
+		return netip.AddrPort{}
+	}
+	return a.addrPort()
+}
+
+func closeAll(fds []int32) {
+	for _, fd := range fds {
+		sysClose(fd)
+	}
+}
+
 // roomy gives a UDP socket, on which all clients of a loop meet, a queue for
 // bursts; beyond the system's limit only with CAP_NET_ADMIN.
 func roomy(fd int32) {
@@ -67,7 +137,7 @@ func roomy(fd int32) {
 }
 
 // serve starts accepting on a socket, which is the loop's from then on.
-func (l *loop) serve(svc *service, fd int32) {
+func (l *loop) serve(svc *service, p ipvs.Protocol, fd int32) {
 	i := 0
 	for i < len(l.listeners) && l.listeners[i] != nil {
 		i++
@@ -75,11 +145,16 @@ func (l *loop) serve(svc *service, fd int32) {
 	if i == len(l.listeners) {
 		l.listeners = append(l.listeners, nil)
 	}
-	if svc.key.Protocol == ipvs.UDP {
+	if p == ipvs.UDP {
 		l.engine.takeTrains(fd)
 	}
 	l.listenGen++
-	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: svc.key.Protocol == ipvs.UDP}
+	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: p == ipvs.UDP}
+	if diverted(svc.key) {
+		ln.addr = socketAddr(fd)
+	} else {
+		ln.own = &virtual{ln: ln, addr: svc.key.Addr, fd: fd}
+	}
 	l.listeners[i] = ln
 	if e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, newToken(kindListen, ln.index, ln.gen)); e != noErr {
 		l.engine.log.Error("cannot wait for connections", "service", svc.key, "err", e) // fs.epoll.max_user_watches

@@ -42,8 +42,8 @@ type loop struct {
 	flowWheel wheel
 	flowEnd   func(int32)
 	in, out   *batch
-	outN      int         // places of out that are taken
-	talking   []*listener // those with talkers
+	outN      int        // places of out that are taken
+	talking   []*virtual // those with talkers
 	ghosts    [2]ghostQueue
 	tray      tray
 	scratch   *buffer
@@ -290,7 +290,7 @@ func (l *loop) tick() {
 	l.wheel.advance(&l.conns, l.sec, l.expire)
 	l.flowWheel.advance(&l.flows, l.sec, l.flowEnd)
 	for i := range l.ghosts {
-		l.ghosts[i].expire(l.now)
+		l.ghosts[i].expire(l, l.now)
 	}
 }
 

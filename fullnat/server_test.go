@@ -242,7 +242,7 @@ func TestApply(t *testing.T) {
 	say(t, old, "1")
 	hear(t, old, "1")
 	bad := []fullnat.Service{s, other, other, other, other, other, other, other, other}
-	bad[2].ServiceKey = ipvs.MarkService(7, ipvs.IPv4)
+	bad[2].ServiceKey, bad[2].PE = ipvs.MarkService(7, ipvs.IPv4), "sip"
 	bad[3].ServiceKey, bad[3].Scheduler = ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(n.addr(3), 80)), "wrrr"
 	bad[4].ServiceKey = ipvs.AddrService(ipvs.TCP, rs.addr) // taken
 	bad[5].ServiceKey = ipvs.AddrService(ipvs.SCTP, s.Addr)
@@ -254,12 +254,12 @@ func TestApply(t *testing.T) {
 		t.Fatal("no error")
 	}
 	want := []string{
-		"fullnat: apply service fwmark 7: not possible in user space: a firewall mark has no address to listen on",
+		"fullnat: apply service fwmark 7: not possible in user space: persistence engine sip",
 		"fullnat: add service tcp " + bad[3].Addr.String() + ": ",
 		"fullnat: add service tcp " + rs.addr.String() + ": address already in use",
 		"fullnat: apply service sctp " + s.Addr.String() + ": not possible in user space: protocol sctp",
 		"fullnat: apply service tcp " + other.Addr.String() + ": local address invalid IP: invalid argument",
-		"fullnat: apply service tcp " + n.addr(3).String() + ":0: not possible in user space: port 0 stands for all ports; the kernel's plane serves it",
+		"fullnat: apply service tcp " + n.addr(3).String() + ":0: invalid argument: port 0, every port, needs persistence",
 		"fullnat: apply service tcp [::ffff:" + n.addr(3).String() + "]:80: invalid argument: ::ffff:" + n.addr(3).String() + " is an IPv4 address in the form of IPv6, write " + n.addr(3).String(),
 	}
 	lines := strings.Split(err.Error(), "\n")

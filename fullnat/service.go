@@ -27,7 +27,7 @@ type service struct {
 	scheduling *sched.Settings
 	// sessions are UDP sessions of the process before this one, until their
 	// next datagram.
-	sessions map[addrPort]session
+	sessions map[sessionKey]session
 
 	// The rest is the control plane's.
 	servers map[netip.AddrPort]*server // with those that are gone and have connections
@@ -36,7 +36,7 @@ type service struct {
 	gone    ipvs.Stats                 // counts of servers that are forgotten
 	meter   meter
 	want    Service
-	fds     []int32 // its listening sockets, which loops close
+	sockets map[ipvs.Protocol][]int32 // that listen, which loops close
 }
 
 // settings are a service's options as loops need them. They are never changed,
@@ -50,6 +50,7 @@ type settings struct {
 	maxConns         int64
 	onePacket        bool
 	headEach         bool // each datagram has a PROXY header
+	persistent       bool
 }
 
 func (s *settings) locals(family int) []*local {
@@ -63,16 +64,16 @@ func (s *settings) locals(family int) []*local {
 // connections.
 type server struct {
 	addr    netip.AddrPort // as configured
-	connect sockaddr       // with the port that connections go to
+	connect sockaddr       // with the port that connections go to, 0 if that is what the client addressed
 	shares  []counters     // by loop
 	meter   meter          // the control plane's
 	removed bool           // the control plane's
 }
 
-func newServer(d ipvs.Destination, virtual netip.AddrPort, loops int) *server {
+func newServer(d ipvs.Destination, virtual uint16, loops int) *server {
 	to := d.Addr
 	if to.Port() == 0 {
-		to = netip.AddrPortFrom(to.Addr(), virtual.Port())
+		to = netip.AddrPortFrom(to.Addr(), virtual)
 	}
 	return &server{addr: d.Addr, connect: newSockaddr(to), shares: make([]counters, loops)}
 }
@@ -82,6 +83,9 @@ type session struct {
 	server addrPort
 	until  time.Time
 }
+
+// sessionKey is who has a UDP session, with what.
+type sessionKey struct{ client, virtual addrPort }
 
 type addrPort = netip.AddrPort
 

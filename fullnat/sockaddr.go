@@ -33,6 +33,10 @@ func (s *sockaddr) v4() *unix.RawSockaddrInet4 {
 
 func (s *sockaddr) family() int { return int(s.raw.Family) }
 
+func (s *sockaddr) port() uint16 { return bigEndian(s.raw.Port) } // which IPv4 has at the same place
+
+func (s *sockaddr) setPort(p uint16) { s.raw.Port = bigEndian(p) }
+
 // addrPort does not allocate but for an IPv6 address with a scope.
 func (s *sockaddr) addrPort() netip.AddrPort {
 	switch s.family() {

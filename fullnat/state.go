@@ -19,8 +19,9 @@ type State struct {
 
 // CounterState are the counters of a server, or, without one, of a service.
 type CounterState struct {
-	Protocol ipvs.Protocol  `json:"protocol"`
-	Virtual  netip.AddrPort `json:"virtual"`
+	Protocol ipvs.Protocol  `json:"protocol,omitempty"`
+	Mark     uint32         `json:"mark,omitempty"`
+	Virtual  netip.AddrPort `json:"virtual"`         // of a firewall mark that as an address
 	Server   netip.AddrPort `json:"server,omitzero"` // as configured
 	Conns    uint64         `json:"conns,omitempty"`
 	InPkts   uint64         `json:"in_pkts,omitempty"`
@@ -32,8 +33,9 @@ type CounterState struct {
 // ClientState is a persistence template, whose client has port 0, or a UDP
 // session.
 type ClientState struct {
-	Protocol ipvs.Protocol  `json:"protocol"`
-	Virtual  netip.AddrPort `json:"virtual"`
+	Protocol ipvs.Protocol  `json:"protocol,omitempty"`
+	Mark     uint32         `json:"mark,omitempty"`
+	Virtual  netip.AddrPort `json:"virtual"` // as listed: what the client addressed
 	Client   netip.AddrPort `json:"client"`
 	Server   netip.AddrPort `json:"server"`
 	Expires  time.Duration  `json:"expires"` // after At, in nanoseconds
@@ -43,7 +45,7 @@ type ClientState struct {
 func (e *Engine) State() State {
 	s := State{At: time.Now()}
 	client := func(c Connection) ClientState {
-		return ClientState{Protocol: c.Protocol, Virtual: c.Virtual, Client: c.Client, Server: c.Destination, Expires: c.Expires}
+		return ClientState{Protocol: c.Protocol, Mark: c.Service.FWMark, Virtual: c.Virtual, Client: c.Client, Server: c.Destination, Expires: c.Expires}
 	}
 	for _, c := range e.flows() {
 		s.Sessions = append(s.Sessions, client(c))
@@ -57,9 +59,9 @@ func (e *Engine) State() State {
 		svc := e.services[k]
 		s.Counters = append(s.Counters, svc.counters()...)
 		svc.mu.Lock()
-		for from, old := range svc.sessions { // not heard of since our own start
+		for who, old := range svc.sessions { // not heard of since our own start
 			if d := svc.servers[old.server]; d != nil && old.until.After(s.At) {
-				s.Sessions = append(s.Sessions, ClientState{Protocol: k.Protocol, Virtual: k.Addr, Client: from,
+				s.Sessions = append(s.Sessions, ClientState{Protocol: ipvs.UDP, Mark: k.FWMark, Virtual: who.virtual, Client: who.client,
 					Server: d.connect.addrPort(), Expires: old.until.Sub(s.At)})
 			}
 		}
@@ -85,7 +87,7 @@ func (e *Engine) flows() (all []Connection) {
 // counters are what Services shows, without what is too new to have any.
 func (svc *service) counters() (all []CounterState) {
 	add := func(server netip.AddrPort, s ipvs.Stats) {
-		c := CounterState{svc.key.Protocol, svc.key.Addr, server, s.Conns, s.InPkts, s.OutPkts, s.InBytes, s.OutBytes}
+		c := CounterState{svc.key.Protocol, svc.key.FWMark, named(svc.key), server, s.Conns, s.InPkts, s.OutPkts, s.InBytes, s.OutBytes}
 		if s = c.stats(); s != (ipvs.Stats{}) {
 			all = append(all, c)
 		}
@@ -109,7 +111,7 @@ func (e *Engine) Restore(s State) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, t := range s.Templates {
-		if svc := e.services[ipvs.AddrService(t.Protocol, t.Virtual)]; svc != nil {
+		if svc := e.services[t.Service(e.serves)]; svc != nil {
 			server := svc.serverAt(t.Server)
 			svc.mu.Lock()
 			svc.sched.Restore(e.clock(), t.Client.Addr(), server, t.Expires-time.Since(s.At))
@@ -117,13 +119,13 @@ func (e *Engine) Restore(s State) {
 		}
 	}
 	for _, u := range s.Sessions {
-		if svc := e.services[ipvs.AddrService(u.Protocol, u.Virtual)]; svc != nil {
-			svc.remember(u.Client, session{svc.serverAt(u.Server), s.At.Add(u.Expires)})
+		if svc := e.services[u.Service(e.serves)]; svc != nil {
+			svc.remember(sessionKey{u.Client, u.Virtual}, session{svc.serverAt(u.Server), s.At.Add(u.Expires)})
 		}
 	}
 	for i := range s.Counters {
 		c := &s.Counters[i]
-		if svc := e.services[ipvs.AddrService(c.Protocol, c.Virtual)]; svc != nil {
+		if svc := e.services[c.Service()]; svc != nil {
 			svc.count(c.Server, c.stats())
 		}
 	}
@@ -142,22 +144,52 @@ func (svc *service) count(server netip.AddrPort, s ipvs.Stats) {
 	}
 }
 
-func (svc *service) remember(client netip.AddrPort, s session) {
+func (svc *service) remember(who sessionKey, s session) {
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
 	if svc.sessions == nil {
-		svc.sessions = map[addrPort]session{}
+		svc.sessions = map[sessionKey]session{}
 	}
-	svc.sessions[client] = s
+	svc.sessions[who] = s
 }
 
 // serverAt is the configured address of the server that connections to an
 // address go to: the same, but for the port if that is the virtual one.
 func (svc *service) serverAt(a netip.AddrPort) netip.AddrPort {
+	like := netip.AddrPort{}
 	for addr, d := range svc.servers {
-		if !d.removed && d.connect.addrPort() == a {
+		switch {
+		case d.removed:
+		case d.connect.addrPort() == a:
 			return addr
+		case diverted(svc.key) && addr.Addr() == a.Addr():
+			like = addr
 		}
 	}
-	return netip.AddrPort{}
+	return like
+}
+
+func (e *Engine) serves(k ipvs.ServiceKey) bool { return e.services[k] != nil }
+
+// Service is the service that the counters are of.
+func (c *CounterState) Service() ipvs.ServiceKey { return stateKey(c.Protocol, c.Mark, c.Virtual) }
+
+// Service is the service that the template or session is of: the one that is
+// there, as a session of port 0 has the port that the client addressed.
+func (c *ClientState) Service(there func(ipvs.ServiceKey) bool) ipvs.ServiceKey {
+	k := stateKey(c.Protocol, c.Mark, c.Virtual)
+	if all := everyPort(k); k.FWMark == 0 && !there(k) && there(all) {
+		return all
+	}
+	return k
+}
+
+func stateKey(p ipvs.Protocol, mark uint32, virtual netip.AddrPort) ipvs.ServiceKey {
+	switch {
+	case mark == 0:
+		return ipvs.AddrService(p, virtual)
+	case virtual.Addr().Is4():
+		return ipvs.MarkService(mark, ipvs.IPv4)
+	}
+	return ipvs.MarkService(mark, ipvs.IPv6)
 }

@@ -24,6 +24,7 @@ type tray struct {
 	ends     []ref // sides whose last bytes were sent
 	calls    []ref // connections whose servers' sockets are to connect
 	calling  []ref // those that do
+	targets  [boxed]sockaddr
 	answers  [boxed]syscall.Errno
 	// noControl: the kernel has no control messages by io_uring, which trains of
 	// datagrams need (before Linux 6.5).
@@ -244,7 +245,8 @@ func (l *loop) connectByRing(calling []ref) int {
 	}
 	for i, r := range calling {
 		c := l.conns.at(r.index)
-		b.ring.connect(c.half[origin].fd, &c.dst.connect, i)
+		b.targets[i] = c.at.reaches(c.dst)
+		b.ring.connect(c.half[origin].fd, &b.targets[i], i)
 	}
 	did := b.ring.submit(len(calling))
 	for {
@@ -259,6 +261,7 @@ func (l *loop) connectByRing(calling []ref) int {
 func (l *loop) connectPlainly(calling []ref, did int) {
 	for i, r := range calling[did:] {
 		c := l.conns.at(r.index)
-		l.tray.answers[did+i] = sysConnect(c.half[origin].fd, &c.dst.connect)
+		to := c.at.reaches(c.dst)
+		l.tray.answers[did+i] = sysConnect(c.half[origin].fd, &to)
 	}
 }

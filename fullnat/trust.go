@@ -68,7 +68,7 @@ func (l *loop) herald(c *conn) {
 // heraldMissing sends the ordinary header for a peer that has sent none.
 func (l *loop) heraldMissing(c *conn) {
 	c.half[client].clear(heralded)
-	l.goOn(c, len(AppendProxyHeader(l.scratch[:0], c.svc.settings.Load().proxy, ipvs.TCP, c.client.unscoped(), c.svc.key.Addr)))
+	l.goOn(c, len(AppendProxyHeader(l.scratch[:0], c.svc.settings.Load().proxy, ipvs.TCP, c.client.unscoped(), c.at.addr)))
 }
 
 // goOn sends the header and lets the connection be as any other one.

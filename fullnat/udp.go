@@ -27,7 +27,7 @@ func (l *loop) scatter(ln *listener, set *settings, n int32) {
 		l.in.next[i] = theEnd.place
 		for at := (cursor{place: i}); at != theEnd; {
 			_, next := l.in.datagram(at)
-			if f := l.flowFor(ln, &l.in.peers[i], set); f != nil {
+			if f := l.flowOf(ln, i, set); f != nil {
 				l.forward(f, set, at, next, noErr)
 			} else {
 				l.errs.dropped.Add(1)
@@ -43,7 +43,7 @@ func (l *loop) gather(ln *listener, set *settings, n int32) {
 	b := l.in
 	b.run = 0
 	for i := range n {
-		switch f := l.flowFor(ln, &b.peers[i], set); {
+		switch f := l.flowOf(ln, i, set); {
 		case f == nil:
 			b.next[i] = theEnd.place
 			l.errs.dropped.Add(b.count(cursor{place: i}, theEnd))
@@ -67,6 +67,19 @@ func (l *loop) gather(ln *listener, set *settings, n int32) {
 			l.errs.dropped.Add(b.count(at, theEnd))
 		}
 	}
+}
+
+// flowOf is the flow of what is in a place, made if need be; nil drops it.
+func (l *loop) flowOf(ln *listener, i int32, set *settings) *flow {
+	at := l.addressedBy(ln, l.in, i)
+	if at == nil {
+		return nil
+	}
+	f := l.flowFor(at, &l.in.peers[i], set)
+	if f == nil {
+		l.vacate(at)
+	}
+	return f
 }
 
 // forwardTogether sends by one system call, as the tray does for TCP, what goes
@@ -175,7 +188,7 @@ func (l *loop) load(f *flow, set *settings, at, end cursor) cursor {
 	o.clear()
 	var header []byte
 	if set.proxy != NoProxy && (set.headEach || !f.opened) {
-		header = AppendProxyHeader(l.in.header[:0], ProxyV2, ipvs.UDP, f.client.unscoped(), f.ln.svc.key.Addr)
+		header = AppendProxyHeader(l.in.header[:0], ProxyV2, ipvs.UDP, f.client.unscoped(), f.at.addr)
 	}
 	trusted := header != nil && set.trusts(&f.client)
 	for at != end && !o.full() {

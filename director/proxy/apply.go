@@ -149,15 +149,14 @@ func one(all edited, c ipvs.Change) error {
 	return nil
 }
 
-// refusedBy are the services that the engine would not have, by their keys'
-// text in its errors.
+// refusedBy are the services that the engine would not have.
 func refusedBy(err error) map[ipvs.ServiceKey]error {
 	out := make(map[ipvs.ServiceKey]error)
 	for _, e := range flatten(err) {
 		var op *fullnat.OpError
 		if errors.As(e, &op) {
-			if k, ok := parseKey(op.Object); ok {
-				out[k] = op.Err
+			if op.Service != (ipvs.ServiceKey{}) {
+				out[op.Service] = op.Err
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/ipvs"
@@ -119,7 +118,7 @@ func (p *Plane) restore() {
 	now, later := fullnat.State{At: p.state.At}, fullnat.State{At: p.state.At}
 	split := func(list []fullnat.ClientState, now, later *[]fullnat.ClientState) {
 		for _, c := range list {
-			if p.has(ipvs.AddrService(c.Protocol, c.Virtual), c.Server) {
+			if p.has(c.Service(p.serves), c.Server) {
 				*now = append(*now, c)
 			} else {
 				*later = append(*later, c)
@@ -129,7 +128,7 @@ func (p *Plane) restore() {
 	split(p.state.Sessions, &now.Sessions, &later.Sessions)
 	split(p.state.Templates, &now.Templates, &later.Templates)
 	for _, c := range p.state.Counters {
-		if p.has(ipvs.AddrService(c.Protocol, c.Virtual), c.Server) {
+		if p.has(c.Service(), c.Server) {
 			now.Counters = append(now.Counters, c)
 		} else {
 			later.Counters = append(later.Counters, c)
@@ -139,6 +138,8 @@ func (p *Plane) restore() {
 	p.engine.Restore(now)
 }
 
+func (p *Plane) serves(k ipvs.ServiceKey) bool { return p.services[k] != nil }
+
 // has reports whether a service has a server, or, without one, is there.
 func (p *Plane) has(k ipvs.ServiceKey, server netip.AddrPort) bool {
 	s := p.services[k]
@@ -146,17 +147,6 @@ func (p *Plane) has(k ipvs.ServiceKey, server netip.AddrPort) bool {
 		return s != nil
 	}
 	return slices.ContainsFunc(s.Destinations, func(d ipvs.Destination) bool {
-		return d.Addr == server || d.Addr.Port() == 0 && d.Addr.Addr() == server.Addr()
+		return d.Addr == server || (d.Addr.Port() == 0 || k.FWMark != 0 || k.Addr.Port() == 0) && d.Addr.Addr() == server.Addr()
 	})
-}
-
-// parseKey reads "tcp 192.0.2.10:80".
-func parseKey(text string) (k ipvs.ServiceKey, ok bool) {
-	for _, p := range []ipvs.Protocol{ipvs.TCP, ipvs.UDP} {
-		if addr, is := strings.CutPrefix(text, p.String()+" "); is {
-			a, err := netip.ParseAddrPort(addr)
-			return ipvs.AddrService(p, a), err == nil
-		}
-	}
-	return k, false
 }

@@ -35,9 +35,10 @@ var allowed = map[string][]string{
 	"contrib/systemd":                     {}, // tests only
 	"contrib/prometheus":                  {}, // tests only
 	"examples":                            {}, // tests only
-	"fullnat":                             {"fullnat/sched", "ipvs", "ipvs/procfs"},
+	"fullnat":                             {"fullnat/sched", "fullnat/tproxy", "ipvs", "ipvs/procfs"},
 	"fullnat/snat":                        {"ipvs"},
 	"fullnat/sched":                       {"ipvs"},
+	"fullnat/tproxy":                      {"ipvs"},
 	"healthcheck":                         {},
 	"ipvs":                                {"ipvs/internal/wire"},
 	"ipvs/internal/wire":                  {},
@@ -123,6 +124,8 @@ var outside = []struct{ tree, module string }{
 	{"internal/demo", "golang.org/x/sys"},
 	{"fullnat/snat", "github.com/google/nftables"},
 	{"fullnat/snat", "github.com/mdlayher/netlink"},
+	{"fullnat/tproxy", "github.com/google/nftables"},
+	{"fullnat/tproxy", "github.com/mdlayher/netlink"},
 	{"internal/demofullnat", "golang.org/x/sys"},
 	{"internal/benchfullnat", "golang.org/x/sys"},
 	{"internal/benchfullnat", "github.com/google/nftables"}, // NAT without IPVS, to compare with

@@ -1,0 +1,197 @@
+package tproxy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/goipvs/goipvs/ipvs"
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/userdata"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// is tells whether the table of a family is as write makes it.
+func is(f ipvs.Family, want Rules) (bool, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return false, reason(err)
+	}
+	t, err := find(c, f)
+	if err != nil || t == nil || len(want.Diverts) == 0 {
+		return err == nil && t == nil && len(want.Diverts) == 0, err
+	}
+	chain, err := c.ListChain(t, chainName)
+	if absent(err) || err == nil && (chain.Type != nftables.ChainTypeFilter || chain.Hooknum == nil || *chain.Hooknum != *nftables.ChainHookPrerouting ||
+		chain.Priority == nil || *chain.Priority != priority) {
+		return false, nil
+	}
+	if err != nil {
+		return false, reason(err)
+	}
+	have, err := readComments(f)
+	if err != nil || !slices.Equal(have, comments) {
+		return false, err
+	}
+	for _, name := range []string{setMarks, setExact, setAddress} {
+		have, err := c.GetSetElements(&nftables.Set{Table: t, Name: name})
+		if err != nil {
+			return false, nil // it is gone, or none of ours
+		}
+		if !sameElements(have, elements(name, want)) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func sameElements(a, b []nftables.SetElement) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	m := make(map[string]string, len(a))
+	for _, e := range a {
+		m[string(e.Key)] = string(e.Val)
+	}
+	for _, e := range b {
+		if v, ok := m[string(e.Key)]; !ok || v != string(e.Val) {
+			return false
+		}
+	}
+	return true
+}
+
+// find finds our table; nil: there is none.
+func find(c *nftables.Conn, f ipvs.Family) (*nftables.Table, error) {
+	tables, err := c.ListTablesOfFamily(familyOf(f))
+	if err != nil {
+		return nil, reason(err)
+	}
+	for _, t := range tables {
+		if t.Name == tableName {
+			return t, nil
+		}
+	}
+	return nil, nil
+}
+
+func absent(err error) bool { return errors.Is(err, unix.ENOENT) }
+
+// Read reads which packets are diverted now, whoever made the rules.
+func Read() (all []Divert, err error) {
+	c, err := nftables.New()
+	if err != nil {
+		return nil, reason(err)
+	}
+	for _, f := range families {
+		t, err := find(c, f)
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			continue
+		}
+		for _, name := range []string{setMarks, setAddress} {
+			have, err := c.GetSetElements(&nftables.Set{Table: t, Name: name})
+			if err != nil {
+				continue // somebody took it away
+			}
+			for _, e := range have {
+				if d, ok := decode(name, f, e); ok {
+					all = append(all, d)
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// decode reads an element.
+func decode(set string, f ipvs.Family, e nftables.SetElement) (d Divert, ok bool) {
+	n := len(e.Key) - 4
+	if n < 4 || len(e.Val) < 2 {
+		return d, false
+	}
+	d.Protocol, d.Port = ipvs.Protocol(e.Key[n]), binary.BigEndian.Uint16(e.Val)
+	if set == setMarks {
+		d.Key = ipvs.MarkService(binaryutil.NativeEndian.Uint32(e.Key[:4]), f)
+		return d, n == 4
+	}
+	a, ok := netip.AddrFromSlice(e.Key[:n])
+	d.Key = ipvs.AddrService(d.Protocol, netip.AddrPortFrom(a, 0))
+	return d, ok
+}
+
+// ask has the kernel answer a question about nf_tables.
+func ask(f nftables.TableFamily, kind netlink.HeaderType, flags netlink.HeaderFlags, attributes ...netlink.Attribute) ([]netlink.Message, error) {
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, reason(err)
+	}
+	defer c.Close()
+	b, err := netlink.MarshalAttributes(attributes)
+	if err != nil {
+		return nil, reason(err)
+	}
+	answers, err := c.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | kind, Flags: netlink.Request | flags},
+		Data:   append([]byte{byte(f), 0, 0, 0}, b...), // struct nfgenmsg
+	})
+	return answers, reason(err)
+}
+
+// generation is the number of the state of all tables in this network namespace:
+// each change that anybody makes counts it up by one.
+func generation() (n uint32, err error) {
+	answers, err := ask(0, unix.NFT_MSG_GETGEN, 0)
+	for _, m := range answers {
+		if err := each(m, func(d *netlink.AttributeDecoder) {
+			if d.Type() == unix.NFTA_GEN_ID {
+				n = d.Uint32()
+			}
+		}); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+// readComments reads the comments of the chain's rules. It does so itself because
+// the library (v0.3.0) takes the family of a tproxy expression for one byte, and
+// fails.
+func readComments(f ipvs.Family) (all []string, err error) {
+	answers, err := ask(familyOf(f), unix.NFT_MSG_GETRULE, netlink.Dump,
+		netlink.Attribute{Type: unix.NFTA_RULE_TABLE, Data: []byte(tableName + "\x00")}, netlink.Attribute{Type: unix.NFTA_RULE_CHAIN, Data: []byte(chainName + "\x00")})
+	for _, m := range answers {
+		text := ""
+		if err := each(m, func(d *netlink.AttributeDecoder) {
+			if d.Type() == unix.NFTA_RULE_USERDATA {
+				text, _ = userdata.GetString(d.Bytes(), userdata.TypeComment)
+			}
+		}); err != nil {
+			return nil, err
+		}
+		all = append(all, text)
+	}
+	return all, err
+}
+
+// each calls f with the attributes of an answer.
+func each(m netlink.Message, f func(*netlink.AttributeDecoder)) error {
+	if len(m.Data) < 4 {
+		return fmt.Errorf("tproxy: an answer of %d bytes", len(m.Data))
+	}
+	d, err := netlink.NewAttributeDecoder(m.Data[4:])
+	if err != nil {
+		return fmt.Errorf("tproxy: %w", err)
+	}
+	d.ByteOrder = binary.BigEndian
+	for d.Next() {
+		f(d)
+	}
+	return d.Err()
+}
