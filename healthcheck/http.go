@@ -3,6 +3,7 @@ package healthcheck
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -160,6 +161,9 @@ func exchange(conn net.Conn, req *http.Request, write func(io.Writer) error) (*h
 	}
 	limited := &io.LimitedReader{R: conn, N: maxHeader}
 	r := bufio.NewReader(limited)
+	if b, err := r.Peek(4); err == nil && b[0] == 0 && b[3] == http2Settings {
+		return nil, errors.New("no HTTP answer: the server speaks HTTP/2")
+	}
 	for range 5 {
 		resp, err := http.ReadResponse(r, req)
 		if err != nil {

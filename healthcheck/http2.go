@@ -93,6 +93,10 @@ type firstBytes struct {
 
 const http1 = "HTTP/1"
 
+// http2Settings is the type of the frame with which a server begins, behind 24
+// bits of length (RFC 9113, sections 3.4 and 4.1).
+const http2Settings = 4
+
 // blame says that the server speaks HTTP/1, if it does, instead of err.
 func (f *firstBytes) blame(err error) error {
 	f.mu.Lock()

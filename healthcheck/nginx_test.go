@@ -11,10 +11,10 @@ import (
 
 // nginx is the real server for HTTP and TLS.
 type nginx struct {
-	process                                                        *testserver.Process
-	ca                                                             *testserver.Authority
-	plain, secure, expired, wrongName, foreign, mutual, soon, down uint16
-	client                                                         testserver.Certificate
+	process                                                               *testserver.Process
+	ca                                                                    *testserver.Authority
+	plain, prior, secure, expired, wrongName, foreign, mutual, soon, down uint16
+	client                                                                testserver.Certificate
 }
 
 func startNginx(t *testing.T) *nginx {
@@ -31,6 +31,7 @@ func startNginx(t *testing.T) *nginx {
 		fmt.Fprintf(&servers, "server { listen 127.0.0.1:%d %s; server_name web.example 127.0.0.1; root %s/www; %s %s }\n", *port, how, dir, locations(dir), more)
 	}
 	listen(&n.plain, "", "")
+	listen(&n.prior, "http2", "")
 	listen(&n.secure, "ssl http2", n.cert(t, n.ca, time.Time{}, "web.example"))
 	listen(&n.expired, "ssl http2", n.cert(t, n.ca, time.Now().Add(-time.Hour), "web.example"))
 	listen(&n.soon, "ssl http2", n.cert(t, n.ca, time.Now().Add(24*time.Hour), "web.example"))
@@ -103,6 +104,8 @@ func TestNginxHTTP(t *testing.T) {
 	state{name: "unknown host", check: Check{Type: "http", VirtualHost: "other.example"}, port: n.plain, want: "status 421"}.test(t)
 	state{name: "down", check: Check{Type: "http"}, port: n.down, want: "connection refused"}.test(t)
 	state{name: "http to a TLS port", check: Check{Type: "http"}, port: n.secure, want: "status 400"}.test(t)
+	state{name: "prior knowledge", check: Check{Type: "http2", TLS: TLS{Mode: "off"}, Request: "/health", Receive: "OK"}, port: n.prior}.test(t)
+	state{name: "HTTP/1.1 to HTTP/2", check: Check{Type: "http"}, port: n.prior, want: "no HTTP answer: the server speaks HTTP/2"}.test(t)
 	state{name: "no HTTP/2 there", check: Check{Type: "http2", TLS: TLS{Mode: "off"}}, port: n.plain, want: "http2: the server answers in HTTP/1"}.test(t)
 }
 
