@@ -245,6 +245,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.announce(rest) })
 	all.Go(func() { d.trim(rest) })
 	all.Go(func() { d.follow(rest) })
+	all.Go(func() { reapAdopted(rest) })
 	for _, f := range []func(){
 		func() { d.notify.status(ctx, d.statusText) }, func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.commanded.run(rest) }, func() { d.serve(rest, socket) },
 		func() { d.door.run(rest, d.server) },
