@@ -105,9 +105,11 @@ func (r *reader) realRules(t *table, raw *rawReal, s *Real, v *Virtual) {
 	if raw.tunnelLine != 0 && s.Method != ipvs.Tunnel {
 		r.problem(raw.tunnelLine, `forward = "tun"?`, "tunnel: the server is reached by %s", s.Method)
 	}
-	if (s.Method == ipvs.DirectRoute || s.Method == ipvs.Tunnel) && s.Port != v.Port() {
+	// Of a firewall mark's servers the port is no more than part of their names, and
+	// where checks go: ipvsadm leaves it as it is, and we take over what was made so.
+	if (s.Method == ipvs.DirectRoute || s.Method == ipvs.Tunnel) && s.Port != v.Port() && v.Service.FWMark == 0 {
 		want := "the service's port is " + netip.AddrPortFrom(v.Service.Addr.Addr(), v.Port()).String()
-		if v.Service.FWMark != 0 || v.Port() == 0 {
+		if v.Port() == 0 {
 			want = "the server needs no port here"
 		}
 		r.problem(at("address"), want+`; forward = "nat" can change it, and a check has a port of its own`, "address: %s does not change the port, %d", s.Method, s.Port)

@@ -61,8 +61,8 @@ func (l *ldirectord) checksOf(v *ldVirtual, request, receive directive) []config
 		return []config.Check{c}
 	case "on", "off":
 		return []config.Check{l.newCheck(v, typ, 5*time.Second)}
-	case "external":
-		return []config.Check{l.external(v)}
+	case "external", "external-perl":
+		return []config.Check{l.external(v, typ)}
 	}
 	l.lose(d.place, "checktype: %s has no like: %s", clip(d.value), instead(v))
 	return []config.Check{l.connect(v)}
@@ -161,11 +161,15 @@ func (l *ldirectord) allHavePorts(v *ldVirtual) bool {
 	return true
 }
 
-func (l *ldirectord) external(v *ldVirtual) config.Check {
+// external runs the command; of Perl it is a file that ldirectord runs within
+// itself, with the same arguments and statuses.
+func (l *ldirectord) external(v *ldVirtual, typ string) config.Check {
 	c := l.newCheck(v, "external", l.connectTimeout(v))
-	d := v.get("checkcommand")
-	if c.Command = l.command(d); len(c.Command) == 0 {
+	switch c.Command = l.command(v.get("checkcommand")); {
+	case len(c.Command) == 0:
 		c.Command = []string{"/bin/true"} // ldirectord's default
+	case typ == "external-perl":
+		c.Command = append([]string{"/usr/bin/perl"}, c.Command...)
 	}
 	return c
 }

@@ -32,8 +32,16 @@ func (l *ldirectord) real(v *ldVirtual, d directive) {
 	for _, t := range targets {
 		one := s
 		one.Host, one.Addr, one.Port = t.Host, t.Addr, t.Port
-		forcePort(&one, v.Port())
+		v.place(&one)
 		v.Reals = append(v.Reals, one)
+	}
+}
+
+// place gives the server the port that ipvsadm gives it, which leaves those of a
+// firewall mark as they are.
+func (v *ldVirtual) place(s *config.Real) {
+	if v.Service.FWMark == 0 {
+		forcePort(s, v.Port())
 	}
 }
 
@@ -192,6 +200,6 @@ func (l *ldirectord) fallback(v *ldVirtual) {
 		l.lose(d.place, "%s: %s is not understood", d.name, clip(strings.Join(words[1:], " ")))
 	}
 	s.Host, s.Addr, s.Port = targets[0].Host, targets[0].Addr, targets[0].Port
-	forcePort(&s, v.Port())
+	v.place(&s)
 	v.Fallback = []config.Real{s}
 }

@@ -48,17 +48,13 @@ func TestLdirectordRecorded(t *testing.T) {
 }
 
 // asKernel gives servers that are not masqueraded the port of their service, as
-// ipvsadm does.
+// ipvsadm does, but to those of firewall marks.
 func asKernel(recorded string) (out []string) {
 	for line := range strings.Lines(recorded) {
 		w := strings.Fields(line)
-		if w[0] == "-a" && !slices.Contains(w, "-m") {
-			port := "0"
-			if w[1] != "-f" {
-				port = w[2][strings.LastIndexByte(w[2], ':')+1:]
-			}
+		if w[0] == "-a" && w[1] != "-f" && !slices.Contains(w, "-m") {
 			r := 1 + slices.Index(w, "-r")
-			w[r] = w[r][:strings.LastIndexByte(w[r], ':')+1] + port
+			w[r] = w[r][:strings.LastIndexByte(w[r], ':')] + w[2][strings.LastIndexByte(w[2], ':'):]
 		}
 		out = append(out, strings.Join(w, " "))
 	}

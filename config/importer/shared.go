@@ -46,7 +46,7 @@ func commonMethod(list []config.Real) ipvs.Method {
 	return best
 }
 
-// forcePort does what the kernel does with the port of a server that is not
+// forcePort does what keepalived does with the port of a server that is not
 // masqueraded, and lets the checks go where they went.
 func forcePort(s *config.Real, virtual uint16) {
 	if s.Method != ipvs.DirectRoute && s.Method != ipvs.Tunnel || s.Port == virtual {
