@@ -45,6 +45,12 @@ func (b *block) lines() int {
 
 const maxBraces = 32
 
+const unclosed = "%s: its brace is never closed"
+
+// topOnly are keywords that stand in no block: where one is met in a block, a brace
+// is missing. keepalived mixes two services up there, and reads on.
+var topOnly = set("virtual_server virtual_server_group")
+
 // tree puts lines into blocks by their braces.
 func (r *lineReader) tree() []*block {
 	root := &block{}
@@ -53,7 +59,7 @@ func (r *lineReader) tree() []*block {
 		stack = r.line(l, stack)
 	}
 	if len(stack) > 1 {
-		r.lose(stack[len(stack)-1].place, "%s: its brace is never closed", stack[len(stack)-1].name())
+		r.lose(stack[len(stack)-1].place, unclosed, stack[len(stack)-1].name())
 	}
 	return root.sub
 }
@@ -69,7 +75,11 @@ func (r *lineReader) line(l kaLine, stack []*block) []*block {
 		}
 		return stack
 	}
-	for _, w := range tokens(l.text) {
+	for i, w := range tokens(l.text) {
+		if i == 0 && len(stack) > 1 && topOnly[w] {
+			r.lose(stack[len(stack)-1].place, unclosed, stack[len(stack)-1].name())
+			stack = stack[:1]
+		}
 		top := stack[len(stack)-1]
 		switch {
 		case w == "{":
