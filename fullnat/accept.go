@@ -33,30 +33,49 @@ const maxBurst = 64
 
 // accept takes connections until there are fewer than expected. It does not ask
 // once more to hear that there are none: epoll says when there are. Under load
-// the expectation grows, so that a call of epoll serves many.
+// the expectation grows, so that a call of epoll serves many. Of many another loop
+// may get some.
 func (l *loop) accept(ln *listener) {
-	for range ln.burst {
-		if l.full(ln) {
-			return
+	var helper *loop
+	for n := range ln.burst {
+		if n%helping == 0 {
+			l.give(helper)
+			helper = l.helper(ln, n)
 		}
-		c, i := l.conns.take()
-		fd, e := sysAccept(ln.fd, &c.client)
-		if e != noErr {
-			l.conns.put(i)
-			ln.burst = max(ln.burst/2, 1)
-			l.acceptFailed(e)
+		g, ok := l.acceptOne(ln)
+		switch {
+		case !ok:
+			l.give(helper)
 			return
-		}
-		at := l.addressed(ln, fd)
-		if at == nil {
-			sysAbort(fd)
-			sysClose(fd)
-			l.conns.put(i)
+		case g.at == nil: // it has no service
+			sysAbort(g.fd)
+			sysClose(g.fd)
 			continue
 		}
-		l.begin(at, c, i, fd)
+		l.engine.conns.Add(1)
+		ln.svc.live.Add(1)
+		if helper != nil {
+			l.giving = append(l.giving, g)
+		} else {
+			l.begin(&g)
+		}
 	}
+	l.give(helper)
 	ln.burst = min(ln.burst*2, maxBurst)
+}
+
+func (l *loop) acceptOne(ln *listener) (g guest, ok bool) {
+	if l.full(ln) {
+		return g, false
+	}
+	var e syscall.Errno
+	if g.fd, e = sysAccept(ln.fd, &g.client); e != noErr {
+		ln.burst = max(ln.burst/2, 1)
+		l.acceptFailed(e)
+		return g, false
+	}
+	g.at = l.addressed(ln, g.fd)
+	return g, true
 }
 
 // acceptFailed: of a failed accept only a shortage of descriptors or memory
@@ -69,14 +88,13 @@ func (l *loop) acceptFailed(e syscall.Errno) {
 	}
 }
 
-// begin makes a connection of an accepted socket and chooses its server.
-func (l *loop) begin(at *virtual, c *conn, i int32, fd int32) {
-	gen, svc := c.gen+1, at.ln.svc
-	*c = conn{client: c.client, index: i, gen: gen, svc: svc, at: at, last: l.sec}
-	at.users++
-	c.half[client].fd, c.half[origin].fd = fd, -1
-	l.engine.conns.Add(1)
-	svc.live.Add(1)
+// begin makes a connection of an accepted socket, which counts already, and
+// chooses its server.
+func (l *loop) begin(g *guest) {
+	c, i := l.conns.take()
+	*c = conn{client: g.client, index: i, gen: c.gen + 1, svc: g.at.ln.svc, at: g.at, last: l.sec}
+	g.at.join()
+	c.half[client].fd, c.half[origin].fd = g.fd, -1
 	if !l.choose(c) {
 		l.errs.refused.Add(1)
 		l.discard(c)

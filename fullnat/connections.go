@@ -25,6 +25,8 @@ const listStep = 2048
 // and still count, UDP sessions, and persistence templates. It is no snapshot:
 // traffic goes on meanwhile.
 func (e *Engine) Connections() []Connection {
+	e.listings.Add(1)
+	defer e.listings.Add(-1)
 	var all []Connection
 	for _, l := range e.loops {
 		for from, more := int32(0), true; more; from += listStep {

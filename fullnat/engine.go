@@ -51,6 +51,7 @@ type Engine struct {
 	began      time.Time
 	skew       atomic.Int64 // added to the clock, by tests
 	conns      atomic.Int64
+	listings   atomic.Int64                          // that go from loop to loop now
 	idle       struct{ tcp, fin, udp atomic.Uint32 } // seconds
 
 	loops []*loop

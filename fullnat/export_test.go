@@ -202,3 +202,53 @@ func (e *Engine) Pipes() (spare, lent int) {
 	<-done
 	return spare, lent
 }
+
+// ConnsByLoop is how many TCP connections each loop has.
+func (e *Engine) ConnsByLoop() (n []int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.loops {
+		done := make(chan int)
+		l.do(func(l *loop) { done <- l.conns.live })
+		n = append(n, <-done)
+	}
+	return n
+}
+
+// CPUs are what the loops are tied to.
+func (e *Engine) CPUs() (cpus []int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.loops {
+		done := make(chan int)
+		l.do(func(l *loop) { done <- int(l.cpu) })
+		cpus = append(cpus, <-done)
+	}
+	return cpus
+}
+
+// Hold stops a loop until it is released.
+func (e *Engine) Hold(i int) (release func()) {
+	held, on := make(chan bool), make(chan bool)
+	e.loops[i].do(func(*loop) { close(held); <-on })
+	<-held
+	return func() { close(on) }
+}
+
+// Move moves a share of a loop's busy connections to another loop.
+func (e *Engine) Move(from, to int, share float64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.move(e.loops[from], e.loops[to], share)
+}
+
+// Uneven is what becomes of loops that took so much CPU time.
+var Uneven = uneven
+
+// LoopsAsleep tells which loops have nothing to do.
+func (e *Engine) LoopsAsleep() (asleep []bool) {
+	for _, l := range e.loops {
+		asleep = append(asleep, l.asleep.Load())
+	}
+	return asleep
+}

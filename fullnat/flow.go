@@ -166,7 +166,7 @@ func (l *loop) newFlow(at *virtual, from *sockaddr, h uint32) *flow {
 	f, i := l.flows.take()
 	*f = flow{fd: -1, index: i, gen: f.gen + 1, hash: h, at: at, client: *from, last: l.sec, many: true}
 	f.limits[client] = l.engine.trains
-	at.users++
+	at.join()
 	l.insert(&ln.table, f)
 	ln.svc.live.Add(1)
 	l.engine.conns.Add(1)

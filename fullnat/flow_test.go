@@ -275,6 +275,7 @@ func TestSoak(t *testing.T) {
 		}
 		apply(t, e, change)
 		e.Connections()
+		e.Move(i%2, 1-i%2, 0.5)
 		time.Sleep(10 * time.Millisecond)
 	}
 	wg.Wait()

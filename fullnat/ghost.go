@@ -50,7 +50,7 @@ func (l *loop) haunt(c *conn, st sched.State) {
 		state: st, ends: l.now + sched.Lifetime(ipvs.TCP, st, ipvs.Timeouts{}),
 	}
 	q.link(g, q.first+q.n-1)
-	c.at.users++
+	c.at.join()
 	c.hold = sched.Conn{}
 }
 

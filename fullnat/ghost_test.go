@@ -21,8 +21,7 @@ func TestGhostTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	svc := &service{sched: model}
-	at := &virtual{ln: &listener{svc: svc}}
-	at.ln.own = at
+	at := &virtual{ln: &listener{svc: svc}, fd: -1} // as of a diverted service
 	l := &loop{}
 	q := &l.ghosts[0]
 	rnd := rand.New(rand.NewPCG(1, 1))

@@ -159,7 +159,12 @@ func TestInherited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := start(t, fullnat.Config{Loops: 1, Inherited: append(files, null)})
+	closed, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	other := start(t, fullnat.Config{Loops: 1, Inherited: append([]*os.File{closed, null}, files...)})
 	apply(t, other)
 	if keys := other.Disinherit(); len(keys) != 1 || keys[0] != s.ServiceKey {
 		t.Errorf("sockets of %v were left over, want those of %v", keys, s.ServiceKey)

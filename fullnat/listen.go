@@ -145,8 +145,11 @@ func (l *loop) serve(svc *service, p ipvs.Protocol, fd int32) {
 	if i == len(l.listeners) {
 		l.listeners = append(l.listeners, nil)
 	}
-	if p == ipvs.UDP {
+	switch {
+	case p == ipvs.UDP:
 		l.engine.takeTrains(fd)
+	case !diverted(svc.key):
+		l.attract(fd)
 	}
 	l.listenGen++
 	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: p == ipvs.UDP}

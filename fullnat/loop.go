@@ -12,28 +12,38 @@ import (
 )
 
 // loop is one event loop: a thread of its own that waits on an epoll of its own
-// for the connections it accepted itself, with sockets, memory and timers of
-// its own. Nothing in it waits for another loop, and a connection costs it no
-// goroutine, channel, map entry or allocation.
+// for its connections, with sockets, memory and timers of its own. Nothing in it
+// waits for another loop, and a connection costs it no goroutine, channel, map
+// entry or allocation.
 type loop struct {
 	engine *Engine
 	id     int
 	seed   uint32
 	epoll  int32
 	bell   int32 // eventfd
+	cpu    int32 // that it is tied to, or -1
 	thread atomic.Int32
 	events [256]unix.EpollEvent
 
-	// The mailbox: how the control plane has things done in the loop.
-	mu   sync.Mutex
-	mail []func(*loop)
-	dead bool
+	// The mailbox: how the control plane has things done in the loop, and what
+	// other loops hand to it.
+	mu     sync.Mutex
+	mail   []func(*loop)
+	guests []guest
+	dead   bool
+	asleep atomic.Bool // waits, maybe with something to wake up for already
+
+	welcome []guest // empty, to exchange for guests
+	giving  []guest // to another loop
 
 	now   time.Duration // since the engine began
 	sec   uint32        // the same in whole seconds
 	round uint64        // counts waits
 	heard time.Duration // when there was an event
 	stop  bool
+
+	worked time.Duration // the control plane's: CPU time when the loops were compared
+	looked int32         // at so many places for connections to move
 
 	conns     connSlab
 	wheel     wheel
@@ -124,7 +134,13 @@ func (l *loop) do(f func(*loop)) {
 		return
 	}
 	l.mail = append(l.mail, f)
+	l.wake()
 	l.mu.Unlock()
+}
+
+// wake has the loop look into its mailbox, which is locked: the loop cannot end
+// meanwhile.
+func (l *loop) wake() {
 	one := [8]byte{7: 1}
 	if littleEndian {
 		one = [8]byte{1}
@@ -136,8 +152,9 @@ var littleEndian = bigEndian(1) != 1
 
 func (l *loop) run() {
 	runtime.LockOSThread() // and never unlocked: the thread ends with the loop
+	l.cpu = -1
 	if l.engine.pin {
-		pin(l.id)
+		l.cpu = pin(l.id)
 	}
 	l.openRing()
 	l.thread.Store(int32(unix.Gettid()))
@@ -172,6 +189,7 @@ func (l *loop) run() {
 	for _, f := range l.mail {
 		f(l)
 	}
+	l.turnAway(l.guests)
 	l.shut()
 }
 
@@ -213,9 +231,13 @@ func (l *loop) readMail() {
 	var b [8]byte
 	unix.Read(int(l.bell), b[:])
 	l.mu.Lock()
-	mail := l.mail
-	l.mail = nil
+	mail, guests := l.mail, l.guests
+	l.mail, l.guests = nil, l.welcome[:0]
 	l.mu.Unlock()
+	l.welcome = guests
+	for i := range guests { // first, as the mail may be about them
+		l.begin(&guests[i])
+	}
 	for _, f := range mail {
 		f(l)
 	}
@@ -264,6 +286,13 @@ const (
 // in which the monitor lets it sleep.
 func (l *loop) wait() int {
 	timeout := l.patience()
+	l.asleep.Store(timeout != 0)
+	n := l.waitFor(timeout)
+	l.asleep.Store(false)
+	return n
+}
+
+func (l *loop) waitFor(timeout int) int {
 	if l.now-l.heard > rawAfter {
 		n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events)), uintptr(len(l.events)), uintptr(timeout), 0, 0)
 		return events(n, e)
@@ -294,12 +323,12 @@ func (l *loop) tick() {
 	}
 }
 
-// pin ties the thread to the n-th CPU that the process may use. Where that is
-// not allowed it stays free.
-func pin(n int) {
+// pin ties the thread to the n-th CPU that the process may use, and returns which
+// one that is. Where it is not allowed the thread stays free: -1.
+func pin(n int) int32 {
 	var may unix.CPUSet
 	if unix.SchedGetaffinity(0, &may) != nil || may.Count() == 0 {
-		return
+		return -1
 	}
 	n %= may.Count()
 	for cpu := 0; ; cpu++ {
@@ -309,8 +338,10 @@ func pin(n int) {
 		if n--; n < 0 {
 			var one unix.CPUSet
 			one.Set(cpu)
-			_ = unix.SchedSetaffinity(0, &one)
-			return
+			if unix.SchedSetaffinity(0, &one) != nil {
+				return -1
+			}
+			return int32(cpu)
 		}
 	}
 }

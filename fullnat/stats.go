@@ -159,8 +159,8 @@ func (svc *service) zero() {
 	}
 }
 
-// estimate feeds the meters, and forgets removed servers, until the engine
-// ends.
+// estimate feeds the meters, forgets removed servers, and balances the loops,
+// until the engine ends.
 func (e *Engine) estimate() {
 	t := time.NewTicker(estimateEvery)
 	defer t.Stop()
@@ -175,6 +175,7 @@ func (e *Engine) estimate() {
 				svc.tick(e.clock())
 				e.warn(svc, ports)
 			}
+			e.balance()
 			e.mu.Unlock()
 		}
 	}

@@ -121,10 +121,20 @@ func (l *loop) vacate(at *virtual) {
 	}
 }
 
-// leave is that a connection or session of a virtual, or a ghost, is no more.
+// join is that a connection or session of a virtual, or a ghost, begins. Those of
+// what a service listens to are not counted, as they may be in several loops.
+func (at *virtual) join() {
+	if at != at.ln.own {
+		at.users++
+	}
+}
+
+// leave is that one is no more.
 func (l *loop) leave(at *virtual) {
-	at.users--
-	l.vacate(at)
+	if at != at.ln.own {
+		at.users--
+		l.vacate(at)
+	}
 }
 
 // reaches is where connections to a virtual go if they go to this server: one

@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +60,7 @@ type client struct {
 	chunk   []byte
 	top     int       // above all descriptors
 	looked  time.Time // for requests that are lost
+	work    chan func(*client)
 }
 
 // peer is one of the client's connections.
@@ -89,33 +92,92 @@ const (
 // byte, and prints a line when it begins and one with what came of it. Its
 // connections stay open between slices, but for short ones. The very first line
 // is of a slice to warm up.
-func beClient(l load, to netip.AddrPort, length time.Duration) error {
-	p, err := newPoller()
+func beClient(l load, to netip.AddrPort, length time.Duration, threads int) error {
+	crew, err := newCrew(l, to, threads)
 	if err != nil {
 		return err
 	}
-	c := &client{poller: p, load: l, to: to, conns: make([]peer, 1<<16), chunk: make([]byte, 1<<20), asking: true}
-	if l.kind != "short" {
-		for range l.count {
-			c.connect()
+	crew.each(func(c *client) {
+		if l.kind != "short" {
+			for range c.count {
+				c.connect()
+			}
 		}
-	}
-	c.slice(max(min(length, 300*time.Millisecond), time.Duration(l.count)*time.Millisecond/2))
+		c.slice(max(min(length, 300*time.Millisecond), time.Duration(c.count)*time.Millisecond/2))
+	})
 	for {
-		if err := json.NewEncoder(os.Stdout).Encode(c.result()); err != nil {
+		if err := json.NewEncoder(os.Stdout).Encode(crew.result()); err != nil {
 			return err
 		}
 		if n, _ := os.Stdin.Read(make([]byte, 1)); n == 0 {
 			return nil
 		}
-		if c.kind == "bulk" { // what the buffers hold from the slice before does not count
-			c.loop(runIn, func() bool { return true })
+		if l.kind == "bulk" { // what the buffers hold from the slice before does not count
+			crew.each(func(c *client) { c.loop(runIn, func() bool { return true }) })
 		}
 		if _, err := os.Stdout.WriteString("{}\n"); err != nil {
 			return err
 		}
-		c.slice(length)
+		crew.each(func(c *client) { c.slice(length) })
 	}
+}
+
+// crew are the threads of a client, which share a load. Several are tied to a CPU
+// each, so that packets come in on all of them, as they do from a network card
+// with a queue for each.
+type crew []*client
+
+func newCrew(l load, to netip.AddrPort, threads int) (crew, error) {
+	n := min(threads, l.count)
+	all := make(crew, n)
+	for i := range all {
+		p, err := newPoller()
+		if err != nil {
+			return nil, err
+		}
+		share := l
+		share.count, share.rate = l.count*(i+1)/n-l.count*i/n, l.rate/n
+		all[i] = &client{poller: p, load: share, to: to, conns: make([]peer, 1<<16), chunk: make([]byte, 1<<20), asking: true, work: make(chan func(*client))}
+		go all[i].labour(i, n > 1)
+	}
+	return all, nil
+}
+
+// labour does what each asks for, in a thread on the i-th CPU if it is tied.
+func (c *client) labour(i int, tied bool) {
+	if tied {
+		runtime.LockOSThread()
+		var one unix.CPUSet
+		one.Set(i % runtime.NumCPU())
+		_ = unix.SchedSetaffinity(0, &one)
+	}
+	for f := range c.work {
+		f(c)
+	}
+}
+
+// each has all of the crew do something at once, and waits for them.
+func (all crew) each(f func(*client)) {
+	var wg sync.WaitGroup
+	for _, c := range all {
+		wg.Add(1)
+		c.work <- func(c *client) { f(c); wg.Done() }
+	}
+	wg.Wait()
+}
+
+func (all crew) result() (r result) {
+	var times []time.Duration
+	for _, c := range all {
+		r.Units += c.units
+		r.Errors += c.errors
+		times = append(times, c.times...)
+	}
+	slices.Sort(times)
+	if n := len(times); n > 0 {
+		r.P50, r.P99 = times[n/2], times[n*99/100]
+	}
+	return r
 }
 
 // slice makes the load for a time, then waits for the answers that are due, so
@@ -213,15 +275,6 @@ func (c *client) resend(now time.Time) {
 			_, _ = send(fd, c.chunk[:requestSize])
 		}
 	}
-}
-
-func (c *client) result() (r result) {
-	slices.Sort(c.times)
-	r = result{Units: c.units, Errors: c.errors}
-	if n := len(c.times); n > 0 {
-		r.P50, r.P99 = c.times[n/2], c.times[n*99/100]
-	}
-	return r
 }
 
 func (c *client) connect() {

@@ -35,6 +35,7 @@ const serverBase = 9000
 type bench struct {
 	rounds  int
 	length  time.Duration
+	clients int  // threads of each client
 	kernel  bool // the kernel's plane takes part
 	nft     bool // nftables alone takes part
 	against []string
@@ -59,9 +60,11 @@ func main() {
 	flag.BoolVar(&b.kernel, "kernel", false, "IPVS and nftables take part, and the CPU of the whole machine is compared; for the lab")
 	flag.BoolVar(&b.nft, "nft", false, "nftables alone takes part, which is the kernel's plane without IPVS, and the CPU of client and servers is counted, too; for machines without IPVS")
 	against := flag.String("against", "", "other builds of this program whose proxies take part, by file with commas")
+	flag.IntVar(&b.clients, "clients", 1, "threads of each client: with more than one each is tied to a CPU, and packets come in on all of them, as from a network card with a queue for each; with one they come in on the CPU where it happens to be")
 	rate := flag.Int("rate", 0, "requests a second of the loads that have a rate; 0 is their own")
 	only := flag.String("loads", "", "loads to run, by name with commas; all of them if empty")
 	flag.Parse()
+	b.clients = max(b.clients, 1)
 	b.against = strings.FieldsFunc(*against, func(r rune) bool { return r == ',' })
 	for _, l := range allLoads {
 		if l.rate > 0 && *rate > 0 {

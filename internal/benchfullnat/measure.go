@@ -146,7 +146,7 @@ type dialogue struct {
 
 // talk starts a client, which is warm then.
 func (b *bench) talk(l load, to netip.AddrPort, length time.Duration) (*dialogue, error) {
-	cmd := selfCommand("client", l.kind, strconv.Itoa(l.count), strconv.Itoa(l.window), to.String(), length.String(), strconv.Itoa(l.rate))
+	cmd := selfCommand("client", l.kind, strconv.Itoa(l.count), strconv.Itoa(l.window), to.String(), length.String(), strconv.Itoa(l.rate), strconv.Itoa(b.clients))
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
 	if err := errors.Join(err1, err2); err != nil {

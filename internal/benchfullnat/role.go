@@ -24,7 +24,7 @@ func as(cmd *exec.Cmd, role ...string) *exec.Cmd {
 }
 
 // play is a role: proxy AT SERVER..., server AT, client KIND COUNT WINDOW TO
-// LENGTH RATE.
+// LENGTH RATE THREADS.
 func play(words []string) error {
 	switch words[0] {
 	case "proxy":
@@ -39,10 +39,11 @@ func play(words []string) error {
 		length, err3 := time.ParseDuration(words[5])
 		var err4 error
 		l.rate, err4 = strconv.Atoi(words[6])
-		if err := errors.Join(err1, err2, err3, err4); err != nil {
+		threads, err5 := strconv.Atoi(words[7])
+		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 			return fmt.Errorf("client %q: %w", words, err)
 		}
-		return beClient(l, netip.MustParseAddrPort(words[4]), length)
+		return beClient(l, netip.MustParseAddrPort(words[4]), length, threads)
 	}
 	return fmt.Errorf("no role %q", words[0])
 }
