@@ -339,14 +339,14 @@ func TestMove(t *testing.T) {
 				return
 			default:
 				from := rand.IntN(3)
-				e.Move(from, (from+1+rand.IntN(2))%3, rand.Float64())
+				e.Move(from, (from+1+rand.IntN(2))%3, 1-rand.Float64()/2)
 			}
 		}
 	})
 	for i := range 24 {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(i), 2))
-			for k := range 20 {
+			for k := range 60 {
 				if err := roundTrip(s.Addr, rnd, fmt.Sprintf("client %d connection %d ", i, k)); err != nil && err != errHungUp {
 					t.Error(err)
 				}
