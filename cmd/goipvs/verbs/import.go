@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -26,7 +27,7 @@ func (v *verbs) imports() *cli.Command {
 			"as FILE:LINE: what becomes of it. Exit status 0: all is carried over, 3: not all, 2: FILE cannot be read, or bad command line. " +
 			"FILE may be - for standard input.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config-id", Usage: "ID: take the lines that keepalived takes with --config-id ID"},
+			&cli.StringFlag{Name: "config-id", Usage: "ID: take the lines that keepalived takes with --config-id ID; without it, as keepalived does, those for this host's name up to the first dot"},
 			jsonFlag,
 		},
 		Action: v.convert,
@@ -57,7 +58,7 @@ func (v *verbs) convert(c *cli.Context) error {
 	}
 	names := &ipvsadm.Resolver{System: dns.System{}}
 	r := convert(file, src, importer.Options{
-		Host: names.Host, Port: names.Port, Glob: filepath.Glob, ConfigID: c.String("config-id"),
+		Host: names.Host, Port: names.Port, Glob: filepath.Glob, ConfigID: configID(c),
 		Read: config.ReadFile,
 	})
 	if len(r.Lost) > 0 {
@@ -78,6 +79,20 @@ func (v *verbs) convert(c *cli.Context) error {
 	}
 	_, err = fmt.Fprintf(v.out, "# Made of %s by goipvs import %s.\n%s", oneLine(file), program, separated(config.Print(r.Config)))
 	return err
+}
+
+// configID is keepalived's: whoever converts the file of another host names it.
+func configID(c *cli.Context) string {
+	if c.IsSet("config-id") {
+		return c.String("config-id")
+	}
+	name, _ := os.Hostname() // without a name no line is for us
+	return untilDot(name)
+}
+
+func untilDot(name string) string {
+	short, _, _ := strings.Cut(name, ".")
+	return short
 }
 
 // separated is the text with an empty line before it, if there is any.

@@ -25,6 +25,12 @@ func TestImport(t *testing.T) {
 	all := file("all.cf", "virtual=192.0.2.10:80\n\treal=192.0.2.21:80 gate\n\tchecktype=connect\n")
 	file("more.conf", "virtual_server 192.0.2.11 80 {\n protocol TCP\n@b lb_algo rr\n real_server 192.0.2.21 80 {\n }\n}\n")
 	ka := file("keepalived.conf", "include mor*.conf\n")
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := untilDot(host)
+	file("here.conf", "virtual_server 192.0.2.11 80 {\n protocol TCP\n@"+name+" lb_algo rr\n@^"+name+" lb_algo wrr\n real_server 192.0.2.21 80 {\n }\n}\n")
 	const made = `on_stop = "flush"
 hold_on_mass_failure = 1.0
 quiescent = false
@@ -54,6 +60,10 @@ forward = "dr"
 		{"keepalived KA", "", 3, "...",
 			"DIR/more.conf:3: lb_algo: the line is for b only: left out (--config-id)\ngoipvs: import keepalived: 1 line of KA is not carried over as it is\n"},
 		{"--config-id b keepalived KA", "", 0, "...", ""},
+		{"keepalived DIR/here.conf", "", 3, "...", // for this host, as keepalived does without --config-id
+			"DIR/here.conf:4: lb_algo: the line is for others than " + name + ": left out (--config-id)\ngoipvs: import keepalived: 1 line of DIR/here.conf is not carried over as it is\n"},
+		{"--config-id b keepalived DIR/here.conf", "", 3, "...",
+			"DIR/here.conf:3: lb_algo: the line is for " + name + " only: left out (--config-id)\ngoipvs: import keepalived: 1 line of DIR/here.conf is not carried over as it is\n"},
 		{"--config-id b ldirectord LD", "", 2, "", "goipvs: usage: import: --config-id is for keepalived\n"},
 		{"haproxy LD", "", 2, "", "goipvs: usage: import: unknown program \"haproxy\" (ldirectord or keepalived)\n"},
 		{"ldirectord", "", 2, "", "goipvs: usage: goipvs import takes ldirectord or keepalived and a FILE (- is standard input)\n"},
@@ -105,5 +115,14 @@ func TestImportJSON(t *testing.T) {
 	}
 	if _, err := config.Parse("made.toml", []byte(doc.TOML), config.Options{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestUntilDot: keepalived's config-id is the node's name up to the first dot.
+func TestUntilDot(t *testing.T) {
+	for name, want := range map[string]string{"lb1": "lb1", "lb1.example.com": "lb1", "": ""} {
+		if got := untilDot(name); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
