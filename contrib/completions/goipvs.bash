@@ -75,7 +75,7 @@ _goipvs()
 			fi
 			return ;;
 		status)
-			_goipvs_offer '--watch --json --socket --help'
+			_goipvs_offer '--problems --watch --json --socket --help'
 			return ;;
 		explain)
 			if [[ $cur == -?* ]]; then

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"syscall"
 	"time"
@@ -65,8 +66,10 @@ func (v *verbs) answer(c *cli.Context, verb string, args, result any, show func(
 	return nil
 }
 
-func (v *verbs) json(result any) error {
-	e := json.NewEncoder(v.out)
+func (v *verbs) json(result any) error { return writeJSON(v.out, result) }
+
+func writeJSON(w io.Writer, result any) error {
+	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(result)
 }

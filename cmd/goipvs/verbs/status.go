@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -17,28 +18,77 @@ import (
 func (v *verbs) daemonStatus() *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show services and real servers: their health, since when and why, weights, connections",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "watch", Usage: "again every second, until interrupted"}, jsonFlag, socketFlag},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "problems", Usage: "only services that are not up, or not as they should be, and those with a real server that is down, cannot be checked, or has an operator's word"},
+			&cli.BoolFlag{Name: "watch", Usage: "again every second, until interrupted"},
+			jsonFlag, socketFlag,
+		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 0 {
 				return usageError{errors.New("goipvs status takes no arguments")}
 			}
-			for {
+			show := func(w io.Writer) bool {
 				var st control.Status
-				if err := v.answer(c, "status", nil, &st, func() {
-					if c.Bool("watch") {
-						fmt.Fprint(v.out, "\x1b[H\x1b[2J")
-					}
-					printStatus(v.out, &st)
-				}); err != nil || !c.Bool("watch") || v.status != 0 {
-					return err
+				if err := ask(c, "status", nil, &st); err != nil {
+					v.refused(err)
+					return false
 				}
-				time.Sleep(time.Second)
+				all := countsOf(&st)
+				if c.Bool("problems") {
+					st.Services = slices.DeleteFunc(st.Services, func(s control.ServiceStatus) bool { return !problem(&s) })
+				}
+				if c.Bool("json") {
+					return writeJSON(w, &st) == nil
+				}
+				printStatus(w, &st, all)
+				return true
 			}
+			if c.Bool("watch") {
+				v.watch(show)
+			} else {
+				show(v.out)
+			}
+			return nil
 		},
 	}
 }
 
-func printStatus(w io.Writer, st *control.Status) {
+// countsOf is how many services and real servers there are, and how they are.
+func countsOf(st *control.Status) string {
+	states := make(map[string]int)
+	servers, down := 0, 0
+	for i := range st.Services {
+		s := &st.Services[i]
+		states[s.State]++
+		servers += len(s.Servers)
+		for j := range s.Servers {
+			if s.Servers[j].Verdict == "down" {
+				down++
+			}
+		}
+	}
+	text := fmt.Sprintf("%d services", len(st.Services))
+	for _, state := range []string{"up", "down", "refused", "pending", "leaving"} {
+		if n := states[state]; n > 0 {
+			text += fmt.Sprintf(", %d %s", n, strings.ToUpper(state))
+		}
+	}
+	text += fmt.Sprintf("; %d real servers", servers)
+	if down > 0 {
+		text += fmt.Sprintf(", %d down", down)
+	}
+	return text
+}
+
+// problem reports whether somebody should look at a service.
+func problem(s *control.ServiceStatus) bool {
+	return s.State != "up" || s.Fallback || s.Refused != "" || s.Drift != "" || slices.ContainsFunc(s.Servers, func(r control.ServerStatus) bool {
+		return r.Verdict == "down" || r.Override != nil || r.Maintenance != "" ||
+			slices.ContainsFunc(r.Checks, func(c control.Check) bool { return c.Warning != "" || c.Verdict == "unknown" && c.Reason != "" })
+	})
+}
+
+func printStatus(w io.Writer, st *control.Status, counts string) {
 	fmt.Fprintf(w, "goipvsd %s, process %d, up %s, %s\n", st.Version, st.PID, short(st.Time.Sub(st.Started)), st.Config)
 	if st.Kernel != "ok" {
 		fmt.Fprintln(w, "KERNEL:", st.Kernel)
@@ -55,6 +105,7 @@ func printStatus(w io.Writer, st *control.Status) {
 	if st.Reload != nil && st.Reload.Error != "" {
 		fmt.Fprintf(w, "RELOAD FAILED %s ago, the old configuration is in use:\n  %s\n", ago(st.Time, &st.Reload.Time), strings.ReplaceAll(st.Reload.Error, "\n", "\n  "))
 	}
+	fmt.Fprintln(w, counts)
 	for i := range st.Services {
 		fmt.Fprintln(w)
 		printService(w, st.Time, &st.Services[i])

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -43,21 +42,21 @@ func (v *verbs) top() *cli.Command {
 			if c.NArg() != 0 || order == nil || lines < 1 {
 				return usageError{errors.New("goipvs top takes no arguments, --sort connections, active, bytes or weight, and --lines above 0")}
 			}
-			for {
+			show := func(w io.Writer) bool {
 				var st control.Status
 				if err := ask(c, "status", nil, &st); err != nil {
 					v.refused(err)
-					return nil
+					return false
 				}
-				if !c.Bool("once") {
-					fmt.Fprint(v.out, "\x1b[H\x1b[2J")
-				}
-				printTop(v.out, &st, order, lines)
-				if c.Bool("once") {
-					return nil
-				}
-				time.Sleep(time.Second)
+				printTop(w, &st, order, lines)
+				return true
 			}
+			if c.Bool("once") {
+				show(v.out)
+			} else {
+				v.watch(show)
+			}
+			return nil
 		},
 	}
 }

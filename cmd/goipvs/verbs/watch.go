@@ -1,0 +1,61 @@
+package verbs
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// watch shows something again every second, until show says that it cannot. On a
+// terminal each picture takes the place of the one before, cut to what fits there;
+// a file or a pipe gets them one after the other, as they are.
+func (v *verbs) watch(show func(io.Writer) bool) {
+	for {
+		var picture bytes.Buffer
+		if !show(&picture) {
+			return
+		}
+		if rows, columns, is := terminal(v.out); is {
+			fmt.Fprint(v.out, frame(picture.String(), rows, columns))
+		} else {
+			fmt.Fprintln(v.out, picture.String())
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// terminal is the size of the terminal that w is.
+func terminal(w io.Writer) (rows, columns int, is bool) {
+	f, ok := w.(interface{ Fd() uintptr })
+	if !ok {
+		return 0, 0, false
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, 0, false
+	}
+	return int(size.Row), int(size.Col), true
+}
+
+// frame is text for a terminal of some size, 0 by 0 where that is not known. Each
+// line is written over the old one: to clear the screen first makes it flicker.
+func frame(text string, rows, columns int) string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if more := len(lines) - (rows - 1); rows > 1 && more > 0 {
+		lines = append(lines[:rows-2:rows-2], fmt.Sprintf("... %d lines more", more+1))
+	}
+	var b strings.Builder
+	b.WriteString("\x1b[H")
+	for _, line := range lines {
+		if r := []rune(line); columns > 0 && len(r) > columns {
+			line = string(r[:columns])
+		}
+		b.WriteString(line + "\x1b[K\n")
+	}
+	b.WriteString("\x1b[J")
+	return b.String()
+}
