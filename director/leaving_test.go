@@ -89,3 +89,28 @@ func TestRecallLeave(t *testing.T) {
 		}
 	}
 }
+
+// TestForcedOverRestart: services that a forced reload took away, more than may go
+// unasked, still go when the daemon is restarted while they drain.
+func TestForcedOverRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, w, x := testService(drain), testService(drain, named("w", "192.0.2.2:80")), testService(named("x", "192.0.2.3:80"))
+		k := ipvstest.New(ipvstest.Options{})
+		f := start(t, k, setupOf(v, w, x), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		k.CountDestination(v.Key(), addr(3), ipvstest.Load{Active: 1})
+		if _, err := f.d.Reload(setupOf(x), true); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("192.0.2.1:80 1:0 2:0 3:0\n192.0.2.3:80")
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		f = start(t, k, setupOf(x), f.saved)
+		if n := f.seen(OrphansKept); n != 0 {
+			t.Errorf("kept, for want of --force")
+		}
+		time.Sleep(2 * time.Minute)
+		f.holds("192.0.2.3:80")
+	})
+}

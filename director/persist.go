@@ -14,6 +14,9 @@ type Persistent struct {
 	// Owned are the services that are ours: one that is no longer in the file
 	// when the daemon comes back is taken away, not left to nobody.
 	Owned map[ipvs.ServiceKey]bool
+	// Gone are those of them that have left the file before, which nobody has to be
+	// asked about again.
+	Gone map[ipvs.ServiceKey]bool
 	// Leaving are destinations on their way out, of the file's servers and of others.
 	Leaving map[ServerID]Leave
 }
@@ -25,10 +28,13 @@ func (s *state) save() {
 }
 
 func (s *state) persistent() Persistent {
-	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services)), Leaving: make(map[ServerID]Leave)}
+	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services)), Gone: make(map[ipvs.ServiceKey]bool), Leaving: make(map[ServerID]Leave)}
 	for key, v := range s.services {
 		if v.Manual == nil {
 			p.Owned[key] = true
+		}
+		if v.gone && v.Manual == nil {
+			p.Gone[key] = true
 		}
 		for a, l := range v.mem.Leaving {
 			p.Leaving[ServerID{key, a}] = l

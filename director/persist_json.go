@@ -14,8 +14,13 @@ import (
 // it.
 type persistentJSON struct {
 	Overrides []overrideJSON `json:"overrides"`
-	Owned     []keyJSON      `json:"owned"`
+	Owned     []ownedJSON    `json:"owned"`
 	Leaving   []leaveJSON    `json:"leaving,omitempty"`
+}
+
+type ownedJSON struct {
+	keyJSON
+	Gone bool `json:"gone,omitempty"`
 }
 
 type leaveJSON struct {
@@ -51,7 +56,7 @@ func (k keyJSON) key() (ipvs.ServiceKey, error) {
 
 // MarshalJSON writes lists in order.
 func (p Persistent) MarshalJSON() ([]byte, error) {
-	j := persistentJSON{Overrides: []overrideJSON{}, Owned: []keyJSON{}}
+	j := persistentJSON{Overrides: []overrideJSON{}, Owned: []ownedJSON{}}
 	for id, o := range p.Overrides {
 		j.Overrides = append(j.Overrides, overrideJSON{keyToJSON(id.Service), id.Addr, *o})
 	}
@@ -64,7 +69,7 @@ func (p Persistent) MarshalJSON() ([]byte, error) {
 	}
 	slices.SortFunc(keys, ipvs.ServiceKey.Compare)
 	for _, k := range keys {
-		j.Owned = append(j.Owned, keyToJSON(k))
+		j.Owned = append(j.Owned, ownedJSON{keyToJSON(k), p.Gone[k]})
 	}
 	for id, l := range p.Leaving {
 		j.Leaving = append(j.Leaving, leaveJSON{keyToJSON(id.Service), leaving{id.Addr, l.Since, l.Until}})
@@ -81,7 +86,7 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool), make(map[ServerID]Leave)}
+	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool), make(map[ipvs.ServiceKey]bool), make(map[ServerID]Leave)}
 	for i := range j.Overrides {
 		o := &j.Overrides[i]
 		key, err := o.Service.key()
@@ -102,6 +107,9 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("owned %d: %w", i, err)
 		}
 		out.Owned[key] = true
+		if k.Gone {
+			out.Gone[key] = true
+		}
 	}
 	for i, l := range j.Leaving {
 		key, err := l.Service.key()

@@ -19,6 +19,7 @@ func TestPersistentJSON(t *testing.T) {
 			{mark, addr(2)}: {Kind: SetWeight, Weight: 5, Since: t0},
 		},
 		Owned:   map[ipvs.ServiceKey]bool{web: true, mark: true},
+		Gone:    map[ipvs.ServiceKey]bool{mark: true},
 		Leaving: map[ServerID]Leave{{web, addr(3)}: {t0, t0.Add(time.Minute)}, {mark, addr(3)}: {Since: t0}},
 	}
 	b, err := json.Marshal(want)

@@ -71,17 +71,24 @@ func (s *state) recallLeaving() {
 
 // takeOrphans takes away services that were ours and have left the file since.
 // When that are more than a reload may remove, the file is more likely wrong
-// than meant: they stay, to nobody's care, until somebody removes them.
+// than meant: they stay, to nobody's care, until somebody removes them. Those that
+// had left it before go in any case.
 func (s *state) takeOrphans() {
-	var gone []ipvs.ServiceKey
-	for key := range s.d.o.Restored.Owned {
-		if s.services[key] == nil {
+	var gone, left []ipvs.ServiceKey
+	was := &s.d.o.Restored
+	for key := range was.Owned {
+		switch {
+		case s.services[key] != nil:
+		case was.Gone[key]:
 			gone = append(gone, key)
+		default:
+			left = append(left, key)
 		}
 	}
-	if all := len(s.d.o.Restored.Owned); float64(len(gone)) > s.setup.Settings.MaxRemoval*float64(all) {
-		s.emit(Event{Kind: OrphansKept, Reason: (&ErrTooManyRemoved{len(gone), all, s.setup.Settings.MaxRemoval}).Error()})
-		return
+	if all := len(was.Owned) - len(was.Gone); float64(len(left)) > s.setup.Settings.MaxRemoval*float64(all) {
+		s.emit(Event{Kind: OrphansKept, Reason: (&ErrTooManyRemoved{len(left), all, s.setup.Settings.MaxRemoval}).Error()})
+	} else {
+		gone = append(gone, left...)
 	}
 	for _, key := range gone {
 		s.services[key] = s.leaving(key)
