@@ -21,7 +21,7 @@ import (
 
 var (
 	reloadSeed  = flag.Uint64("reload-seed", 1, "of TestReloadsAreAStart")
-	reloadFiles = flag.Int("reload-files", 20, "first files of TestReloadsAreAStart, each edited a few times")
+	reloadFiles = flag.Int("reload-files", 8, "first files of TestReloadsAreAStart, each edited a few times")
 )
 
 // TestReloadsAreAStart: after whatever reloads, verdicts and words of operators the
