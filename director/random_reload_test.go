@@ -239,6 +239,7 @@ func (w *world) step() {
 		w.meddle()
 	}
 	time.Sleep(settled)
+	synctest.Wait()
 }
 
 // settled is longer than any drain or slow start of the file.
@@ -311,6 +312,7 @@ func (w *world) fresh() string {
 	f := start(w.T, ipvstest.New(ipvstest.Options{}), w.setup, Persistent{Overrides: w.old.saved.Overrides})
 	w.judge(f)
 	time.Sleep(settled)
+	synctest.Wait()
 	text := f.k.String()
 	if err := f.stop(); err != nil {
 		w.Fatal(err)
