@@ -115,7 +115,9 @@ func (r *restore) all() (status int) {
 			return max(status, r.run.fail(&Command{}, r.fault))
 		}
 		if r.other {
-			status = max(status, r.single())
+			one := r.single()
+			r.done = r.done || one == exitList // ipvsadm ends there, too: what was asked for cannot be shown
+			status = max(status, one)
 		}
 	}
 	return status
