@@ -5,12 +5,12 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"github.com/goipvs/goipvs/ipvs"
+	frames "github.com/goipvs/goipvs/sysctl/vip"
 )
 
 func TestParseHexAddr(t *testing.T) {
@@ -31,12 +31,11 @@ func TestParseHexAddr(t *testing.T) {
 	}
 }
 
-func TestWhoHasIsARP(t *testing.T) {
-	link := Link{MAC: "02:00:00:00:00:02"}
-	m, ok := parseARP(whoHas(link, dip, vip))
-	want := arpMessage{mac: link.MAC, to: "00:00:00:00:00:00", sender: dip, target: vip}
-	if diff := cmp.Diff(want, m, cmp.AllowUnexported(arpMessage{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); !ok || diff != "" {
-		t.Errorf("%v (-want +got):\n%s", ok, diff)
+func TestWhoHas(t *testing.T) {
+	mac := frames.MAC{2, 0, 0, 0, 0, 2}
+	m, ok := frames.Decode(whoHas(Link{MAC: mac.String()}, dip, vip))
+	if want := (frames.Message{Kind: frames.WhoHas, From: mac, Owner: mac, Sender: dip, Target: vip}); !ok || m != want {
+		t.Errorf("%+v, %v", m, ok)
 	}
 }
 
@@ -101,8 +100,6 @@ func FuzzJudge(f *testing.F) {
 	f.Add(whoHas(Link{MAC: "02:00:00:00:00:02"}, dip, vip))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		s.judge(b)
-		parseARP(b)
-		parseNA(b)
 		parseIP(b)
 	})
 }

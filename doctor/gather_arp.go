@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	frames "github.com/goipvs/goipvs/sysctl/vip"
 )
 
 // arp asks all links who has the virtual addresses, and the real servers' links
@@ -141,17 +143,18 @@ func (g *gatherer) addr4(link string, who netip.Addr) (best netip.Addr) {
 }
 
 func (g *gatherer) heardARP(p frame, anonymous bool) {
-	a, ok := parseARP(p.data)
-	if !ok || g.isOwn(a.mac) {
+	a, ok := frames.Decode(p.data)
+	reply := a.Kind == frames.IsAt
+	if !ok || !reply && a.Kind != frames.WhoHas || g.isOwn(a.Owner.String()) {
 		return
 	}
-	gratuitous := a.sender == a.target
-	if a.reply && !gratuitous && g.isOwn(a.to) {
-		g.answer(ARPAnswer{Addr: a.sender, MAC: a.mac, Link: g.linkName(p.link), ToAny: anonymous})
+	gratuitous := a.Sender == a.Target
+	if reply && !gratuitous && g.isOwn(a.To.String()) {
+		g.answer(ARPAnswer{Addr: a.Sender, MAC: a.Owner.String(), Link: g.linkName(p.link), ToAny: anonymous})
 		return
 	}
-	if g.hasVIP(a.sender) || slices.Contains(g.heldAddrs(), a.sender) {
-		heard(&g.ARP.Heard, ARPAnswer{Addr: a.sender, MAC: a.mac, Link: g.linkName(p.link), Gratuitous: gratuitous, Request: !a.reply})
+	if g.hasVIP(a.Sender) || slices.Contains(g.heldAddrs(), a.Sender) {
+		heard(&g.ARP.Heard, ARPAnswer{Addr: a.Sender, MAC: a.Owner.String(), Link: g.linkName(p.link), Gratuitous: gratuitous, Request: !reply})
 	}
 }
 
@@ -178,8 +181,8 @@ func (g *gatherer) answer(a ARPAnswer) {
 }
 
 func (g *gatherer) heardNA(p frame) {
-	if target, mac, ok := parseNA(p.data); ok && !g.isOwn(mac) {
-		g.answer(ARPAnswer{Addr: target, MAC: mac, Link: g.linkName(p.link), ToAny: true})
+	if a, ok := frames.Decode(p.data); ok && a.Kind == frames.Advertise && !g.isOwn(a.Owner.String()) {
+		g.answer(ARPAnswer{Addr: a.Target, MAC: a.Owner.String(), Link: g.linkName(p.link), ToAny: true})
 	}
 }
 

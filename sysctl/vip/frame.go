@@ -29,6 +29,8 @@ func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 type Message struct {
 	Kind   Kind
 	From   MAC        // of the frame
+	Owner  MAC        // what hosts are to learn: of the sender, in an advertisement of the target
+	To     MAC        // of the host that an ARP reply is for
 	Sender netip.Addr // the address the sender says is its own; unspecified for a probe
 	Target netip.Addr // the address that is asked for or answered for
 }
@@ -158,6 +160,7 @@ func (m *Message) decodeARP(b []byte) bool {
 	default:
 		return false
 	}
+	m.Owner, m.To = MAC(b[8:14]), MAC(b[18:24])
 	m.Sender, m.Target = netip.AddrFrom4([4]byte(b[14:18])), netip.AddrFrom4([4]byte(b[24:28]))
 	return true
 }
@@ -166,13 +169,18 @@ func (m *Message) decodeND(b []byte) bool {
 	if len(b) < 64 || b[0]>>4 != 6 || b[6] != icmp6 {
 		return false
 	}
+	option := byte(1) // the source's address (RFC 4861 section 4.6.1)
 	switch b[40] {
 	case 135:
 		m.Kind = Solicit
 	case 136:
-		m.Kind = Advertise
+		m.Kind, option = Advertise, 2 // the target's
 	default:
 		return false
+	}
+	m.Owner = m.From
+	if o := b[64:]; len(o) >= 8 && o[0] == option && o[1] == 1 {
+		m.Owner = MAC(o[2:8])
 	}
 	m.Sender, m.Target = netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[48:64]))
 	return true

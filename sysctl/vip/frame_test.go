@@ -16,6 +16,15 @@ var (
 	addr = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 )
 
+var bridge = MAC{2, 0, 0, 0, 0, 0xb}
+
+// by is a frame that another host sends on.
+func by(other MAC, frame []byte) []byte {
+	copy(frame[6:12], other[:])
+	return frame
+}
+
+// TestFrames: what is built is read as what it is, and whose address hosts learn.
 func TestFrames(t *testing.T) {
 	own4, own6 := netip.MustParseAddr("10.9.0.11"), netip.MustParseAddr("fe80::9")
 	for _, c := range []struct {
@@ -24,13 +33,17 @@ func TestFrames(t *testing.T) {
 		want   Message
 		claims bool
 	}{
-		{"probe", ask4(mac, netip.IPv4Unspecified(), vip4), Message{WhoHas, mac, netip.IPv4Unspecified(), vip4}, false},
-		{"request", ask4(mac, own4, vip4), Message{WhoHas, mac, own4, vip4}, false},
-		{"request as the VIP", ask4(mac, vip4, own4), Message{WhoHas, mac, vip4, own4}, true},
-		{"reply", arp(2, broadcast, mac, vip4, MAC{4}, own4), Message{IsAt, mac, vip4, own4}, true},
-		{"solicitation", ask6(mac, own6, vip6), Message{Solicit, mac, own6, vip6}, false},
-		{"detection of duplicates", ask6(mac, netip.IPv6Unspecified(), vip6), Message{Solicit, mac, netip.IPv6Unspecified(), vip6}, false},
-		{"advertisement", tell6(mac, vip6, true), Message{Advertise, mac, vip6, vip6}, true},
+		{"probe", ask4(mac, netip.IPv4Unspecified(), vip4), Message{WhoHas, mac, mac, MAC{}, netip.IPv4Unspecified(), vip4}, false},
+		{"request", ask4(mac, own4, vip4), Message{WhoHas, mac, mac, MAC{}, own4, vip4}, false},
+		{"request as the VIP", ask4(mac, vip4, own4), Message{WhoHas, mac, mac, MAC{}, vip4, own4}, true},
+		{"reply", arp(2, broadcast, mac, vip4, MAC{4}, own4), Message{IsAt, mac, mac, MAC{4}, vip4, own4}, true},
+		{"solicitation", ask6(mac, own6, vip6), Message{Solicit, mac, mac, MAC{}, own6, vip6}, false},
+		{"detection of duplicates", ask6(mac, netip.IPv6Unspecified(), vip6), Message{Solicit, mac, mac, MAC{}, netip.IPv6Unspecified(), vip6}, false},
+		{"advertisement", tell6(mac, vip6, true), Message{Advertise, mac, mac, MAC{}, vip6, vip6}, true},
+		{"reply by a bridge", by(bridge, arp(2, broadcast, mac, vip4, MAC{4}, own4)), Message{IsAt, bridge, mac, MAC{4}, vip4, own4}, true},
+		{"advertisement by a bridge", by(bridge, tell6(mac, vip6, true)), Message{Advertise, bridge, mac, MAC{}, vip6, vip6}, true},
+		{"advertisement without the option", tell6(mac, vip6, true)[:14+40+24], Message{Advertise, mac, mac, MAC{}, vip6, vip6}, true},
+		{"solicitation by a bridge", by(bridge, ask6(mac, own6, vip6)), Message{Solicit, bridge, mac, MAC{}, own6, vip6}, false},
 	} {
 		m, ok := Decode(c.frame)
 		if diff := cmp.Diff(c.want, m, addr); !ok || diff != "" {
