@@ -253,7 +253,7 @@ func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
 	if ch.Login != "" && ch.Password == "" && ch.PasswordFile == "" && slices.Contains(wholeLogin, s.Name) {
 		r.problem(line("login"), "", "login: needs a password or password_file")
 	}
-	if ch.Receive != "" && ch.Method == "HEAD" {
+	if ch.Receive != "" && ch.Method == "HEAD" { //nolint:usestdlibvars // not all of net/http for a word
 		r.problem(line("receive"), `method = "GET"?`, "receive: an answer to HEAD has nothing that could match")
 	}
 	if ch.Receive != "" && ch.Request == "" && slices.Contains(words("ldap ldaps ftp"), s.Name) {

@@ -209,14 +209,15 @@ func TestRealSystemdChecks(t *testing.T) {
 	h.must(os.Symlink(self, h.path("units/run/goipvsd")))
 	h.must(os.WriteFile(h.path("units/run/check"), []byte("#!/bin/sh\necho $(id -un) $(ulimit -t) $(ulimit -v)\ntest \"$1\" != hang || exec sleep 1000\nexit 1\n"), 0o755))
 	limits := "cpu_limit = \"7s\"\nmemory_limit = 512\n"
-	text := "state_dir = \"/var/lib/goipvs\"\ncontrol_group = \"\"\nwithout_ipvs = \"fullnat\"\nhold_on_mass_failure = 1.0\n[check]\ninterval = \"500ms\"\ntimeout = \"20s\"\n"
+	var text strings.Builder
+	text.WriteString("state_dir = \"/var/lib/goipvs\"\ncontrol_group = \"\"\nwithout_ipvs = \"fullnat\"\nhold_on_mass_failure = 1.0\n[check]\ninterval = \"500ms\"\ntimeout = \"20s\"\n")
 	for name, check := range map[string]string{
 		"plain": "", "limits": limits, "user": "user = \"nobody\"\n", "both": "user = \"nobody\"\n" + limits, "hang": "timeout = \"1s\"\nuser = \"nobody\"\n",
 	} {
-		text += fmt.Sprintf("[[virtual]]\nname = %q\naddress = %q\nforward = \"fullnat\"\n[virtual.check]\ntype = \"external\"\narguments = false\ncommand = [\"/run/test/check\", %[1]q]\n%[3]s[[virtual.real]]\naddress = %[4]q\n",
+		fmt.Fprintf(&text, "[[virtual]]\nname = %q\naddress = %q\nforward = \"fullnat\"\n[virtual.check]\ntype = \"external\"\narguments = false\ncommand = [\"/run/test/check\", %[1]q]\n%[3]s[[virtual.real]]\naddress = %[4]q\n",
 			name, freeAddress(t), check, h.web)
 	}
-	h.must(os.WriteFile(h.path("units/run/goipvs.toml"), []byte(text), 0o644))
+	h.must(os.WriteFile(h.path("units/run/goipvs.toml"), []byte(text.String()), 0o644))
 	shipped, err := os.ReadFile("../../contrib/systemd/goipvsd.service")
 	h.must(err)
 	const start = "ExecStart=/usr/sbin/goipvsd -c /etc/goipvs/goipvs.toml\n"

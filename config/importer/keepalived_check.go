@@ -355,19 +355,19 @@ func (k *keepalived) digest(c *config.Check, b *block) {
 // regex takes an expression with its options, which are PCRE2's; RE2 has some of
 // them as flags.
 func (k *keepalived) regex(c *config.Check, b, options *block) {
-	var flags string
+	var flags strings.Builder
 	if options != nil {
 		for _, w := range options.words[1:] {
 			f, ok := map[string]string{"caseless": "i", "multiline": "m", "dotall": "s", "ungreedy": "U"}[strings.ToLower(w)]
 			if !ok {
 				k.lost(options, "RE2 has no "+strconv.Quote(clip(w)))
 			}
-			flags += f
+			flags.WriteString(f)
 		}
 	}
 	text := b.arg(0)
-	if flags != "" {
-		text = "(?" + flags + ")" + text
+	if flags.Len() > 0 {
+		text = "(?" + flags.String() + ")" + text
 	}
 	if _, err := regexp.Compile(text); err != nil || b.arg(0) == "" {
 		k.lost(b, "RE2 has no such expression: any answer will do")

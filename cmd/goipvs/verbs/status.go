@@ -67,17 +67,18 @@ func countsOf(st *control.Status) string {
 			}
 		}
 	}
-	text := fmt.Sprintf("%d services", len(st.Services))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d services", len(st.Services))
 	for _, state := range []string{"up", "down", "refused", "pending", "leaving"} {
 		if n := states[state]; n > 0 {
-			text += fmt.Sprintf(", %d %s", n, strings.ToUpper(state))
+			fmt.Fprintf(&b, ", %d %s", n, strings.ToUpper(state))
 		}
 	}
-	text += fmt.Sprintf("; %d real servers", servers)
+	fmt.Fprintf(&b, "; %d real servers", servers)
 	if down > 0 {
-		text += fmt.Sprintf(", %d down", down)
+		fmt.Fprintf(&b, ", %d down", down)
 	}
-	return text
+	return b.String()
 }
 
 // problem reports whether somebody should look at a service.
