@@ -1,6 +1,8 @@
 package director
 
 import (
+	"fmt"
+
 	"github.com/goipvs/goipvs/director/control"
 )
 
@@ -26,7 +28,11 @@ func (d *Director) Explain(subject, service string, checks Checks) (out control.
 				}
 			}
 		}
-		if len(out.Services)+len(out.Servers) == 0 {
+		switch {
+		case len(out.Services)+len(out.Servers) > 0:
+		case service == "":
+			err = fmt.Errorf("%w, nor such a service: %s", ErrNoServer, subject)
+		default:
 			err = noServer(Selector{subject, service})
 		}
 	})
