@@ -71,13 +71,14 @@ func (i imapCheck) look(ctx context.Context, d *Dialer) error {
 
 // enter logs in and looks into the mailbox, as far as the check says.
 func (i imapCheck) enter(t *talk) error {
+	before := t.heard.Len() // without TLS the server may have offered something else
 	if err := t.tagged("capability", "CAPABILITY"); err != nil {
 		return err
 	}
 	if i.login == "" {
 		return nil
 	}
-	if err := i.authenticate(t); err != nil {
+	if err := i.authenticate(t, strings.ToUpper(t.heard.String()[before:])); err != nil {
 		return err
 	}
 	if i.mailbox == "" {
@@ -86,11 +87,20 @@ func (i imapCheck) enter(t *talk) error {
 	return t.tagged("examine "+i.mailbox, "EXAMINE "+imapString(i.mailbox))
 }
 
-// authenticate sends the password. LOGIN takes ASCII only (RFC 9051 section
-// 4.3); what is beyond goes by AUTHENTICATE PLAIN.
-func (i imapCheck) authenticate(t *talk) error {
+// authenticate sends the password, unless the server does not want it, as most do
+// not without TLS. LOGIN takes ASCII only (RFC 9051 section 4.3); what is beyond
+// goes by AUTHENTICATE PLAIN, and so does all where LOGIN is forbidden.
+func (i imapCheck) authenticate(t *talk, offers string) error {
 	doing := "login " + i.login
-	if ascii(i.login + i.password) {
+	forbidden := strings.Contains(offers, " LOGINDISABLED")
+	switch {
+	case !forbidden || strings.Contains(offers, " AUTH=PLAIN"):
+	case strings.Contains(offers, " STARTTLS"):
+		return t.refused(doing, "the server takes no login in clear, but offers STARTTLS")
+	default:
+		return t.refused(doing, "the server takes no password")
+	}
+	if ascii(i.login+i.password) && !forbidden {
 		return t.tagged(doing, "LOGIN "+imapString(i.login)+" "+imapString(i.password))
 	}
 	if err := t.say(doing, "a AUTHENTICATE PLAIN"); err != nil {

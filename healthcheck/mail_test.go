@@ -2,6 +2,7 @@ package healthcheck
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -10,6 +11,9 @@ import (
 
 // mailPorts are where a mail system listens, with one certificate.
 type mailPorts struct{ imap, imaps, pop3, pop3s uint16 }
+
+// stranger is an address of ours from which nobody may log in without TLS.
+var stranger = netip.MustParseAddr("127.0.0.9")
 
 // startDovecot runs mailboxes, of which user monitor has one; sasl is where it
 // tells others who may log in.
@@ -20,7 +24,7 @@ func startDovecot(t *testing.T, cert testserver.Certificate) (p mailPorts, sasl 
 	listener := func(name string, port uint16, ssl string) string {
 		return fmt.Sprintf("inet_listener %s {\n port = %d\n ssl = %s\n}\n", name, port, ssl)
 	}
-	testserver.Write(t, dir+"/dovecot.conf", strings.ReplaceAll(`
+	testserver.Write(t, dir+"/dovecot.conf", strings.ReplaceAll(strings.ReplaceAll(`
 protocols = imap pop3
 base_dir = DIR/run
 state_dir = DIR/state
@@ -30,6 +34,9 @@ ssl = yes
 ssl_cert = <`+cert.CertFile+`
 ssl_key = <`+cert.KeyFile+`
 disable_plaintext_auth = no
+remote STRANGER {
+  disable_plaintext_auth = yes
+}
 auth_mechanisms = plain login apop
 auth_failure_delay = 0
 mail_location = mbox:DIR/mail/%u
@@ -57,7 +64,7 @@ service imap-login {
 `+listener("imap", p.imap, "no")+listener("imaps", p.imaps, "yes")+`}
 service pop3-login {
 `+listener("pop3", p.pop3, "no")+listener("pop3s", p.pop3s, "yes")+`}
-`, "DIR", dir))
+`, "DIR", dir), "STRANGER", stranger.String()))
 	s := testserver.Start(t, testserver.Program{Path: "dovecot", Args: []string{"-F", "-c", dir + "/dovecot.conf"}})
 	for _, port := range []uint16{p.imap, p.imaps, p.pop3, p.pop3s} {
 		s.AwaitPort(port)
@@ -90,6 +97,15 @@ func TestMailbox(t *testing.T) {
 	)
 
 	pop3 := typed("pop3")
+	for _, s := range []state{
+		row("no password in clear", imap, good.imap, "imap login monitor: the server takes no login in clear, but offers STARTTLS"),
+		row("login inside of TLS", certs.trust(imap, "starttls"), good.imap, ""),
+		row("no login", Check{Type: "imap"}, good.imap, ""),
+	} {
+		target := loopback(s.port)
+		target.Source = stranger
+		judgeState(t, s, lookAt(t, s.check, target))
+	}
 	examine(t, certs.states(certs.trust(pop3, "starttls"), good.pop3, expired.pop3)...)
 	examine(t, certs.states(certs.trust(typed("pop3s"), ""), good.pop3s, expired.pop3s)...)
 	examine(t,

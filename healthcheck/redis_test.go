@@ -33,6 +33,8 @@ func TestRedis(t *testing.T) {
 	_, expired := startRedis(t, certs.expired, "")
 	locked, _ := startRedis(t, certs.good, "requirepass opensesame\nuser monitor on >watchword ~* +@all")
 
+	orphan, _ := startRedis(t, certs.good, "replicaof 127.0.0.1 1\nreplica-serve-stale-data no")
+
 	ping := Check{Type: "redis"}
 	login := Check{Type: "redis", Login: "monitor", Password: "watchword"}
 	examine(t, certs.states(certs.trust(ping, "on"), openTLS, expired)...)
@@ -49,6 +51,7 @@ func TestRedis(t *testing.T) {
 		row("wrong password", with(login, func(c *Check) { c.Password = "wrong" }), locked, "redis auth monitor: WRONGPASS"),
 		row("password", Check{Type: "redis", Password: "opensesame"}, locked, ""),
 		row("wrong default password", Check{Type: "redis", Password: "wrong"}, locked, "redis auth: WRONGPASS"),
+		row("replica without its primary", ping, orphan, "redis PING: MASTERDOWN Link with MASTER is down"),
 		row("login needed", ping, locked, "redis PING: NOAUTH Authentication required."),
 	)
 }
