@@ -169,7 +169,8 @@ func depthOf(known bool) int {
 	return 0
 }
 
-// variable finds the first $NAME or ${NAME}.
+// variable finds the first ${NAME}, or $NAME if a word ends with it: elsewhere, as
+// in an expression, a dollar is a dollar.
 func variable(text string) (before, name, after string, ok bool) {
 	for i := range len(text) {
 		if text[i] != '$' || i+1 == len(text) {
@@ -187,7 +188,7 @@ func variable(text string) (before, name, after string, ok bool) {
 		for n < len(rest) && isDefinitionName(rest[:n+1]) {
 			n++
 		}
-		if n > 0 {
+		if n > 0 && (n == len(rest) || strings.IndexByte(" \t,)", rest[n]) >= 0) {
 			return text[:i], rest[:n], rest[n:], true
 		}
 	}
