@@ -56,7 +56,8 @@ func Modprobe(args []string) int {
 	return 1
 }
 
-// load loads the module or alias with everything it depends on.
+// load loads the module or alias with everything it depends on that is not there
+// yet.
 func load(name string) error {
 	ix, err := kmod.ReadIndex(moduleDir)
 	if err != nil {
@@ -67,11 +68,21 @@ func load(name string) error {
 		return fmt.Errorf("load module %s: %w", name, err)
 	}
 	for _, f := range files {
+		if live(f) {
+			continue
+		}
 		if err := insert(filepath.Join(moduleDir, f)); err != nil {
 			return fmt.Errorf("load module %s: %s: %w", name, f, err)
 		}
 	}
 	return nil
+}
+
+// live reports whether the kernel has the module of a file in use, which it would
+// find out itself only after it has read and unpacked all of it. So does kmod.
+func live(file string) bool {
+	b, err := os.ReadFile("/sys/module/" + kmod.ModuleName(file) + "/initstate")
+	return err == nil && string(b) == "live\n"
 }
 
 // insert loads one file. A module that is already there is no error.

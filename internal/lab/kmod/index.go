@@ -44,7 +44,7 @@ func ParseIndex(dep, alias, softdep, builtin string) *Index {
 	for line := range strings.Lines(dep) {
 		file, needs, ok := strings.Cut(strings.TrimSpace(line), ":")
 		if ok && file != "" {
-			ix.deps[moduleName(file)] = append([]string{file}, strings.Fields(needs)...)
+			ix.deps[ModuleName(file)] = append([]string{file}, strings.Fields(needs)...)
 		}
 	}
 	for line := range strings.Lines(alias) {
@@ -58,7 +58,7 @@ func ParseIndex(dep, alias, softdep, builtin string) *Index {
 		}
 	}
 	for line := range strings.Lines(builtin) {
-		ix.builtin[moduleName(strings.TrimSpace(line))] = true
+		ix.builtin[ModuleName(strings.TrimSpace(line))] = true
 	}
 	return ix
 }
@@ -126,9 +126,9 @@ func backwards(s []string) []string {
 	return r
 }
 
-// moduleName is the name of the module in a file: kernel/net/ip-vs.ko.xz is
+// ModuleName is the name of the module in a file: kernel/net/ip-vs.ko.xz is
 // ip_vs.
-func moduleName(file string) string {
+func ModuleName(file string) string {
 	base, _, _ := strings.Cut(path.Base(file), ".")
 	return underscored(base)
 }
