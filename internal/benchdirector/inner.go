@@ -51,7 +51,7 @@ func runInside(name, root string, o options) error {
 	if err != nil {
 		return err
 	}
-	b := &inner{contestant: contestants[i], load: load{o.servers, dir}, root: root, goipvsd: o.goipvsd, o: o, ended: make(chan struct{})}
+	b := &inner{contestant: contestants[i], load: load{o.servers, dir}, root: root, goipvsd: o.goipvsd, o: o}
 	if b.client, err = ipvs.Dial(ipvs.Options{}); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func runInside(name, root string, o options) error {
 	for _, step := range []struct {
 		name string
 		f    func() error
-	}{{"idle", b.idle}, {"start", b.start}, {"steady", b.steady}, {"reloads", b.reloads}, {"deaths", b.deaths}, {"drift", b.drift}} {
+	}{{"idle", b.idle}, {"start", b.start}, {"steady", b.steady}, {"reloads", b.reloads}, {"deaths", b.deaths}, {"drift", b.drift}, {"again", b.again}} {
 		if o.steps != "" && !slices.Contains(strings.Split(o.steps, ","), step.name) {
 			continue
 		}
@@ -209,9 +209,25 @@ func (b *inner) idle() error {
 	return nil
 }
 
-// start measures from the start of the program until the services, and until all
+// start measures a first start: after boot, with the program and the scheduler's
+// module still to be read.
+func (b *inner) start() error { return b.launch("start") }
+
+// again measures a start of a program that ran before, into a table as empty as
+// it was at first.
+func (b *inner) again() error {
+	if err := b.stop(); err != nil {
+		return err
+	}
+	if err := b.client.Flush(); err != nil {
+		return err
+	}
+	return b.launch("started again")
+}
+
+// launch measures from the start of the program until the services, and until all
 // servers that answer, are in the kernel.
-func (b *inner) start() error {
+func (b *inner) launch(name string) error {
 	path, err := b.file(false)
 	if err != nil {
 		return err
@@ -223,27 +239,29 @@ func (b *inner) start() error {
 	}
 	b.cmd.Stdout, b.cmd.Stderr = log, log
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	mark("begin", "start: CPU of the kernel on the machine, s")
+	mark("begin", name+": CPU of the kernel on the machine, s")
 	began := time.Now()
 	if err := b.cmd.Start(); err != nil {
 		return err
 	}
+	cmd, ended := b.cmd, make(chan struct{})
+	b.ended = ended
 	go func() {
-		_ = b.cmd.Wait() // its state says how it went
-		close(b.ended)
+		_ = cmd.Wait() // its state says how it went
+		close(ended)
 	}()
 	services := b.load.servers / perService
 	took, err := b.await("the services", began, b.o.patience, func(t table) bool { return len(t) >= services })
 	if err != nil {
 		return err
 	}
-	say("start: services in the kernel, ms", ms(took))
+	say(name+": services in the kernel, ms", ms(took))
 	alive := b.load.servers - b.load.servers/perService
 	if took, err = b.await("the servers", began, b.o.patience, func(t table) bool { return t.in() >= alive }); err != nil {
 		return err
 	}
-	mark("end", "start: CPU of the kernel on the machine, s")
-	say("start: servers that answer in, ms", ms(took))
+	mark("end", name+": CPU of the kernel on the machine, s")
+	say(name+": servers that answer in, ms", ms(took))
 	_, err = b.await("holes out", began, b.o.patience, func(t table) bool { return t.in() == alive })
 	return err
 }

@@ -17,7 +17,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds, in which the directors take turns")
 	flag.DurationVar(&o.steady, "steady", time.Minute, "for how long CPU is measured while nothing happens")
 	flag.DurationVar(&o.patience, "patience", time.Minute, "how long a start may take")
-	flag.StringVar(&o.steps, "steps", "", "only these of idle, start, steady, reloads, deaths, drift; empty: all. Without start there is nothing to measure")
+	flag.StringVar(&o.steps, "steps", "", "only these of idle, start, steady, reloads, deaths, drift, again; empty: all. Without start there is nothing to measure")
 	inside := flag.String("inside", "", "be the half in the kernel, for this director")
 	root := flag.String("root", "", "where its packages are unpacked")
 	role := flag.Bool("serve", false, "be the real servers")
