@@ -99,7 +99,9 @@ func (b *builder) virtual(c *config.Virtual) {
 	b.program(c.Pos, "virtual "+c.Name+": fallback_command", c.FallbackCommand)
 	b.notify(c.Pos, "virtual "+c.Name, &c.Notify)
 	for i := range c.Reals {
-		b.notify(c.Reals[i].Pos, "virtual "+c.Name+", real "+c.Reals[i].Target(), &c.Reals[i].Notify)
+		if r := &c.Reals[i]; len(r.Notify.Up)+len(r.Notify.Down) > 0 {
+			b.notify(r.Pos, "virtual "+c.Name+", real "+r.Target(), &r.Notify)
+		}
 	}
 	for i := range c.Fallback {
 		if c.Fallback[i].Addr.IsValid() {

@@ -18,8 +18,8 @@ func convert(c *config.Check, port uint16, name string) healthcheck.Check {
 		Login: c.Login, Password: c.Password.Reveal(), Database: c.Database, Secret: c.Secret.Reveal(), Signed: c.RequireMessageAuthenticator,
 		Command: c.Command, Bare: c.Type == "external" && !c.Arguments, Weighs: c.DynamicWeight, Follow: c.Follow,
 	}
-	if def := config.NewCheck(c.Type, c.Timing); c.Type == "http_proxy" && !strings.Contains(c.Request, "://") {
-		// HOST:PORT is connected to and asked for no page.
+	if c.Type == "http_proxy" && !strings.Contains(c.Request, "://") { // HOST:PORT is connected to and asked for no page
+		def := config.NewCheck(c.Type, c.Timing)
 		if h.Status == def.Status {
 			h.Status = ""
 		}

@@ -24,11 +24,8 @@ func (s *state) maintain(v *service) {
 		srv := v.mem.Server(r.Addr)
 		was := srv.Maintenance
 		srv.Maintenance = ""
-		for _, name := range r.fileNames() {
-			if s.files[name] {
-				srv.Maintenance = name
-				break
-			}
+		if len(s.files) > 0 { // the usual case are none, and the names of thousands of servers
+			srv.Maintenance = s.fileOf(r)
 		}
 		switch {
 		case srv.Maintenance == was:
@@ -40,6 +37,16 @@ func (s *state) maintain(v *service) {
 		}
 		s.touch(v)
 	}
+}
+
+// fileOf is the file that takes a server out; empty: there is none.
+func (s *state) fileOf(r *RealServer) string {
+	for _, name := range r.fileNames() {
+		if s.files[name] {
+			return name
+		}
+	}
+	return ""
 }
 
 // fileNames are the names of files that take a server out, the most particular

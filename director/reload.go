@@ -128,6 +128,7 @@ func (s *state) swap(setup *Setup) (r Reload) {
 		s.d.o.Claimed(claimed)
 	}
 	s.moveManual()
+	s.countChecks()
 	s.configure()
 	s.save()
 	s.touchAll()

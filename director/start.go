@@ -19,12 +19,11 @@ func newState(d *Director, setup *Setup) *state {
 	if s.overrides == nil {
 		s.overrides = make(map[ServerID]*Override)
 	}
-	counts := setup.checkCounts()
 	for i := range setup.Services {
 		v := newService(&setup.Services[i])
-		v.checks = counts[v.Key()]
 		s.services[v.Key()] = v
 	}
+	s.countChecks()
 	s.bring(d.o.Manual)
 	if d.o.Known != nil {
 		s.know(d.o.Known)
@@ -151,15 +150,21 @@ func (s *state) leaving(key ipvs.ServiceKey) *service {
 	return v
 }
 
+// countChecks has each service know how many checks its servers have.
+func (s *state) countChecks() {
+	counts := s.setup.checkCounts()
+	for key, v := range s.services {
+		v.count(counts[key])
+	}
+}
+
 // configure brings what depends on the setup up to date.
 func (s *state) configure() {
 	s.all = nil
 	s.setProxyOptions()
 	set := &s.setup.Settings
 	s.hold.Share, s.hold.Window = set.HoldShare, set.HoldWindow
-	counts := s.setup.checkCounts()
 	for key, v := range s.services {
-		v.count(counts[key])
 		s.maintain(v)
 		for i := range v.Servers {
 			a := v.Servers[i].Addr

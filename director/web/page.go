@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/goipvs/goipvs/director/control"
@@ -13,7 +14,10 @@ import (
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
+// page is read when it is first asked for: a start has better to do.
+var page = sync.OnceValue(func() *template.Template { return template.Must(template.New("page").Funcs(functions).Parse(pageText)) })
+
+var functions = template.FuncMap{
 	"ago": func(now time.Time, t *time.Time) string {
 		if t == nil {
 			return "–"
@@ -34,7 +38,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 		}
 		return "–"
 	},
-}).Parse(pageText))
+}
 
 func (m *Monitor) page(w http.ResponseWriter, _ *http.Request) {
 	st, err := m.picture()
@@ -43,5 +47,5 @@ func (m *Monitor) page(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_ = page.Execute(w, st)
+	_ = page().Execute(w, st)
 }
