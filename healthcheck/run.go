@@ -65,9 +65,9 @@ func defaultInFlight() int {
 // there is something to do. It looks at the clock once for each batch: where that is
 // a system call it costs as much as a check.
 func (r *Runner) start(ctx context.Context) time.Duration {
-	begun, now := false, time.Now()
+	company, now := time.Duration(0), time.Now()
 	for {
-		connects, wait := r.due(ctx, &now, &begun)
+		connects, wait := r.due(ctx, &now, &company)
 		if len(connects) == 0 {
 			if end := r.connector.expire(now); end > 0 {
 				wait = min(wait, end)
@@ -96,10 +96,12 @@ func (r *Runner) newConnector(ctx context.Context) *connector {
 	return c
 }
 
-// due begins the checks that are due, and once one has begun those that are
-// within their tick, for company: but for up to a batch of connect checks,
-// which it returns, or else the time until the next.
-func (r *Runner) due(ctx context.Context, now *time.Time, begun *bool) (connects []*attempt, wait time.Duration) {
+// due begins the checks that are due, and for company of one that has begun those
+// that are due within both their ticks: but for up to a batch of connect checks,
+// which it returns, or else the time until the next. A first check, for whose
+// result somebody waits, so has less company than others. company is the longest
+// tick of those that have begun.
+func (r *Runner) due(ctx context.Context, now *time.Time, company *time.Duration) (connects []*attempt, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
@@ -108,14 +110,14 @@ func (r *Runner) due(ctx context.Context, now *time.Time, begun *bool) (connects
 	}
 	for len(r.queue) > 0 && len(connects) < batch {
 		wait := r.queue[0].due.Sub(*now)
-		if wait > 0 && (!*begun || wait > r.queue[0].tick()) {
+		if wait > 0 && wait > min(*company, r.queue[0].tick()) {
 			return connects, wait
 		}
 		if r.stats.InFlight >= r.options.InFlight {
 			break // the end of a check wakes us
 		}
 		j := r.queue.next()
-		*begun = true
+		*company = max(*company, j.tick())
 		r.count(j, *now)
 		if a := j.attempt(); a != nil {
 			connects = append(connects, a)

@@ -284,6 +284,25 @@ func TestFewBeginSoon(t *testing.T) {
 	})
 }
 
+// TestFirstAlone: the first check of a new server, for which somebody waits, does
+// not have others made for company that are due a while later.
+func TestFirstAlone(t *testing.T) {
+	inFakeTime(t, Options{Apart: time.Millisecond}, func(b *bench) {
+		every := Schedule{Interval: 10 * time.Second}
+		old := b.subject("old", every)
+		b.replace(old)
+		time.Sleep(every.Interval)
+		before := b.looks("old")
+		next := before[len(before)-1] + every.Interval
+		time.Sleep(next - tick/2 - time.Since(b.began))
+		b.replace(old, b.subject("new", every))
+		b.after(tick/4, "new", Up)
+		if at := b.looks("old"); len(at) != len(before) {
+			t.Errorf("the old server was looked at after %v", at)
+		}
+	})
+}
+
 // TestInFlight: never more checks at once than allowed; none is lost or made
 // twice when they pile up, late ones are counted.
 func TestInFlight(t *testing.T) {
