@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/goipvs/goipvs/fullnat/snat"
+	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/sysctl"
 	"github.com/google/nftables"
@@ -29,35 +30,20 @@ func track() error {
 // kernelPlane has the director's kernel do what the proxies do: IPVS by NAT,
 // and local addresses by nftables. It has no process, so with it the CPU of the
 // whole machine is compared.
-func (b *bench) kernelPlane(base uint16) error {
+func kernelPlane(n *topo.Net, base uint16) error {
+	table, err := balance(n, base)
+	if err != nil {
+		return err
+	}
 	if err := track(); err != nil {
 		return err
 	}
-	var table ipvs.Table
 	var local []snat.Service
-	for p := range uint16(ports) {
-		proto := ipvs.TCP
-		if p == portEcho {
-			proto = ipvs.UDP
-		}
-		e := ipvs.Entry{Service: ipvs.Service{ServiceKey: ipvs.AddrService(proto, netip.AddrPortFrom(b.net.VIP4, base+p)), Scheduler: "wlc"}}
-		for _, h := range b.net.Servers {
-			e.Destinations = append(e.Destinations, ipvs.Destination{Addr: netip.AddrPortFrom(h.Addr4, serverBase+p), Method: ipvs.NAT, Weight: 1})
-		}
-		table = append(table, e)
+	for _, e := range table {
 		local = append(local, snat.Service{Key: e.Service.ServiceKey, Locals: locals()})
 	}
-	return b.net.Director.Do(func() error {
-		settings := []sysctl.Setting{{Knob: sysctl.VS("conntrack"), Value: "1"}, {Knob: "net/ipv4/ip_forward", Value: "1"}}
-		if _, err := (sysctl.Netns{}).SetAll(settings...); err != nil {
-			return err
-		}
-		c, err := ipvs.Dial(ipvs.Options{})
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if _, err := ipvs.Reconcile(c, table, ipvs.ReconcileOptions{}); err != nil {
+	return n.Director.Do(func() error {
+		if _, err := (sysctl.Netns{}).Set(sysctl.VS("conntrack"), "1"); err != nil {
 			return err
 		}
 		_, err = new(snat.Plane).Apply(local)
@@ -65,10 +51,37 @@ func (b *bench) kernelPlane(base uint16) error {
 	})
 }
 
-// nftables has the director's kernel do it without IPVS: servers are counted off,
+// balance has IPVS balance by NAT.
+func balance(n *topo.Net, base uint16) (table ipvs.Table, err error) {
+	for p := range uint16(ports) {
+		proto := ipvs.TCP
+		if p == portEcho {
+			proto = ipvs.UDP
+		}
+		e := ipvs.Entry{Service: ipvs.Service{ServiceKey: ipvs.AddrService(proto, netip.AddrPortFrom(n.VIP4, base+p)), Scheduler: "wlc"}}
+		for _, h := range n.Servers {
+			e.Destinations = append(e.Destinations, ipvs.Destination{Addr: netip.AddrPortFrom(h.Addr4, serverBase+p), Method: ipvs.NAT, Weight: 1})
+		}
+		table = append(table, e)
+	}
+	return table, n.Director.Do(func() error {
+		if _, err := (sysctl.Netns{}).Set(sysctl.Forward4, "1"); err != nil {
+			return err
+		}
+		c, err := ipvs.Dial(ipvs.Options{})
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = ipvs.Reconcile(c, table, ipvs.ReconcileOptions{})
+		return err
+	})
+}
+
+// doNFTables has the director's kernel do it without IPVS: servers are counted off,
 // too. It is less than the kernel's plane does, by what IPVS costs.
-func (b *bench) nftables(base uint16) error {
-	return b.net.Director.Do(func() error {
+func doNFTables(n *topo.Net, base uint16) error {
+	return n.Director.Do(func() error {
 		if _, err := (sysctl.Netns{}).Set(sysctl.Forward4, "1"); err != nil {
 			return err
 		}
@@ -84,12 +97,12 @@ func (b *bench) nftables(base uint16) error {
 			if p == portEcho {
 				proto = ipvs.UDP
 			}
-			key := ipvs.AddrService(proto, netip.AddrPortFrom(b.net.VIP4, base+p))
+			key := ipvs.AddrService(proto, netip.AddrPortFrom(n.VIP4, base+p))
 			local = append(local, snat.Service{Key: key, Locals: locals()})
 			servers := &nftables.Set{Table: table, Anonymous: true, Constant: true, IsMap: true,
 				KeyType: nftables.TypeInteger, DataType: nftables.TypeIPAddr, KeyByteOrder: binaryutil.NativeEndian}
 			var elements []nftables.SetElement
-			for i, h := range b.net.Servers {
+			for i, h := range n.Servers {
 				elements = append(elements, nftables.SetElement{Key: binaryutil.NativeEndian.PutUint32(uint32(i)), Val: h.Addr4.AsSlice()})
 			}
 			if err := c.AddSet(servers, elements); err != nil {

@@ -38,10 +38,12 @@ type bench struct {
 	clients int  // threads of each client
 	kernel  bool // the kernel's plane takes part
 	nft     bool // nftables alone takes part
+	floor   bool // what does less than the kernel's plane takes part
 	against []string
 	loads   []load
 	proxies []*proxy
 	net     *topo.Net
+	nets    []*topo.Net // all of them
 	running []*exec.Cmd
 	servers []*exec.Cmd
 }
@@ -59,6 +61,7 @@ func main() {
 	flag.DurationVar(&b.length, "length", 500*time.Millisecond, "how long a slice lasts")
 	flag.BoolVar(&b.kernel, "kernel", false, "IPVS and nftables take part, and the CPU of the whole machine is compared; for the lab")
 	flag.BoolVar(&b.nft, "nft", false, "nftables alone takes part, which is the kernel's plane without IPVS, and the CPU of client and servers is counted, too; for machines without IPVS")
+	flag.BoolVar(&b.floor, "floor", false, "those take part that do less than the kernel's plane: a router, with and without connection tracking, IPVS by NAT whose servers have a route back; with -kernel")
 	against := flag.String("against", "", "other builds of this program whose proxies take part, by file with commas")
 	flag.IntVar(&b.clients, "clients", 1, "threads of each client: with more than one each is tied to a CPU, and packets come in on all of them, as from a network card with a queue for each; with one they come in on the CPU where it happens to be")
 	rate := flag.Int("rate", 0, "requests a second of the loads that have a rate; 0 is their own")
@@ -93,35 +96,37 @@ func (b *bench) run() error {
 	if err := testserver.Install("haproxy", "nginx-light", "libnginx-mod-stream"); err != nil {
 		return err
 	}
-	if err := b.build(); err != nil {
+	var err error
+	if b.net, err = b.build(); err != nil {
 		return err
 	}
-	for _, start := range []func() error{b.startServers, b.startProxies} {
-		if err := start(); err != nil {
-			return err
-		}
+	if err := b.startProxies(); err != nil {
+		return err
 	}
 	return b.measure()
 }
 
-// build makes the network: servers have no route to the client.
-func (b *bench) build() (err error) {
-	if b.net, err = topo.New(topo.Spec{Servers: 2}); err != nil {
-		return err
+// build makes a network and starts its servers, which have no route to the
+// client.
+func (b *bench) build() (*topo.Net, error) {
+	n, err := topo.New(topo.Spec{Servers: 2})
+	if err != nil {
+		return nil, err
 	}
+	b.nets = append(b.nets, n)
 	for _, a := range locals() {
-		if err := b.net.Director.AddAddr("eth0", netip.PrefixFrom(a, 16)); err != nil {
-			return err
+		if err := n.Director.AddAddr("eth0", netip.PrefixFrom(a, 16)); err != nil {
+			return nil, err
 		}
 	}
 	// The wire between the machines is a bridge, whose packets cost whoever sends
 	// them. That a firewall looks at them there is no cost of a director's.
 	for _, family := range []string{"iptables", "ip6tables", "arptables"} {
-		if err := b.net.Switch.Sysctl("net.bridge.bridge-nf-call-"+family, "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		if err := n.Switch.Sysctl("net.bridge.bridge-nf-call-"+family, "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
 	}
-	return nil
+	return n, b.startServers(n)
 }
 
 // locals are the LIPs, in the servers' segment.
@@ -132,8 +137,8 @@ func locals() (as []netip.Addr) {
 	return as
 }
 
-func (b *bench) startServers() error {
-	for _, h := range b.net.Servers {
+func (b *bench) startServers(n *topo.Net) error {
+	for _, h := range n.Servers {
 		cmd, err := b.self(h, "server", h.Addr4.String())
 		if err != nil {
 			return err
@@ -165,8 +170,8 @@ func (b *bench) stop() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 	}
-	if b.net != nil {
-		if err := b.net.Close(); err != nil {
+	for _, n := range b.nets {
+		if err := n.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 		}
 	}

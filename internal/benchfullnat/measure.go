@@ -68,7 +68,7 @@ func (b *bench) measureLoad(l load, samples map[string][]sample) error {
 			}
 			var err error
 			if clients[p] == nil {
-				if clients[p], err = b.talk(l, netip.AddrPortFrom(b.net.VIP4, p.base+uint16(l.port)), b.length); err != nil {
+				if clients[p], err = b.talk(p, l, b.length); err != nil {
 					return fmt.Errorf("%s through %s: %w", l.name, p.name, err)
 				}
 			}
@@ -145,14 +145,15 @@ type dialogue struct {
 }
 
 // talk starts a client, which is warm then.
-func (b *bench) talk(l load, to netip.AddrPort, length time.Duration) (*dialogue, error) {
+func (b *bench) talk(p *proxy, l load, length time.Duration) (*dialogue, error) {
+	to := netip.AddrPortFrom(p.to.Addr(), p.to.Port()+uint16(l.port))
 	cmd := selfCommand("client", l.kind, strconv.Itoa(l.count), strconv.Itoa(l.window), to.String(), length.String(), strconv.Itoa(l.rate), strconv.Itoa(b.clients))
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	if err := b.net.Client.Do(cmd.Start); err != nil {
+	if err := p.net.Client.Do(cmd.Start); err != nil {
 		return nil, err
 	}
 	d := &dialogue{cmd: cmd, in: in, out: json.NewDecoder(out)}
@@ -226,7 +227,7 @@ func cpuOf(pid int) (sum float64) {
 func (b *bench) report(samples map[string][]sample) {
 	subject := "goipvs"
 	if b.whole() {
-		subject = b.proxies[len(b.proxies)-1-len(b.against)].name
+		subject = b.proxies[slices.IndexFunc(b.proxies, func(p *proxy) bool { return p.begin != nil })].name
 	}
 	fmt.Printf("| load | proxy | CPU per unit | units/s | p50, p99 ms | CPU of %[1]s to it: median [least to most] | p99 of %[1]s to it: median [least to most] |\n|---|---|---|---|---|---|---|\n", subject)
 	for _, l := range b.loads {

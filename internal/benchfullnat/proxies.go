@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -21,8 +22,10 @@ type proxy struct {
 	base  uint16
 	udp   bool
 	cmd   *exec.Cmd
-	begin func(base uint16) error // in place of cmd: the kernel does it
-	size  float64                 // bytes of memory when it was idle
+	begin func(n *topo.Net, base uint16) error // in place of cmd: the kernel does it
+	net   *topo.Net                            // where it runs; nil: with the others
+	to    netip.AddrPort                       // where its services are; invalid: base at the VIP
+	size  float64                              // bytes of memory when it was idle
 }
 
 func (b *bench) startProxies() error {
@@ -45,26 +48,35 @@ func (b *bench) startProxies() error {
 	}
 	b.proxies[0].cmd = b.ours("/proc/self/exe", b.proxies[0])
 	if b.kernel {
-		b.proxies = append(b.proxies, &proxy{name: "kernel plane", base: 8500, udp: true, begin: b.kernelPlane})
+		b.proxies = append(b.proxies, &proxy{name: "kernel plane", base: 8500, udp: true, begin: kernelPlane})
 	}
 	if b.nft {
-		b.proxies = append(b.proxies, &proxy{name: "nftables", base: 8500, udp: true, begin: b.nftables})
+		b.proxies = append(b.proxies, &proxy{name: "nftables", base: 8500, udp: true, begin: doNFTables})
 	}
 	for i, file := range b.against {
 		p := &proxy{name: filepath.Base(file), base: uint16(8600 + 100*i), udp: true}
 		p.cmd = b.ours(file, p)
 		b.proxies = append(b.proxies, p)
 	}
+	if b.floor {
+		err = errors.Join(err, b.addFloor(exec.Command("haproxy", b.proxies[1].cmd.Args[1:]...)))
+	}
 	for _, p := range b.proxies {
+		if p.net == nil {
+			p.net = b.net
+		}
+		if !p.to.IsValid() {
+			p.to = netip.AddrPortFrom(vip, p.base)
+		}
 		switch {
 		case err != nil:
 		case p.begin != nil:
-			err = p.begin(p.base)
+			err = p.begin(p.net, p.base)
 		default:
-			err = b.start(b.net.Director, p.cmd)
+			err = b.start(p.net.Director, p.cmd)
 		}
 		if err == nil {
-			err = b.awaitProxy(netip.AddrPortFrom(vip, p.base))
+			err = b.awaitProxy(p)
 		}
 		if err != nil {
 			return fmt.Errorf("start %s: %w", p.name, err)
@@ -91,17 +103,17 @@ func (b *bench) names() (names []string) {
 }
 
 // awaitProxy waits until requests get through.
-func (b *bench) awaitProxy(at netip.AddrPort) (err error) {
+func (b *bench) awaitProxy(p *proxy) (err error) {
 	for range 200 {
 		var d *dialogue
-		if d, err = b.talk(load{kind: "short", count: 1}, at, 50*time.Millisecond); err == nil {
+		if d, err = b.talk(p, load{kind: "short", count: 1}, 50*time.Millisecond); err == nil {
 			d.end()
 			if d.warm.Units > 0 {
 				return nil
 			}
 		}
 	}
-	return fmt.Errorf("no answer through %s: %w", at, err)
+	return fmt.Errorf("no answer through %s: %w", p.to, err)
 }
 
 // threads are those of each proxy: two, or one where there is one CPU.
