@@ -2,6 +2,7 @@ package ipvsadm
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/goipvs/goipvs/ipvs"
@@ -146,7 +147,9 @@ const requestSize = 60 << 10
 
 // apply makes changes in their order, many in one request. Like a kernel it goes
 // on after a failure: a request of which something is refused changes nothing,
-// so it is made again without that. Indexes are those of the list.
+// so it is made again without that. An error is for when nothing was done; when
+// goipvsd is lost later, the first change of which nothing is known has failed.
+// Indexes are those of the list.
 func (e *engine) apply(list []ipvs.Change) (failed []*ipvs.OpError, err error) {
 	for from := 0; from < len(list); {
 		to, size := from, 0
@@ -164,13 +167,25 @@ func (e *engine) apply(list []ipvs.Change) (failed []*ipvs.OpError, err error) {
 			f.Index += from
 			failed = append(failed, f)
 		}
-		if err != nil {
-			return failed, err
+		switch {
+		case err != nil && from == 0 && len(failed) == 0:
+			return nil, err
+		case err != nil:
+			for slices.ContainsFunc(failed, func(f *ipvs.OpError) bool { return f.Index == from }) {
+				from++
+			}
+			return append(failed, lost(list, from, err)), nil
 		}
 		from = to
 	}
 	slices.SortStableFunc(failed, func(a, b *ipvs.OpError) int { return a.Index - b.Index })
 	return failed, nil
+}
+
+// lost is the failure of a change that goipvsd was lost with.
+func lost(list []ipvs.Change, i int, err error) *ipvs.OpError {
+	return &ipvs.OpError{Op: list[i].Op.String(), Object: list[i].Object(), Index: i,
+		Err: fmt.Errorf("%w; what is before it for full NAT is done, this and what comes after it perhaps not", err)}
 }
 
 // applyRules has the daemon make changes, without those that it refuses.

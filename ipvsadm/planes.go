@@ -199,8 +199,11 @@ func (p *planes) Apply(changes iter.Seq[ipvs.Change]) error {
 			return cmp.Or(broken, ErrNotRunning)
 		}
 		failed, err := e.apply(s.ours)
-		if err != nil {
+		switch {
+		case err != nil && len(batch.Failed) == 0:
 			return err
+		case err != nil: // what the kernel refused is told, too
+			failed = []*ipvs.OpError{lost(s.ours, 0, err)}
 		}
 		for _, f := range failed {
 			f.Index = s.at[f.Index]
