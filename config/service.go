@@ -214,11 +214,9 @@ func (r *reader) kernelFullNAT(t *table, v *Virtual) {
 		}
 	}
 	switch {
-	case v.Service.FWMark != 0:
-		r.problem(t.at["plane"].line, "a service for each address and port", "plane: full NAT knows no firewall marks")
 	case v.Service.Flags&ipvs.OnePacket != 0:
 		r.problem(t.at["plane"].line, `plane = "auto" or "userspace"`, "plane: the kernel loses the answers of one_packet services")
-	case v.known() && !slices.ContainsFunc(f.Local, func(a netip.Addr) bool { return a.Is4() == v.Service.Addr.Addr().Is4() }):
+	case v.known() && !slices.ContainsFunc(f.Local, func(a netip.Addr) bool { return a.Is4() == (v.Service.AF() == ipvs.IPv4) }):
 		r.problem(t.at["plane"].line, `like local = ["198.51.100.1-198.51.100.8"], addresses of the director`, "plane: the kernel needs local addresses of the service's family")
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -144,6 +146,7 @@ func (b Beside) Ending() (all []string) {
 // put makes services so and tells what did not work.
 func (s *state) put(next map[ipvs.ServiceKey]*ipvs.Entry, m Machine) (refused map[ipvs.ServiceKey]error) {
 	refused = make(map[ipvs.ServiceKey]error)
+	s.nat.refusal.again = time.Time{} // whoever asks is answered, and not with what was before
 	for _, k := range slices.SortedFunc(maps.Keys(next), ipvs.ServiceKey.Compare) {
 		v := s.services[k]
 		switch {
@@ -200,11 +203,11 @@ func (v *service) failed(s *state, there bool) error {
 	return errors.New("nothing is known of the kernel's answer")
 }
 
-// waits reports whether the service insists on the kernel and is not complete yet:
-// commands come one after the other, local addresses and real servers last.
+// waits reports whether the service may run in the kernel and is not complete
+// yet: commands come one after the other, local addresses and real servers last.
 func (v *service) waits() bool {
 	e := v.Manual
-	return e != nil && e.Service.Plane == ipvs.PlaneKernel && len(e.Locals)+len(e.Destinations) == 0
+	return e != nil && e.Service.Plane != ipvs.PlaneUserspace && len(e.Locals)+len(e.Destinations) == 0
 }
 
 // FullNAT is a service of full NAT as listings show it.
@@ -214,6 +217,8 @@ type FullNAT struct {
 	ipvs.Entry
 	Runs    ipvs.Plane // PlaneAuto: in none, it cannot be served here
 	Managed bool       // the file's
+	// SourceNAT is how its connections are known where it runs in the kernel.
+	SourceNAT snat.Service
 }
 
 // FullNAT are the services of full NAT, in order: all, or only one.
@@ -236,7 +241,7 @@ func (v *service) listed() FullNAT {
 	case v.Proxy != nil:
 		f.Runs, f.Locals, s.Proxy = ipvs.PlaneUserspace, v.Proxy.Locals, v.Proxy.ProxyProtocol
 	case len(v.Locals) > 0:
-		f.Runs, f.Locals = ipvs.PlaneKernel, v.Locals
+		f.Runs, f.Locals, f.SourceNAT = ipvs.PlaneKernel, v.Locals, v.sourceNAT()
 	}
 	if v.Manual != nil {
 		*s, f.Locals = v.Manual.Service, v.Manual.Locals

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -19,9 +20,9 @@ type Machine struct {
 	// NoIPVS is why the kernel has no IPVS; nil: it has. Then services of NAT
 	// run in user space (without_ipvs = "fullnat").
 	NoIPVS error
-	// NoSourceNAT is why the kernel cannot give IPVS' connections of a family
-	// local addresses; nil: it can.
-	NoSourceNAT map[ipvs.Family]error
+	// NoSourceNAT is why the kernel cannot give IPVS' connections local addresses,
+	// by what services need; nil: it can.
+	NoSourceNAT map[snat.Need]error
 }
 
 // A Choice is where a service runs, and why. Services other than of full NAT
@@ -89,8 +90,6 @@ func (m Machine) notInKernel(v *config.Virtual) string {
 		return "the kernel knows no connect_timeout"
 	case f.Notrack:
 		return "the kernel's plane lives by connection tracking, and notrack is asked for"
-	case s.FWMark != 0:
-		return "source NAT knows no firewall marks"
 	case s.Flags&ipvs.OnePacket != 0: // ip_vs_update_conntrack in net/netfilter/ipvs/ip_vs_nfct.c leaves them alone
 		return "connection tracking does not know where IPVS sends single packets (one_packet), and answers would be lost"
 	case len(localsOf(v)) == 0:
@@ -103,12 +102,12 @@ func (m Machine) notInKernel(v *config.Virtual) string {
 	}
 	for _, list := range [][]config.Real{v.Reals, v.Fallback} {
 		for i := range list {
-			if a := list[i].Addr; a.IsValid() && a.Is4() != s.Addr.Addr().Is4() {
+			if a := list[i].Addr; a.IsValid() && a.Is4() != (s.AF() == ipvs.IPv4) {
 				return fmt.Sprintf("the kernel's NAT does not cross from %s to %s", s.AF(), list[i].Target())
 			}
 		}
 	}
-	if err := errors.Join(m.NoIPVS, m.NoSourceNAT[s.AF()]); err != nil {
+	if err := errors.Join(m.NoIPVS, m.NoSourceNAT[snat.NeedOf(s.ServiceKey)]); err != nil {
 		return strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	return ""
@@ -132,7 +131,7 @@ func notInUserspace(s *ipvs.Service) string {
 // localsOf are the local addresses of the service's own family: in the kernel
 // both sides are of one.
 func localsOf(v *config.Virtual) []netip.Addr {
-	return slices.DeleteFunc(slices.Clone(v.FullNAT.Local), func(a netip.Addr) bool { return a.Is4() != v.Service.Addr.Addr().Is4() })
+	return slices.DeleteFunc(slices.Clone(v.FullNAT.Local), func(a netip.Addr) bool { return a.Is4() != (v.Service.AF() == ipvs.IPv4) })
 }
 
 // choose puts the service where it is to run.

@@ -26,7 +26,8 @@ func TestChoose(t *testing.T) {
 	}
 	with := func(old, new string) string { return strings.Replace(full(""), old, new, 1) }
 	bare := Machine{NoIPVS: errors.New("no IPVS here")}
-	noNAT := Machine{NoSourceNAT: map[ipvs.Family]error{ipvs.IPv4: errors.New("no NAT here")}}
+	noNAT := Machine{NoSourceNAT: map[snat.Need]error{{Family: ipvs.IPv4}: errors.New("no NAT here"), {Family: ipvs.IPv4, Mark: true}: errors.New("no NAT here")}}
+	noMarks := Machine{NoSourceNAT: map[snat.Need]error{{Family: ipvs.IPv4, Mark: true}: errors.New("no marks here")}}
 	for _, test := range []struct {
 		name, text string
 		m          Machine
@@ -59,7 +60,12 @@ func TestChoose(t *testing.T) {
 		{"a server on a loopback address", full("[[virtual.real]]\naddress = \"127.0.0.1:80\""), Machine{}, "userspace", "the kernel's NAT does not reach the loopback address 127.0.0.1:80"},
 		{"no NAT of IPv4, and a service of IPv6", strings.NewReplacer("192.0.2.10", "[2001:db8::10]", "198.51.100.1", "2001:db8::11").Replace(full("")), noNAT, "kernel", "it can do what is asked"},
 		{"a fallback there", with("forward", "fallback = [\"127.0.0.1:80\"]\nforward"), Machine{}, "kernel", "it can do what is asked"},
-		{"a mark", with("address = \"192.0.2.10:80\"", "fwmark = 1"), Machine{}, "", "not in the kernel: source NAT knows no firewall marks; not in user space: user space knows no firewall marks"},
+		{"a mark", with("address = \"192.0.2.10:80\"", "fwmark = 1"), Machine{}, "kernel", "it can do what is asked"},
+		{"a mark, insisted", strings.Replace(full(`plane = "kernel"`), "address = \"192.0.2.10:80\"", "fwmark = 1", 1), Machine{}, "kernel", "as asked"},
+		{"a mark of IPv6", strings.NewReplacer("address = \"192.0.2.10:80\"", "fwmark = 1\nfamily = \"ipv6\"", "198.51.100.1", "2001:db8::11").Replace(full("[[virtual.real]]\naddress = \"[2001:db8::9]:0\"")), noMarks, "kernel", "it can do what is asked"},
+		{"a mark with a local address of the other family", strings.NewReplacer("address = \"192.0.2.10:80\"", "fwmark = 1", "198.51.100.1", "2001:db8::11").Replace(full("")), Machine{}, "", "not in the kernel: no local address of ipv4 is given; not in user space: user space knows no firewall marks"},
+		{"a mark, and no such rules", with("address = \"192.0.2.10:80\"", "fwmark = 1"), noMarks, "", "not in the kernel: no marks here; not in user space: user space knows no firewall marks"},
+		{"an address, and no rules for marks", full(""), noMarks, "kernel", "it can do what is asked"},
 		{"NAT", "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"", Machine{}, "kernel", ""},
 		{"DR", dr, Machine{}, "kernel", ""},
 		{"NAT without IPVS", "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"", bare, "userspace", "this machine has no IPVS: full NAT instead of NAT"},
@@ -138,7 +144,7 @@ func (r *rules) Untrack(want []snat.Untracked) (bool, error) {
 	return false, nil
 }
 
-func (r *rules) Forget(k ipvs.ServiceKey) error { r.add("forget %s", k); return nil }
+func (r *rules) Forget(s snat.Service) error { r.add("forget %s", s.Key); return nil }
 
 // user is user space in memory.
 type user struct{ *ipvstest.Kernel }

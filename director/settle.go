@@ -285,7 +285,7 @@ func (v *service) applied(s *state, r ipvs.Result, err error) {
 		if s.looking != nil {
 			s.looking.made(v.Key(), e.Service, v.have)
 		}
-		if len(v.Locals) > 0 && v.Service.Protocol == ipvs.UDP && slices.ContainsFunc(r.Made, func(c ipvs.Change) bool { return c.Op == ipvs.AddService && c.Service.ServiceKey == v.Key() }) {
+		if len(v.Locals) > 0 && v.hasDatagrams() && slices.ContainsFunc(r.Made, func(c ipvs.Change) bool { return c.Op == ipvs.AddService && c.Service.ServiceKey == v.Key() }) {
 			v.forget(s)
 		}
 	}

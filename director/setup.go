@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -15,9 +16,9 @@ type Setup struct {
 	Settings Settings
 	// NoIPVS is why there is no IPVS on the machine; nil: there is.
 	NoIPVS error
-	// NoSourceNAT is why the kernel cannot do full NAT, by family; nil: it can, or
-	// nobody has asked.
-	NoSourceNAT map[ipvs.Family]error
+	// NoSourceNAT is why the kernel cannot do full NAT, by what services need; nil:
+	// it can, or nobody has asked.
+	NoSourceNAT map[snat.Need]error
 	// Subjects are what is to be checked, grouped by server.
 	Subjects []Subject
 }

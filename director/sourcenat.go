@@ -30,7 +30,7 @@ type SourceNAT interface {
 	Untrack([]snat.Untracked) (mended bool, err error)
 	// Forget has connection tracking forget the connections of a service, but
 	// for those of TCP and SCTP that have no local address.
-	Forget(ipvs.ServiceKey) error
+	Forget(snat.Service) error
 }
 
 // sourceNAT is what the director knows of it.
@@ -98,19 +98,33 @@ func (s *state) rushed() bool { return s.nat.kept == nil && s.d.now().Before(s.b
 // wantedSourceNAT are the services whose connections need it: those that are to
 // run in the kernel, and those that did and still have to be taken away.
 func (s *state) wantedSourceNAT() (want []snat.Service, forwards bool) {
-	for key, v := range s.services {
-		locals := v.Locals
-		if f := v.former; len(locals) == 0 && f != nil {
-			locals = f.locals
-		}
-		if len(locals) > 0 {
-			want = append(want, snat.Service{Key: key, Locals: locals})
+	for _, v := range s.services {
+		if rules := v.sourceNAT(); len(rules.Locals) > 0 {
+			want = append(want, rules)
 		} else if v.Proxy == nil {
 			forwards = true // by NAT, perhaps
 		}
 	}
 	slices.SortFunc(want, func(a, b snat.Service) int { return a.Key.Compare(b.Key) })
 	return want, forwards
+}
+
+// sourceNAT is what source NAT knows of the service: without local addresses
+// there is nothing to do for it.
+func (v *service) sourceNAT() snat.Service {
+	out := snat.Service{Key: v.Key(), Locals: v.Locals}
+	if f := v.former; len(out.Locals) == 0 && f != nil {
+		out.Locals = f.locals
+	}
+	if out.Key.FWMark != 0 {
+		for i := range v.Servers {
+			out.Servers = append(out.Servers, v.Servers[i].Addr)
+		}
+		for _, d := range v.decision.Entry.Destinations { // a fallback is no server of its own
+			out.Servers = append(out.Servers, d.Addr)
+		}
+	}
+	return out
 }
 
 // keepSourceNAT has the kernel do what services need, before the first of their
@@ -304,6 +318,9 @@ func (s *state) retire() {
 	}
 }
 
+// hasDatagrams tells whether there may be some of UDP.
+func (v *service) hasDatagrams() bool { return v.Service.Protocol == ipvs.UDP || v.Key().FWMark != 0 }
+
 // forget has connection tracking forget what passed before the service ran where
 // it runs now: a client that goes on, or comes again, from its port would be taken
 // for the old connection, which has other addresses.
@@ -311,7 +328,7 @@ func (v *service) forget(s *state) {
 	if s.d.o.SourceNAT == nil {
 		return
 	}
-	if err := s.d.o.SourceNAT.Forget(v.Key()); err != nil {
+	if err := s.d.o.SourceNAT.Forget(v.sourceNAT()); err != nil {
 		s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
 	}
 }

@@ -40,9 +40,6 @@ func (p *parser) finish() error {
 	}
 	c := &p.cmd
 	c.Change.Op = changeOps[c.Action]
-	if c.fullNAT() && c.Change.Service.FWMark != 0 {
-		return usage(p.typed[colService], "full NAT knows no firewall marks, its services have an address")
-	}
 	switch c.Action {
 	case ActionAddService, ActionEditService:
 		return p.finishService()

@@ -41,6 +41,9 @@ func printLocals(w io.Writer, services []ipvs.ServiceInfo, names *Resolver) erro
 	for i := range services {
 		s := &services[i]
 		name := string(view.endpoint(nil, 0, s.Addr, s.Protocol, maxEndpoint))
+		if s.FWMark != 0 { // of which dpvs has none
+			name = string(view.serviceName(nil, s.ServiceKey))
+		}
 		out.b = localsRow(out.b, name, strconv.Itoa(len(s.Locals)))
 		for _, l := range s.Locals {
 			out.b = localsRow(out.b, "", "", l.Addr.String(), strconv.FormatUint(l.Conflicts, 10), strconv.FormatUint(l.Conns, 10))

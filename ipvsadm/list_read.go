@@ -15,7 +15,7 @@ type listing struct {
 	timeouts ipvs.Timeouts
 }
 
-// readListing reads the document that -L --json prints, of address services.
+// readListing reads the document that -L --json prints.
 // Fields that it does not know are passed over.
 func readListing(document []byte) (l listing, err error) {
 	j := jsonReader{b: document}
@@ -32,7 +32,7 @@ func readListing(document []byte) (l listing, err error) {
 		}
 		j.array(func() {
 			s, ds := j.service()
-			if _, twice := l.dests[s.ServiceKey]; twice || !s.Addr.IsValid() {
+			if _, twice := l.dests[s.ServiceKey]; twice || s.FWMark == 0 && !s.Addr.IsValid() {
 				j.fail()
 				return
 			}
@@ -62,6 +62,8 @@ func (j *jsonReader) timeouts() (t ipvs.Timeouts) {
 func (j *jsonReader) service() (s ipvs.ServiceInfo, ds []ipvs.DestinationInfo) {
 	var addr netip.Addr
 	var port uint16
+	var mark uint32
+	var family ipvs.Family
 	var flags []string
 	var seconds uint32
 	var mask string
@@ -73,6 +75,10 @@ func (j *jsonReader) service() (s ipvs.ServiceInfo, ds []ipvs.DestinationInfo) {
 			addr = j.addr()
 		case "port":
 			number64(j, &port)
+		case "fwmark":
+			number64(j, &mark)
+		case "family":
+			j.text(&family)
 		case "scheduler":
 			s.Scheduler = j.string()
 		case "flags":
@@ -95,12 +101,14 @@ func (j *jsonReader) service() (s ipvs.ServiceInfo, ds []ipvs.DestinationInfo) {
 			j.skip()
 		}
 	})
-	s.Addr = netip.AddrPortFrom(addr, port)
+	if s.Addr = netip.AddrPortFrom(addr, port); mark != 0 {
+		s.ServiceKey = ipvs.MarkService(mark, family)
+	}
 	s.Timeout = time.Duration(seconds) * time.Second
 	for _, f := range flags {
 		s.Flags |= j.flag(f, s.Scheduler)
 	}
-	if mask != "" && addr.IsValid() {
+	if mask != "" && (mark != 0 || addr.IsValid()) {
 		p := parser{mask: mask}
 		m, err := p.netmask(s.AF())
 		if err != nil {

@@ -22,15 +22,18 @@ func fullListing() listing {
 	k := ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.10:80"))
 	stats := ipvs.Stats{Conns: 1, InPkts: 2, OutPkts: 3, InBytes: 1<<64 - 1, OutBytes: 5, CPS: 6, InPPS: 7, OutPPS: 8, InBPS: 9, OutBPS: 10}
 	six := ipvs.AddrService(ipvs.UDP, netip.MustParseAddrPort("[2001:db8::1]:53"))
+	mark, mark6 := ipvs.MarkService(7, ipvs.IPv4), ipvs.MarkService(7, ipvs.IPv6)
 	return listing{
 		services: []ipvs.ServiceInfo{
 			{Service: ipvs.Service{ServiceKey: k, Scheduler: "mh", Flags: ipvs.Persistent | ipvs.Sched1 | ipvs.Sched2, Timeout: 7 * time.Second, Netmask: mask, FullNAT: true, Proxy: ipvs.ProxyV2Every},
 				Stats: stats, Locals: []ipvs.LocalInfo{{Addr: netip.MustParseAddr("10.0.0.1"), Conns: 11, Conflicts: 12}}, Managed: true},
 			{Service: ipvs.Service{ServiceKey: six, Scheduler: "rr", Flags: ipvs.OnePacket, FullNAT: true}},
+			{Service: ipvs.Service{ServiceKey: mark, Scheduler: "rr", Flags: ipvs.Persistent, Timeout: time.Minute, Netmask: mask, FullNAT: true}},
+			{Service: ipvs.Service{ServiceKey: mark6, Scheduler: "rr", FullNAT: true}},
 		},
 		dests: map[ipvs.ServiceKey][]ipvs.DestinationInfo{
 			k:   {{Destination: ipvs.Destination{Addr: netip.MustParseAddrPort("[2001:db8::2]:8080"), Method: ipvs.FullNAT, Weight: 3, Upper: 100, Lower: 50}, Active: 1, Inactive: 2, Persistent: 3, Stats: stats}},
-			six: nil,
+			six: nil, mark: nil, mark6: nil,
 		},
 		timeouts: ipvs.Timeouts{TCP: time.Hour, TCPFin: time.Minute, UDP: time.Second},
 	}

@@ -66,9 +66,6 @@ func (p *planes) look(one ...ipvs.ServiceKey) (*engine, error) {
 // owner is goipvsd if the service is of full NAT, and nil if it is not, if
 // goipvsd does not run or is not well: that keeps nobody from the kernel.
 func (p *planes) owner(k ipvs.ServiceKey) (*engine, error) {
-	if k.FWMark != 0 {
-		return nil, nil // full NAT knows none
-	}
 	e, err := p.look(k)
 	if err != nil || e == nil || !e.has(k) {
 		return nil, err

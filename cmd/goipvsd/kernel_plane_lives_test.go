@@ -14,7 +14,6 @@ import (
 	"github.com/goipvs/goipvs/internal/lab"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/sysctl"
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
@@ -81,14 +80,7 @@ func TestKernelPlaneLives(t *testing.T) {
 	beat("other local addresses and scheduler")
 
 	r.must(r.cmd.Process.Signal(unix.SIGSTOP))
-	r.must(r.net.Director.Do(func() error {
-		c, err := nftables.New()
-		if err != nil {
-			return err
-		}
-		c.FlushRuleset()
-		return c.Flush()
-	}))
+	r.flushRules()
 	beat("a flush that nobody has mended yet")
 	late := make(chan error, 1) // who comes before it is mended, and keeps trying
 	go func() {

@@ -188,6 +188,19 @@ func (r *planesRig) tables() (names []string) {
 	return names
 }
 
+// flushRules is somebody's nft flush ruleset.
+func (r *planesRig) flushRules() {
+	r.Helper()
+	r.must(r.net.Director.Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		c.FlushRuleset()
+		return c.Flush()
+	}))
+}
+
 // nothingLeft: no rules, and knobs as they were.
 func (r *planesRig) nothingLeft(when string) {
 	r.Helper()
@@ -230,16 +243,9 @@ func TestKernelPlanes(t *testing.T) {
 	}
 
 	// Others flush everything, and turn a knob.
+	r.flushRules()
 	r.must(r.net.Director.Do(func() error {
-		c, err := nftables.New()
-		if err != nil {
-			return err
-		}
-		c.FlushRuleset()
-		if err := c.Flush(); err != nil {
-			return err
-		}
-		_, err = (sysctl.Netns{}).Set(sysctl.VS("conntrack"), "0")
+		_, err := (sysctl.Netns{}).Set(sysctl.VS("conntrack"), "0")
 		return err
 	}))
 	r.await("it is mended", func() bool { return len(r.tables()) == 1 && r.knob(sysctl.VS("conntrack")) == "1" })

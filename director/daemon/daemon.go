@@ -21,6 +21,7 @@ import (
 	"github.com/goipvs/goipvs/director/store"
 	"github.com/goipvs/goipvs/director/web"
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/healthcheck"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/sysctl"
@@ -54,10 +55,10 @@ type Options struct {
 type SourceNAT interface {
 	director.SourceNAT
 	// Check tells why this machine cannot do it; nil: it can.
-	Check(ipvs.Family) error
+	Check(snat.Need) error
 	// Connections calls each with the connections of services that have a local
 	// address.
-	Connections(services map[ipvs.ServiceKey]bool, each func(*sourcenat.Connection)) error
+	Connections(services []snat.Service, each func(*sourcenat.Connection)) error
 }
 
 // Daemon is one running goipvsd.
@@ -94,8 +95,7 @@ type Daemon struct {
 	commanded *commanded
 
 	upgrading atomic.Bool
-	// manualKernel: commands made services that may run in the kernel.
-	manualKernel atomic.Bool
+	asked     asked // what services have needed of source NAT
 	// optional: the machine may have no IPVS, full NAT stands in for it then.
 	// nil: it must have it.
 	optional *optional
@@ -336,7 +336,7 @@ func (d *Daemon) made(saved *state) ipvs.Table {
 	saved.Rules = nil
 	d.saver.change(func(st *state) { st.Rules = nil })
 	t := d.commanded.now()
-	d.manualKernel.Store(mayRunInKernel(t))
+	d.asked.addTable(t)
 	return t
 }
 

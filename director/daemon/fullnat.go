@@ -12,6 +12,7 @@ import (
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/director/sourcenat"
+	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
 )
@@ -19,10 +20,6 @@ import (
 // Services of full NAT that commands make (goipvs -A --fullnat, -a -b, -P) are
 // the director's as those of the file are. Requests run between two of its
 // steps, so that nobody reloads the file meanwhile.
-
-func mayRunInKernel(t ipvs.Table) bool {
-	return slices.ContainsFunc(t, func(e ipvs.Entry) bool { return e.Service.Plane != ipvs.PlaneUserspace && len(e.Locals) > 0 })
-}
 
 // claimed: the file has services that commands made from now on.
 func (d *Daemon) claimed(taken []ipvs.ServiceKey) {
@@ -43,19 +40,23 @@ func (d *Daemon) fullNATList(_ context.Context, _ control.Peer, args []byte) (an
 	}
 	var services []ipvs.ServiceInfo
 	dests := make(map[ipvs.ServiceKey][]ipvs.DestinationInfo)
+	var inKernel []snat.Service
 	stopped := d.dir.Beside(func(b director.Beside) {
 		l := lister{daemon: d}
 		for _, f := range b.FullNAT(func(k ipvs.ServiceKey) bool { return a.Service == "" || a.Service == k.String() }) {
 			info, ds := l.list(&f)
 			services = append(services, info)
 			dests[info.ServiceKey] = ds
+			if f.Runs == ipvs.PlaneKernel {
+				inKernel = append(inKernel, f.SourceNAT)
+			}
 		}
 	})
 	if stopped != nil {
 		return nil, stopped
 	}
 	if a.Locals {
-		if err := d.countLocals(services); err != nil {
+		if err := d.countLocals(services, inKernel); err != nil {
 			return nil, err
 		}
 	}
@@ -134,11 +135,11 @@ func (d *Daemon) fullNATConnections(_ context.Context, _ control.Peer, args []by
 	for i, c := range conns {
 		all[i] = ipvsadm.Connection{Connection: c.Connection, Local: c.Local}
 	}
-	inKernel := make(map[ipvs.ServiceKey]bool)
+	var inKernel []snat.Service
 	if err := d.dir.Beside(func(b director.Beside) {
 		for _, f := range b.FullNAT(func(ipvs.ServiceKey) bool { return true }) {
 			if f.Runs == ipvs.PlaneKernel {
-				inKernel[f.Service.ServiceKey] = true
+				inKernel = append(inKernel, f.SourceNAT)
 			}
 		}
 	}); err != nil {
@@ -150,13 +151,13 @@ func (d *Daemon) fullNATConnections(_ context.Context, _ control.Peer, args []by
 
 // tracked are the connections of services of the kernel's plane that have a
 // local address, as far as connection tracking knows them.
-func (d *Daemon) tracked(services map[ipvs.ServiceKey]bool) (all []ipvsadm.Connection, err error) {
+func (d *Daemon) tracked(services []snat.Service) (all []ipvsadm.Connection, err error) {
 	if len(services) == 0 {
 		return nil, nil
 	}
 	err = d.o.SourceNAT.Connections(services, func(c *sourcenat.Connection) {
 		row := ipvsadm.Connection{Local: c.Local}
-		row.Protocol, row.Client, row.Virtual, row.Destination = c.Service.Protocol, c.Client, c.Virtual, c.Server
+		row.Protocol, row.Client, row.Virtual, row.Destination = c.Protocol, c.Client, c.Virtual, c.Server
 		all = append(all, row)
 	})
 	return all, err
@@ -164,17 +165,12 @@ func (d *Daemon) tracked(services map[ipvs.ServiceKey]bool) (all []ipvsadm.Conne
 
 // countLocals counts the connections of the kernel's plane that have a local
 // address now.
-func (d *Daemon) countLocals(services []ipvs.ServiceInfo) error {
+func (d *Daemon) countLocals(services []ipvs.ServiceInfo, inKernel []snat.Service) error {
 	type local struct {
 		service ipvs.ServiceKey
 		addr    netip.Addr
 	}
-	inKernel, counts := make(map[ipvs.ServiceKey]bool), make(map[local]uint64)
-	for i := range services {
-		if services[i].Runs == ipvs.PlaneKernel {
-			inKernel[services[i].ServiceKey] = true
-		}
-	}
+	counts := make(map[local]uint64)
 	if len(inKernel) == 0 {
 		return nil
 	}
@@ -184,7 +180,7 @@ func (d *Daemon) countLocals(services []ipvs.ServiceInfo) error {
 		}
 	})
 	for i := range services {
-		if s := &services[i]; inKernel[s.ServiceKey] {
+		if s := &services[i]; s.Runs == ipvs.PlaneKernel {
 			for j := range s.Locals {
 				s.Locals[j].Conns = counts[local{s.ServiceKey, s.Locals[j].Addr}]
 			}

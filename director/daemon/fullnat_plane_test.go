@@ -23,11 +23,12 @@ import (
 type natRules struct {
 	mu      sync.Mutex
 	missing error
+	refuse  int // the Keep that is refused, counted from here on; 0: none
 	kept    []snat.Service
 	tracked []sourcenat.Connection
 }
 
-func (n *natRules) Check(ipvs.Family) error { n.mu.Lock(); defer n.mu.Unlock(); return n.missing }
+func (n *natRules) Check(snat.Need) error { n.mu.Lock(); defer n.mu.Unlock(); return n.missing }
 func (n *natRules) Services() ([]snat.Service, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -36,14 +37,17 @@ func (n *natRules) Services() ([]snat.Service, error) {
 func (n *natRules) Keep(want []snat.Service, _ bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.refuse--; n.refuse == 0 {
+		return errors.New("no memory")
+	}
 	n.kept = slices.Clone(want)
 	return n.missing
 }
-func (n *natRules) Connections(services map[ipvs.ServiceKey]bool, each func(*sourcenat.Connection)) error {
+func (n *natRules) Connections(services []snat.Service, each func(*sourcenat.Connection)) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for i := range n.tracked {
-		if services[n.tracked[i].Service] {
+		if slices.ContainsFunc(services, func(s snat.Service) bool { return s.Key == n.tracked[i].Service }) {
 			each(&n.tracked[i])
 		}
 	}
@@ -54,7 +58,8 @@ func (n *natRules) Counts() (map[ipvs.ServiceKey]snat.Counts, error) {
 	return map[ipvs.ServiceKey]snat.Counts{}, nil
 }
 func (*natRules) Untrack([]snat.Untracked) (bool, error) { return false, nil }
-func (*natRules) Forget(ipvs.ServiceKey) error           { return nil }
+func (*natRules) Forget(snat.Service) error              { return nil }
+func (n *natRules) served() []snat.Service               { s, _ := n.Services(); return s }
 func (n *natRules) text() string                         { s, _ := n.Services(); return fmt.Sprint(s) }
 
 func newPlaneCLI(t *testing.T) (*cli, *natRules) {
@@ -170,6 +175,101 @@ func TestFullNATKernelPlane(t *testing.T) {
 		"goipvs: update service tcp VIP:8080 rr: it cannot be served here: plane = \"kernel\": the kernel cannot do proxy_protocol\n")
 	c.does("goipvs -D -t VIP:8080", "")
 	c.await("nothing is left", func() bool { return !strings.Contains(c.kernel.String(), c.vip) && rules.text() == "[]" })
+}
+
+// TestFullNATMarks: services of firewall marks are made, listed, saved, restored
+// and counted as those of addresses, of both families beside each other.
+func TestFullNATMarks(t *testing.T) {
+	c, rules := newPlaneCLI(t)
+	const made = "-A -f 7 -s rr --fullnat\n-P -f 7 -z 127.0.0.9\n-a -f 7 -r 10.9.0.1:0 -b -w 3\n" +
+		"-A -f 7 -6 -s rr --fullnat --plane kernel\n-P -f 7 -6 -z ::9\n-a -f 7 -6 -r [fd09::1]:0 -b -w 1\n"
+	for line := range strings.Lines(made) {
+		c.does("goipvs "+strings.TrimSpace(line), "")
+	}
+	check := func(when string) {
+		t.Helper()
+		c.await("the kernel has both", func() bool {
+			text := c.kernel.String()
+			return strings.Contains(text, "10.9.0.1:0 nat weight 3") && strings.Contains(text, "[fd09::1]:0 nat weight 1")
+		})
+		if _, out := c.run("", "goipvs -S -n"); !strings.Contains(out, made) {
+			t.Errorf("%s -S prints\n%s", when, out)
+		}
+		_, out := c.run("", "goipvs -Ln")
+		for _, want := range []string{
+			"FWM  7 rr\n  -> 10.9.0.1:0                   FullNat 3      0          0         \n",
+			"FWM  7 IPv6 rr\n  -> [fd09::1]:0                  FullNat 1      0          0         \n",
+		} {
+			if strings.Count(out, want) != 1 {
+				t.Errorf("%s -Ln prints\n%s", when, out)
+			}
+		}
+	}
+	check("after commands")
+	if text := rules.text(); !strings.Contains(text, "10.9.0.1:0") || !strings.Contains(text, "127.0.0.9") {
+		t.Errorf("rules: %s", text)
+	}
+	rules.mu.Lock()
+	rules.tracked = []sourcenat.Connection{{
+		Service: ipvs.MarkService(7, ipvs.IPv4), Protocol: ipvs.TCP, Client: netip.MustParseAddrPort("192.0.2.7:1"), Virtual: netip.MustParseAddrPort("192.0.2.10:80"),
+		Server: netip.MustParseAddrPort("10.9.0.1:80"), Local: netip.MustParseAddrPort("127.0.0.9:1"),
+	}}
+	rules.mu.Unlock()
+	_, out := c.run("", "goipvs -G -f 7")
+	if f := strings.Fields(out); len(f) != 11 || f[6] != "7" || f[8] != "127.0.0.9" || f[10] != "1" {
+		t.Errorf("-G prints\n%s", out)
+	}
+	c.does("goipvs -Z -f 7", "")
+	c.stop()
+	c.start()
+	check("after a restart")
+	c.does("goipvs -D -f 7", "")
+	c.does("goipvs -D -f 7 -6", "")
+	c.await("nothing is left", func() bool { return !strings.Contains(c.kernel.String(), "fwmark 7") && rules.text() == "[]" })
+	if status, out := c.run(made, "goipvs -R"); status != 0 || out != "" {
+		t.Fatalf("-R: %d, %s", status, out)
+	}
+	check("after -R")
+}
+
+// TestFullNATRestoreRefused: where the kernel refuses the rules of one of a long
+// file's requests, that one's services are not made, each of its lines is told,
+// and those before it and behind it are served.
+func TestFullNATRestoreRefused(t *testing.T) {
+	c, rules := newPlaneCLI(t)
+	const services = 1500
+	var text strings.Builder
+	for i := range services {
+		fmt.Fprintf(&text, "-A -t 10.%d.%d.1:80 -s rr --fullnat --plane kernel\n-P -t 10.%[1]d.%[2]d.1:80 -z 127.0.0.9\n", 100+i>>8, i&255)
+	}
+	rules.mu.Lock()
+	rules.refuse = 2
+	rules.mu.Unlock()
+	status, out := c.run(text.String(), "goipvs -R")
+	told := strings.Count(out, "\n")
+	if status != 255 || told < 1000 || told >= 2*services || strings.Count(out, "no memory") != told {
+		t.Fatalf("status %d, %d lines are told, %d of them of the kernel\n%.500s", status, told, strings.Count(out, "no memory"), out)
+	}
+	first, last := services, 0 // refused
+	for i := range services {
+		if strings.Contains(out, fmt.Sprintf("tcp 10.%d.%d.1:80", 100+i>>8, i&255)) {
+			first, last = min(first, i), i
+		}
+	}
+	_, saved := c.run("", "goipvs -S -n")
+	for i := range services {
+		vip := fmt.Sprintf("10.%d.%d.1:80", 100+i>>8, i&255)
+		// The first and the last may be made by two requests.
+		if served := strings.Contains(saved, "-A -t "+vip+" "); served == (first < i && i < last) {
+			t.Fatalf("of services %d to %d is told that they are refused, and %d is there: %v", first, last, i, served)
+		}
+	}
+	if first == 0 || last == services-1 {
+		t.Errorf("refused are %d to %d: this proves nothing", first, last)
+	}
+	if n := len(rules.served()); n != strings.Count(saved, "-P ") {
+		t.Errorf("there are rules of %d services, and %d have local addresses", n, strings.Count(saved, "-P "))
+	}
 }
 
 // TestFullNATKernelMissing: where the kernel cannot do it auto is user space, and

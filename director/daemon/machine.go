@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"sync"
+
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/sourcenat"
+	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/sysctl/tune"
 )
@@ -22,13 +25,12 @@ func (d *Daemon) machine(c *config.Config) (m director.Machine) {
 			return m
 		}
 	}
-	want := make(map[ipvs.Family]bool)
 	for i := range c.Virtuals {
 		if v := &c.Virtuals[i]; v.Forward == ipvs.FullNAT && v.FullNAT.Plane != config.PlaneUserspace {
-			want[v.Service.AF()] = true
+			d.asked.add(v.Service.ServiceKey)
 		}
 	}
-	m.NoSourceNAT = d.noSourceNAT(want)
+	m.NoSourceNAT = d.asked.missing(d.o.SourceNAT)
 	return m
 }
 
@@ -43,26 +45,46 @@ func (d *Daemon) machineFor(next map[ipvs.ServiceKey]*ipvs.Entry) (m director.Ma
 	if d.optional != nil {
 		m.NoIPVS = d.optional.absent()
 	}
-	if m.NoIPVS == nil && mayRunInKernel(t) {
-		d.manualKernel.Store(true)
-		want := make(map[ipvs.Family]bool)
-		for _, e := range t {
-			want[e.Service.AF()] = true
-		}
-		m.NoSourceNAT = d.noSourceNAT(want)
+	if m.NoIPVS == nil {
+		d.asked.addTable(t)
+		m.NoSourceNAT = d.asked.missing(d.o.SourceNAT)
 	}
 	return m
 }
 
-// noSourceNAT is why the kernel cannot do full NAT for families that are wanted.
-// Services of commands may be of either.
-func (d *Daemon) noSourceNAT(want map[ipvs.Family]bool) map[ipvs.Family]error {
-	no := make(map[ipvs.Family]error)
-	for _, f := range [...]ipvs.Family{ipvs.IPv4, ipvs.IPv6} {
-		if want[f] || d.manualKernel.Load() {
-			if err := d.o.SourceNAT.Check(f); err != nil {
-				no[f] = err
-			}
+// asked is what services, of the file and of commands, have needed of source
+// NAT. A kernel is asked only for that, as asking loads its modules.
+type asked struct {
+	mu    sync.Mutex
+	needs map[snat.Need]bool
+}
+
+func (a *asked) add(k ipvs.ServiceKey) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.needs == nil {
+		a.needs = make(map[snat.Need]bool)
+	}
+	a.needs[snat.NeedOf(k)] = true
+}
+
+// addTable adds services of commands.
+func (a *asked) addTable(t ipvs.Table) {
+	for _, e := range t {
+		if e.Service.Plane != ipvs.PlaneUserspace && len(e.Locals) > 0 {
+			a.add(e.Service.ServiceKey)
+		}
+	}
+}
+
+// missing is why the kernel does not have some of it.
+func (a *asked) missing(n SourceNAT) map[snat.Need]error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	no := make(map[snat.Need]error)
+	for need := range a.needs {
+		if err := n.Check(need); err != nil {
+			no[need] = err
 		}
 	}
 	return no

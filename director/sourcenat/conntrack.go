@@ -3,31 +3,50 @@ package sourcenat
 import (
 	"encoding/binary"
 	"errors"
+	"net"
 	"net/netip"
+	"slices"
 
+	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// Connection is what connection tracking knows of a connection that has got a
-// local address.
+// Connection is what connection tracking knows of a connection.
 type Connection struct {
-	Service                        ipvs.ServiceKey
+	Service                        ipvs.ServiceKey // as it was looked for
+	Protocol                       ipvs.Protocol
 	Client, Virtual, Server, Local netip.AddrPort
 	Closed                         bool // it is over, and remembered for a while
 }
 
+// hasLocal tells whether the server sees another address than the client's.
+func (c *Connection) hasLocal() bool { return c.Local.Addr() != c.Client.Addr() }
+
+// of tells whether the connection is the service's. Those of a firewall mark are
+// known by where they are sent.
+func (c *Connection) of(s *snat.Service) bool {
+	if k := s.Key; k.FWMark == 0 {
+		return k.Protocol == c.Protocol && k.Addr.Addr() == c.Virtual.Addr() && (k.Addr.Port() == 0 || k.Addr.Port() == c.Virtual.Port())
+	}
+	return c.Server.Addr() != c.Virtual.Addr() && slices.ContainsFunc(s.Servers, func(a netip.AddrPort) bool {
+		return a.Addr() == c.Server.Addr() && (a.Port() == 0 || a.Port() == c.Server.Port())
+	})
+}
+
 // Connections calls each with the connections of services that have a local
 // address. It reads all that is tracked, piece by piece, and may be called at any
-// time. While others come and go some may be missing.
-func (*Keeper) Connections(services map[ipvs.ServiceKey]bool, each func(*Connection)) error {
+// time. While others come and go some may be missing. Of services of firewall
+// marks that share servers and local addresses the first one has them all.
+func (*Keeper) Connections(services []snat.Service, each func(*Connection)) error {
+	find := newFinder(services)
 	for _, family := range [...]uint8{unix.AF_INET, unix.AF_INET6} {
 		req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP)
 		req.AddData(&nl.Nfgenmsg{NfgenFamily: family, Version: nl.NFNETLINK_V0})
 		err := req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(msg []byte) bool {
-			if c, ok := decodeConnection(msg); ok && c.of(services) {
+			if c, ok := decodeConnection(msg); ok && find.service(&c) {
 				each(&c)
 			}
 			return true
@@ -39,18 +58,109 @@ func (*Keeper) Connections(services map[ipvs.ServiceKey]bool, each func(*Connect
 	return nil
 }
 
+// finder finds the services of connections.
+type finder struct {
+	byKey    map[ipvs.ServiceKey]bool
+	byServer map[netip.Addr][]*snat.Service // of firewall marks
+}
+
+func newFinder(services []snat.Service) finder {
+	f := finder{make(map[ipvs.ServiceKey]bool), make(map[netip.Addr][]*snat.Service)}
+	for i := range services {
+		s := &services[i]
+		f.byKey[s.Key] = true
+		if s.Key.FWMark == 0 {
+			continue
+		}
+		for _, a := range s.Servers {
+			if list := f.byServer[a.Addr()]; len(list) == 0 || list[len(list)-1] != s {
+				f.byServer[a.Addr()] = append(list, s)
+			}
+		}
+	}
+	return f
+}
+
+// service finds that of a connection, and tells whether there is one.
+func (f *finder) service(c *Connection) bool {
+	for _, at := range [...]netip.AddrPort{c.Virtual, netip.AddrPortFrom(c.Virtual.Addr(), 0)} {
+		if c.Service = ipvs.AddrService(c.Protocol, at); f.byKey[c.Service] {
+			return true
+		}
+	}
+	for _, s := range f.byServer[c.Server.Addr()] {
+		if c.of(s) && slices.Contains(s.Locals, c.Local.Addr()) {
+			c.Service = s.Key
+			return true
+		}
+	}
+	return false
+}
+
+// Forget has connection tracking forget the connections of a service; those of
+// TCP and SCTP only if they have a local address, as others, which sockets here
+// have, go on. Nobody knows which of those to this machine had a firewall mark:
+// with such a service all of UDP that are not translated are forgotten, and
+// begin again with the next datagram. It reads the whole table.
+func (*Keeper) Forget(s snat.Service) error {
+	here := func(netip.Addr) bool { return false }
+	if s.Key.FWMark != 0 {
+		var err error
+		if here, err = localAddresses(s.Key.AF()); err != nil {
+			return err
+		}
+	}
+	return forget(s.Key.AF(), func(c *Connection) bool {
+		if c.of(&s) {
+			return c.Protocol == ipvs.UDP || c.hasLocal()
+		}
+		return c.Protocol == ipvs.UDP && c.Server == c.Virtual && !c.hasLocal() && here(c.Virtual.Addr())
+	})
+}
+
+// localAddresses are those whose packets this machine takes for its own.
+func localAddresses(f ipvs.Family) (func(netip.Addr) bool, error) {
+	routes, err := netlink.RouteListFiltered(number(f), &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, err
+	}
+	return func(a netip.Addr) bool {
+		return slices.ContainsFunc(routes, func(r netlink.Route) bool { return r.Dst != nil && r.Dst.Contains(a.AsSlice()) })
+	}, nil
+}
+
+func number(f ipvs.Family) int {
+	if f == ipvs.IPv6 {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
+// matching are the entries of connection tracking that it says.
+type matching func(*Connection) bool
+
+// MatchConntrackFlow is how package netlink asks.
+func (m matching) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+	at := func(ip net.IP, port uint16) netip.AddrPort {
+		a, _ := netip.AddrFromSlice(ip)
+		return netip.AddrPortFrom(a.Unmap(), port)
+	}
+	return m(&Connection{Protocol: ipvs.Protocol(f.Forward.Protocol),
+		Client: at(f.Forward.SrcIP, f.Forward.SrcPort), Virtual: at(f.Forward.DstIP, f.Forward.DstPort),
+		Server: at(f.Reverse.SrcIP, f.Reverse.SrcPort), Local: at(f.Reverse.DstIP, f.Reverse.DstPort)})
+}
+
+func forget(f ipvs.Family, which matching) error {
+	_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, netlink.InetFamily(number(f)), which)
+	if absent(err) {
+		return nil
+	}
+	return err
+}
+
 // absent: there is no connection tracking, or what was asked for is gone.
 func absent(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)
-}
-
-// of finds the connection's service.
-func (c *Connection) of(services map[ipvs.ServiceKey]bool) bool {
-	if services[c.Service] {
-		return true
-	}
-	c.Service.Addr = netip.AddrPortFrom(c.Virtual.Addr(), 0) // every port
-	return services[c.Service]
 }
 
 const statusSourceNAT = 1 << 4 // IPS_SRC_NAT
@@ -79,7 +189,7 @@ func decodeConnection(msg []byte) (c Connection, ok bool) {
 	}
 	c.Client, c.Virtual = netip.AddrPortFrom(there.src, there.sport), netip.AddrPortFrom(there.dst, there.dport)
 	c.Server, c.Local = netip.AddrPortFrom(back.src, back.sport), netip.AddrPortFrom(back.dst, back.dport)
-	c.Service = ipvs.AddrService(ipvs.Protocol(there.proto), c.Virtual)
+	c.Protocol = ipvs.Protocol(there.proto)
 	return c, status&statusSourceNAT != 0 && there.src.IsValid() && there.dst.IsValid() && back.src.IsValid() && back.dst.IsValid()
 }
 

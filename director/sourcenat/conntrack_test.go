@@ -1,6 +1,12 @@
 package sourcenat
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/goipvs/goipvs/fullnat/snat"
+	"github.com/goipvs/goipvs/ipvs"
+)
 
 // entry is TCP 10.1.0.2:40000 -> 192.0.2.10:80, answered 10.9.0.11:80 ->
 // 10.9.1.1:40000, in TIME_WAIT.
@@ -25,11 +31,40 @@ func FuzzDecodeConnection(f *testing.F) {
 func TestDecodeConnection(t *testing.T) {
 	b := []byte(entry)
 	c, ok := decodeConnection(b)
-	if !ok || c.Service.String() != "tcp 192.0.2.10:80" || c.Client.String() != "10.1.0.2:40000" || c.Server.String() != "10.9.0.11:80" || c.Local.String() != "10.9.1.1:40000" || !c.Closed {
+	if !ok || c.Protocol != ipvs.TCP || c.Virtual.String() != "192.0.2.10:80" || c.Client.String() != "10.1.0.2:40000" || c.Server.String() != "10.9.0.11:80" || c.Local.String() != "10.9.1.1:40000" || !c.Closed {
 		t.Errorf("%+v, %v", c, ok)
 	}
 	b[115] = 0x0e // no source NAT
 	if c, ok := decodeConnection(b); ok {
 		t.Errorf("%+v has a local address", c)
+	}
+}
+
+// TestFinder: connections of addresses are known by these, those of firewall
+// marks by where they go and come from.
+func TestFinder(t *testing.T) {
+	at, lip := netip.MustParseAddrPort, netip.MustParseAddr("10.9.1.1")
+	web := snat.Service{Key: ipvs.AddrService(ipvs.TCP, at("192.0.2.10:80"))}
+	every := snat.Service{Key: ipvs.AddrService(ipvs.TCP, at("192.0.2.11:0"))}
+	group := snat.Service{Key: ipvs.MarkService(7, ipvs.IPv4), Locals: []netip.Addr{lip}, Servers: []netip.AddrPort{at("10.9.0.11:0"), at("10.9.0.12:8080")}}
+	other := snat.Service{Key: ipvs.MarkService(8, ipvs.IPv4), Locals: []netip.Addr{lip.Next()}, Servers: group.Servers}
+	find := newFinder([]snat.Service{web, every, group, other})
+	for _, test := range []struct {
+		virtual, server, local string
+		want                   ipvs.ServiceKey
+	}{
+		{"192.0.2.10:80", "10.9.0.11:80", "10.9.1.1:1", web.Key},
+		{"192.0.2.11:81", "10.9.0.11:81", "10.9.1.1:1", every.Key},
+		{"192.0.2.10:81", "10.9.0.11:81", "10.9.1.1:1", group.Key},
+		{"192.0.2.10:81", "10.9.0.12:8080", "10.9.1.1:1", group.Key},
+		{"192.0.2.10:81", "10.9.0.12:8080", "10.9.1.2:1", other.Key},
+		{"192.0.2.10:81", "10.9.0.12:81", "10.9.1.1:1", ipvs.ServiceKey{}}, // no such server
+		{"192.0.2.10:81", "10.9.0.11:81", "10.9.1.3:1", ipvs.ServiceKey{}}, // no such local address
+		{"10.9.0.11:81", "10.9.0.11:81", "10.9.1.1:1", ipvs.ServiceKey{}},  // not by IPVS
+	} {
+		c := Connection{Protocol: ipvs.TCP, Client: at("172.16.0.1:1"), Virtual: at(test.virtual), Server: at(test.server), Local: at(test.local)}
+		if found := find.service(&c); found != (test.want != ipvs.ServiceKey{}) || found && c.Service != test.want {
+			t.Errorf("%+v: found %v, %s, want %s", test, found, c.Service, test.want)
+		}
 	}
 }

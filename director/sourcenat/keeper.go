@@ -14,8 +14,6 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/sysctl"
 	"github.com/goipvs/goipvs/sysctl/tune"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Keeper keeps rules and knobs of the network namespace that it is used in. The
@@ -31,12 +29,12 @@ type Keeper struct {
 	untracked []snat.Untracked // as last kept
 }
 
-// Check tells why this kernel cannot do it for services of a family; nil: it can.
-func (k *Keeper) Check(f ipvs.Family) error {
+// Check tells why this kernel cannot do it for such services; nil: it can.
+func (k *Keeper) Check(n snat.Need) error {
 	if _, err := k.Knobs.Netns.Get(sysctl.VS("conntrack")); err != nil {
 		return err
 	}
-	return snat.Check(f)
+	return snat.Check(n)
 }
 
 // Services are those that there are rules for now, whoever made them.
@@ -44,41 +42,6 @@ func (k *Keeper) Services() ([]snat.Service, error) { return k.rules.Services() 
 
 // Counts are the connections of each service that got a local address.
 func (k *Keeper) Counts() (map[ipvs.ServiceKey]snat.Counts, error) { return k.rules.Counts() }
-
-// Forget has connection tracking forget the connections to a service's address
-// and port; those of TCP and SCTP only if they have a local address, as others,
-// which sockets here have, go on. It reads the whole table.
-func (k *Keeper) Forget(s ipvs.ServiceKey) error {
-	if s.Protocol == ipvs.UDP {
-		return forget(s, func(bool) bool { return true })
-	}
-	return forget(s, func(local bool) bool { return local })
-}
-
-// entries are those of a service in connection tracking that which says, by
-// whether they have a local address.
-type entries struct {
-	ipvs.ServiceKey
-	which func(local bool) bool
-}
-
-// MatchConntrackFlow is how package netlink asks.
-func (e entries) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
-	return f.Forward.Protocol == uint8(e.Protocol) && f.Forward.DstIP.Equal(e.Addr.Addr().AsSlice()) &&
-		(e.Addr.Port() == 0 || f.Forward.DstPort == e.Addr.Port()) && e.which(!f.Reverse.DstIP.Equal(f.Forward.SrcIP))
-}
-
-func forget(s ipvs.ServiceKey, which func(local bool) bool) error {
-	family := netlink.InetFamily(unix.AF_INET)
-	if s.Addr.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, entries{s, which})
-	if absent(err) {
-		return nil
-	}
-	return err
-}
 
 // Keep has exactly these services be served: knobs first, then rules. When there
 // are none left the rules go and the knobs are what they were; forwards says
@@ -98,7 +61,7 @@ func (k *Keeper) Keep(want []snat.Service, forwards bool) error {
 		// Others had taken the rules away. Connections that began meanwhile have no
 		// local address, and never would, as long as their clients try.
 		for _, s := range want {
-			_ = forget(s.Key, func(local bool) bool { return !local }) // else they come again from other ports
+			_ = forget(s.Key.AF(), func(c *Connection) bool { return c.of(&s) && !c.hasLocal() }) // else they come again from other ports
 		}
 	}
 	k.want = slices.Clone(want)
@@ -158,10 +121,10 @@ func (k *Keeper) set(want []snat.Service) error {
 func knobs(want []snat.Service) []sysctl.Knob {
 	list := []sysctl.Knob{sysctl.VS("conntrack")}
 	for _, f := range []struct {
-		knob sysctl.Knob
-		v4   bool
-	}{{sysctl.Forward4, true}, {sysctl.Forward6, false}} {
-		if slices.ContainsFunc(want, func(s snat.Service) bool { return s.Key.Addr.Addr().Is4() == f.v4 }) {
+		knob   sysctl.Knob
+		family ipvs.Family
+	}{{sysctl.Forward4, ipvs.IPv4}, {sysctl.Forward6, ipvs.IPv6}} {
+		if slices.ContainsFunc(want, func(s snat.Service) bool { return s.Key.AF() == f.family }) {
 			list = append(list, f.knob)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/goipvs/goipvs/ipvs"
+	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 )
 
@@ -15,11 +16,24 @@ import (
 
 // chainOf is the name of a service's chain, of letters that nft reads, too.
 func chainOf(k ipvs.ServiceKey) string {
+	if k.FWMark != 0 {
+		return markPrefix + strconv.FormatUint(uint64(k.FWMark), 10)
+	}
 	return k.Protocol.String() + "-" + strings.ReplaceAll(k.Addr.Addr().String(), ":", "_") + "-" + strconv.Itoa(int(k.Addr.Port()))
 }
 
-// parseChain is the service whose chain has this name.
-func parseChain(name string) (k ipvs.ServiceKey, ok bool) {
+const markPrefix = "fwmark-"
+
+// parseChain is the service whose chain has this name in a table of the family.
+func parseChain(f nftables.TableFamily, name string) (k ipvs.ServiceKey, ok bool) {
+	if text, is := strings.CutPrefix(name, markPrefix); is {
+		mark, err := strconv.ParseUint(text, 10, 32)
+		k = ipvs.MarkService(uint32(mark), ipvs.IPv4)
+		if f == nftables.TableFamilyIPv6 {
+			k.Family = ipvs.IPv6
+		}
+		return k, err == nil && mark != 0 && chainOf(k) == name
+	}
 	proto, rest, _ := strings.Cut(name, "-")
 	i := strings.LastIndexByte(rest, '-')
 	if i < 0 {
@@ -49,8 +63,11 @@ func (s *Service) sign() string {
 // comment is what a rule carries so that nft shows it as its comment.
 func comment(text string) []byte { return userdata.AppendString(nil, userdata.TypeComment, text) }
 
-// element is the key of a service in the map: registers of four bytes each.
+// element is the key of a service in its map: registers of four bytes each.
 func element(k ipvs.ServiceKey) []byte {
+	if k.FWMark != 0 {
+		return binary.NativeEndian.AppendUint32(nil, k.FWMark)
+	}
 	b := append(k.Addr.Addr().AsSlice(), byte(k.Protocol), 0, 0, 0)
 	return append(binary.BigEndian.AppendUint16(b, k.Addr.Port()), 0, 0)
 }

@@ -22,6 +22,9 @@
 //		counter snat to numgen inc mod 2 map { 0 : 198.51.100.1, 1 : 198.51.100.2 }
 //	}
 //
+// While there are services of firewall marks another chain and map, "marked" and
+// "marks", lead to theirs before that, by the mark of packets that IPVS has sent.
+//
 // The LIPs are counted off, one connection after the other: the kernel's own
 // choice from a range goes by the client's address and leaves some unused.
 //

@@ -7,14 +7,33 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
-const (
-	chainName = "postrouting"
-	mapName   = "services"
+// A dispatch is a chain of the hook, and the map by which it leads new
+// connections to the chains of services.
+type dispatch struct {
+	chain, set string
+	priority   nftables.ChainPriority
+	rules      []string // by comment
+}
+
+// Marks go first, as with IPVS (ip_vs_service_find in ip_vs_ctl.c). Their chain
+// is there while there are services of marks, because not every kernel can have
+// it.
+var (
+	byAddress = dispatch{"postrouting", "services", *nftables.ChainPriorityNATSource, []string{"services", "services of every port"}}
+	byMark    = dispatch{"marked", "marks", *nftables.ChainPriorityNATSource - 1, []string{"firewall marks, as far as IPVS has sent the packet"}}
 )
+
+func dispatchOf(k ipvs.ServiceKey) *dispatch {
+	if k.FWMark != 0 {
+		return &byMark
+	}
+	return &byAddress
+}
 
 // entry is what a table has for one service.
 type entry struct {
@@ -28,7 +47,18 @@ type entry struct {
 type table struct {
 	exists   bool
 	whole    bool // it is as we make it, or there is none
+	marked   bool // it has the chain of marks
 	services map[ipvs.ServiceKey]entry
+}
+
+// marked tells whether there are services of marks.
+func marked(want map[ipvs.ServiceKey]wanted) bool {
+	for k := range want {
+		if k.FWMark != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // is tells whether nothing has to be changed.
@@ -52,7 +82,7 @@ func (t *table) change(f nftables.TableFamily, want map[ipvs.ServiceKey]wanted) 
 		return next, err
 	}
 	e := editor{c, &nftables.Table{Family: f, Name: tableName}}
-	next = table{exists: len(want) > 0, whole: true, services: make(map[ipvs.ServiceKey]entry)}
+	next = table{exists: len(want) > 0, whole: true, marked: marked(want), services: make(map[ipvs.ServiceKey]entry)}
 	keep := t.exists && t.whole && len(want) > 0
 	if !keep {
 		c.AddTable(e.table) // that there is one to delete
@@ -60,6 +90,9 @@ func (t *table) change(f nftables.TableFamily, want map[ipvs.ServiceKey]wanted) 
 		if len(want) > 0 {
 			err = e.begin()
 		}
+	}
+	if err == nil && next.marked && !(keep && t.marked) {
+		err = e.beginMarks()
 	}
 	for k := range t.services {
 		if _, stays := want[k]; keep && !stays {
@@ -79,6 +112,9 @@ func (t *table) change(f nftables.TableFamily, want map[ipvs.ServiceKey]wanted) 
 	}
 	if err != nil {
 		return next, fmt.Errorf("snat: %w", err)
+	}
+	if keep && t.marked && !next.marked {
+		e.endMarks()
 	}
 	return next, reason(c.Flush())
 }
@@ -106,6 +142,19 @@ type editor struct {
 	table *nftables.Table
 }
 
+// marks is the map from firewall marks to the chains of their services.
+func (e editor) marks() *nftables.Set {
+	return &nftables.Set{Table: e.table, Name: byMark.set, IsMap: true, KeyType: nftables.TypeMark, DataType: nftables.TypeVerdict, KeyByteOrder: binaryutil.NativeEndian}
+}
+
+// leads is the map that a service is in.
+func (e editor) leads(k ipvs.ServiceKey) *nftables.Set {
+	if k.FWMark != 0 {
+		return e.marks()
+	}
+	return e.services()
+}
+
 // services is the map from what connection tracking knows of a new connection to
 // the chain of its service.
 func (e editor) services() *nftables.Set {
@@ -113,20 +162,14 @@ func (e editor) services() *nftables.Set {
 	if e.table.Family == nftables.TableFamilyIPv6 {
 		addr = nftables.TypeIP6Addr
 	}
-	return &nftables.Set{Table: e.table, Name: mapName, IsMap: true, Concatenation: true, DataType: nftables.TypeVerdict,
+	return &nftables.Set{Table: e.table, Name: byAddress.set, IsMap: true, Concatenation: true, DataType: nftables.TypeVerdict,
 		KeyType: nftables.MustConcatSetType(addr, nftables.TypeInetProto, nftables.TypeInetService)}
 }
-
-// The rules of the hook's chain, by comment.
-var hookRules = []string{"services", "services of every port"}
 
 // begin makes the table, without services.
 func (e editor) begin() error {
 	e.c.AddTable(e.table)
-	chain := e.c.AddChain(&nftables.Chain{
-		Name: chainName, Table: e.table, Type: nftables.ChainTypeNAT,
-		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
-	})
+	chain := e.hook(&byAddress)
 	set := e.services()
 	if err := e.c.AddSet(set, nil); err != nil {
 		return err
@@ -142,7 +185,7 @@ func (e editor) begin() error {
 		&expr.Immediate{Register: second + 1, Data: []byte{0, 0}},
 	}
 	for i, port := range ports {
-		e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, UserData: comment(hookRules[i]), Exprs: []expr.Any{
+		e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, UserData: comment(byAddress.rules[i]), Exprs: []expr.Any{
 			&expr.Ct{Key: expr.CtKeyDST, Register: unix.NFT_REG_1}, // of the original direction: the VIP
 			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: second},
 			port,
@@ -150,6 +193,37 @@ func (e editor) begin() error {
 		}})
 	}
 	return nil
+}
+
+func (e editor) hook(d *dispatch) *nftables.Chain {
+	return e.c.AddChain(&nftables.Chain{Name: d.chain, Table: e.table, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: &d.priority})
+}
+
+// beginMarks adds what leads to services of firewall marks. Connection tracking
+// keeps no marks, but the packet that begins a connection still has its own when
+// it leaves. That it goes by IPVS must be asked for, as others are forwarded with
+// the mark, too, by a match of iptables, as nf_tables knows of no IPVS.
+func (e editor) beginMarks() error {
+	chain, set := e.hook(&byMark), e.marks()
+	if err := e.c.AddSet(set, nil); err != nil {
+		return err
+	}
+	e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, UserData: comment(byMark.rules[0]), Exprs: []expr.Any{
+		&expr.Match{Name: "ipvs", Info: &sentByIPVS},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Lookup{SourceRegister: 1, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetID: set.ID, SetName: set.Name},
+	}})
+	return nil
+}
+
+// sentByIPVS is a struct xt_ipvs_mtinfo (linux/netfilter/xt_ipvs.h) whose last
+// byte, of what is looked at, is XT_IPVS_IPVS_PROPERTY.
+var sentByIPVS = xt.Unknown{39: 1}
+
+// endMarks takes that away, when the map is empty.
+func (e editor) endMarks() {
+	e.c.DelChain(&nftables.Chain{Name: byMark.chain, Table: e.table})
+	e.c.DelSet(e.marks())
 }
 
 func (e editor) chain(k ipvs.ServiceKey) *nftables.Chain {
@@ -164,7 +238,7 @@ func (e editor) add(s wanted, n Counts) error {
 	}
 	chain := e.c.AddChain(e.chain(s.Key))
 	e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, Exprs: exprs, UserData: comment(s.sign)})
-	return e.c.SetAddElements(e.services(), []nftables.SetElement{
+	return e.c.SetAddElements(e.leads(s.Key), []nftables.SetElement{
 		{Key: element(s.Key), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain.Name}},
 	})
 }
@@ -188,7 +262,7 @@ func (e editor) replace(s wanted) error {
 
 // remove takes a service away.
 func (e editor) remove(k ipvs.ServiceKey) {
-	_ = e.c.SetDeleteElements(e.services(), []nftables.SetElement{{Key: element(k)}}) // an error is of anonymous maps
+	_ = e.c.SetDeleteElements(e.leads(k), []nftables.SetElement{{Key: element(k)}}) // an error is of anonymous maps
 	e.c.DelChain(e.chain(k))
 }
 

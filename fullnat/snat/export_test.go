@@ -7,7 +7,7 @@ func Handles() (map[string]uint64, error) {
 	rules, err := readRules(nftables.TableFamilyIPv4, tableName, "")
 	all := make(map[string]uint64)
 	for _, r := range rules {
-		if r.chain != chainName {
+		if _, ok := parseChain(nftables.TableFamilyIPv4, r.chain); ok {
 			all[r.chain] = r.rule
 		}
 	}

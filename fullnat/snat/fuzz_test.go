@@ -22,19 +22,23 @@ func FuzzDecodeRule(f *testing.F) {
 // A service has a chain of its own, whose name tells which.
 func FuzzParseChain(f *testing.F) {
 	for _, k := range []ipvs.ServiceKey{
+		ipvs.MarkService(7, ipvs.IPv4),
+		ipvs.MarkService(1<<32-1, ipvs.IPv6),
 		ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.1:80")),
 		ipvs.AddrService(ipvs.UDP, netip.MustParseAddrPort("[2001:db8::1]:0")),
 		ipvs.AddrService(ipvs.SCTP, netip.MustParseAddrPort("[::]:65535")),
 	} {
 		name := chainOf(k)
-		if again, ok := parseChain(name); !ok || again != k {
+		if again, ok := parseChain(familyOf(k), name); !ok || again != k {
 			f.Errorf("%s: chain %q is that of %v, %v", k, name, again, ok)
 		}
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		if k, ok := parseChain(name); ok && chainOf(k) != name {
-			t.Errorf("%q is read as %v, whose chain is %q", name, k, chainOf(k))
+		for _, f := range families {
+			if k, ok := parseChain(f, name); ok && chainOf(k) != name {
+				t.Errorf("%q is read as %v, whose chain is %q", name, k, chainOf(k))
+			}
 		}
 	})
 }

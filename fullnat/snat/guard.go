@@ -36,7 +36,7 @@ func newGuard(f nftables.TableFamily) (*netlink.Conn, error) {
 	table.String(unix.NFTA_TABLE_NAME, guardName())
 	number(table, unix.NFTA_TABLE_FLAGS, ownedTable)
 	chain.String(unix.NFTA_CHAIN_TABLE, guardName())
-	chain.String(unix.NFTA_CHAIN_NAME, chainName)
+	chain.String(unix.NFTA_CHAIN_NAME, byAddress.chain)
 	chain.Nested(unix.NFTA_CHAIN_HOOK, func(e *netlink.AttributeEncoder) error {
 		number(e, unix.NFTA_HOOK_HOOKNUM, unix.NF_INET_POST_ROUTING)
 		number(e, unix.NFTA_HOOK_PRIORITY, uint32(*nftables.ChainPriorityNATSource))
@@ -44,7 +44,7 @@ func newGuard(f nftables.TableFamily) (*netlink.Conn, error) {
 	})
 	chain.String(unix.NFTA_CHAIN_TYPE, string(nftables.ChainTypeNAT))
 	rule.String(unix.NFTA_RULE_TABLE, guardName())
-	rule.String(unix.NFTA_RULE_CHAIN, chainName)
+	rule.String(unix.NFTA_RULE_CHAIN, byAddress.chain)
 	rule.Nested(unix.NFTA_RULE_EXPRESSIONS, func(e *netlink.AttributeEncoder) error {
 		e.Nested(unix.NFTA_LIST_ELEM, func(e *netlink.AttributeEncoder) error {
 			e.String(unix.NFTA_EXPR_NAME, "ct")

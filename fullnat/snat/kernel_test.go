@@ -32,7 +32,7 @@ func inside(t *testing.T, n *topo.Net, f func() error) {
 func available(t *testing.T, n *topo.Net) bool {
 	t.Helper()
 	var err error
-	inside(t, n, func() error { err = snat.Check(ipvs.IPv4); return nil })
+	inside(t, n, func() error { err = snat.Check(snat.Need{Family: ipvs.IPv4}); return nil })
 	if lab.Kind() == "uml" {
 		if !errors.Is(err, snat.ErrNoNAT) {
 			t.Fatalf("error %v, want %v", err, snat.ErrNoNAT)
@@ -276,7 +276,9 @@ func TestCheck(t *testing.T) {
 	}{
 		{snat.Service{Key: v4}, ipvs.ErrInvalid},
 		{snat.Service{Key: v4, Locals: []netip.Addr{lip6}}, ipvs.ErrFamily},
-		{snat.Service{Key: ipvs.MarkService(1, ipvs.IPv4), Locals: []netip.Addr{lip4}}, snat.ErrUnsupported},
+		{snat.Service{Key: ipvs.MarkService(1, ipvs.IPv4), Locals: []netip.Addr{lip4}}, nil},
+		{snat.Service{Key: ipvs.MarkService(1, ipvs.IPv4), Locals: []netip.Addr{lip6}}, ipvs.ErrFamily},
+		{snat.Service{Key: ipvs.AddrService(1, v4.Addr), Locals: []netip.Addr{lip4}}, snat.ErrUnsupported},
 	} {
 		if err := test.service.Check(); !errors.Is(err, test.want) {
 			t.Errorf("%+v: error %v, want %v", test.service, err, test.want)

@@ -16,6 +16,10 @@ import (
 type Service struct {
 	Key    ipvs.ServiceKey
 	Locals []netip.Addr // of the service's family, at least one
+	// Servers are where a firewall mark's connections go; port 0 is any. No rule
+	// depends on them, but who reads connection tracking, which keeps no marks,
+	// knows its connections by them.
+	Servers []netip.AddrPort
 }
 
 // Counts are the connections of a service that got a local address, and their
@@ -23,10 +27,12 @@ type Service struct {
 type Counts struct{ Conns, Bytes uint64 }
 
 // ErrUnsupported is a service that the plane cannot do; ErrNoNAT is a kernel
-// without nf_tables or its NAT.
+// without nf_tables or its NAT; ErrNoMarks one without what services of firewall
+// marks need besides.
 var (
 	ErrUnsupported = errors.New("not possible in the kernel's plane")
 	ErrNoNAT       = errors.New("the kernel has no NAT by nf_tables (Linux 5.6; modules nft_chain_nat, nft_nat, nft_numgen, nft_ct)")
+	ErrNoMarks     = errors.New("the kernel has no rules for firewall marks, that go by what IPVS has sent (modules nft_compat, xt_ipvs)")
 )
 
 // tableName is the name of our tables.
@@ -57,20 +63,47 @@ func familyOf(k ipvs.ServiceKey) nftables.TableFamily {
 	return nftables.TableFamilyIPv6
 }
 
-// Check tells whether the kernel can do what Apply asks of it for services of a
-// family, by having it do that in a table that nobody sees.
-func Check(f ipvs.Family) error {
+// Need is what a service needs of the kernel.
+type Need struct {
+	Family ipvs.Family
+	Mark   bool // it is one of a firewall mark
+}
+
+// NeedOf is what a service needs.
+func NeedOf(k ipvs.ServiceKey) Need { return Need{k.AF(), k.FWMark != 0} }
+
+// Check tells whether the kernel can do what Apply asks of it for such services,
+// by having it do that in a table that nobody sees.
+func Check(n Need) error {
+	err := try(Need{Family: n.Family})
+	if err == nil && n.Mark {
+		if err = try(n); errors.Is(err, ErrNoNAT) {
+			err = fmt.Errorf("snat: %w", ErrNoMarks)
+		}
+	}
+	return err
+}
+
+func try(n Need) error {
 	c, err := dial()
 	if err != nil {
 		return err
 	}
 	trial := Service{Key: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.1:1")), Locals: []netip.Addr{netip.MustParseAddr("192.0.2.2")}}
-	if f == ipvs.IPv6 {
+	if n.Family == ipvs.IPv6 {
 		trial = Service{Key: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("[2001:db8::1]:1")), Locals: []netip.Addr{netip.MustParseAddr("2001:db8::2")}}
+	}
+	if n.Mark {
+		trial.Key = ipvs.MarkService(1, n.Family)
 	}
 	e := editor{c, &nftables.Table{Family: familyOf(trial.Key), Name: tableName + "-trial"}}
 	if err := e.begin(); err != nil {
 		return fmt.Errorf("snat: %w", err)
+	}
+	if n.Mark {
+		if err := e.beginMarks(); err != nil {
+			return fmt.Errorf("snat: %w", err)
+		}
 	}
 	if err := e.add(wanted{&trial, trial.sign()}, Counts{}); err != nil {
 		return fmt.Errorf("snat: %w", err)
@@ -94,9 +127,7 @@ func reason(err error) error {
 // Check tells what is wrong with a service.
 func (s *Service) Check() error {
 	switch {
-	case s.Key.FWMark != 0:
-		return fmt.Errorf("%w: a firewall mark has no address to know its connections by", ErrUnsupported)
-	case s.Key.Protocol != ipvs.TCP && s.Key.Protocol != ipvs.UDP && s.Key.Protocol != ipvs.SCTP:
+	case s.Key.FWMark == 0 && s.Key.Protocol != ipvs.TCP && s.Key.Protocol != ipvs.UDP && s.Key.Protocol != ipvs.SCTP:
 		return fmt.Errorf("%w: protocol %s", ErrUnsupported, s.Key.Protocol)
 	case len(s.Locals) == 0:
 		return fmt.Errorf("%w: no local address", ipvs.ErrInvalid)
@@ -237,7 +268,7 @@ func (p *Plane) Counts() (map[ipvs.ServiceKey]Counts, error) {
 			return nil, err
 		}
 		for i := range rules {
-			if k, ok := parseChain(rules[i].chain); ok {
+			if k, ok := parseChain(f, rules[i].chain); ok {
 				all[k] = rules[i].counts
 			}
 		}

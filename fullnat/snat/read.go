@@ -30,19 +30,27 @@ func read(f nftables.TableFamily) (t table, err error) {
 	if err != nil {
 		return t, err
 	}
-	var hook []string // comments of its rules
+	comments := make(map[string][]string) // of rules, by chain
 	for _, r := range rules {
-		if k, ok := parseChain(r.chain); ok {
+		if k, ok := parseChain(f, r.chain); ok {
 			_, twice := t.services[k]
 			t.services[k] = r.entry
 			t.whole = t.whole && !twice
-		} else if r.chain == chainName {
-			hook = append(hook, r.sign)
+			t.marked = t.marked || k.FWMark != 0
+		} else {
+			comments[r.chain] = append(comments[r.chain], r.sign)
 		}
 	}
-	leads, err := readElements(c, f)
-	t.whole = t.whole && err == nil && isHook(chains[chainName], nftables.ChainTypeNAT, nftables.ChainHookPostrouting) &&
-		slices.Equal(hook, hookRules) && len(leads) == len(t.services)
+	_, there := chains[byMark.chain]
+	t.whole = t.whole && there == t.marked
+	leads := make(map[string]string)
+	for _, d := range []*dispatch{&byAddress, &byMark} {
+		if d == &byMark && !t.marked {
+			continue
+		}
+		t.whole = t.whole && isHook(chains[d.chain], nftables.ChainTypeNAT, nftables.ChainHookPostrouting) && slices.Equal(comments[d.chain], d.rules) && readElements(c, f, d.set, leads) == nil
+	}
+	t.whole = t.whole && len(leads) == len(t.services)
 	for k := range t.services {
 		t.whole = t.whole && leads[string(element(k))] == chainOf(k)
 	}
@@ -73,14 +81,14 @@ func isHook(c *nftables.Chain, kind nftables.ChainType, hook *nftables.ChainHook
 	return c != nil && c.Type == kind && c.Hooknum != nil && *c.Hooknum == *hook
 }
 
-// readElements reads which chains the map leads to.
-func readElements(c *nftables.Conn, f nftables.TableFamily) (map[string]string, error) {
-	all, err := c.GetSetElements(&nftables.Set{Table: &nftables.Table{Family: f, Name: tableName}, Name: mapName})
-	leads := make(map[string]string, len(all))
+// readElements reads which chains a map leads to. Keys of different maps have
+// different lengths.
+func readElements(c *nftables.Conn, f nftables.TableFamily, set string, leads map[string]string) error {
+	all, err := c.GetSetElements(&nftables.Set{Table: &nftables.Table{Family: f, Name: tableName}, Name: set})
 	for _, e := range all {
 		leads[string(e.Key)] = decodeGoto(e.Val)
 	}
-	return leads, err
+	return err
 }
 
 // decodeGoto finds the chain of a verdict.

@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"director":                            {"config", "director/control", "fullnat", "fullnat/snat", "healthcheck", "ipvs"},
 	"director/control":                    {},
 	"director/alert":                      {"healthcheck"},
-	"director/daemon":                     {"config", "director", "director/alert", "director/control", "director/proxy", "director/sourcenat", "director/store", "director/web", "fullnat", "healthcheck", "ipvs", "ipvsadm", "sysctl", "sysctl/tune", "sysctl/vip"},
+	"director/daemon":                     {"config", "director", "director/alert", "director/control", "director/proxy", "director/sourcenat", "director/store", "director/web", "fullnat", "fullnat/snat", "healthcheck", "ipvs", "ipvsadm", "sysctl", "sysctl/tune", "sysctl/vip"},
 	"director/sourcenat":                  {"fullnat/snat", "ipvs", "sysctl", "sysctl/tune"},
 	"director/proxy":                      {"fullnat", "ipvs"},
 	"director/store":                      {},
