@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -151,11 +152,7 @@ func TestKernelTrainsInFragments(t *testing.T) {
 			want, answers := texts(append(times(5, test.size), 7)...), texts(append(times(5, test.answer), 7)...)
 			for lost := 0; ; lost++ {
 				p.e.Pause()
-				for _, text := range want {
-					if _, err := c.Write([]byte(text)); err != nil {
-						t.Fatal(err)
-					}
-				}
+				p.must(inOrder(c.Conn, want))
 				p.e.Resume()
 				got, from := arrived(server, len(want))
 				if slices.Equal(got, want) {
@@ -179,6 +176,31 @@ func TestKernelTrainsInFragments(t *testing.T) {
 			p.must(p.e.Apply(nil))
 		})
 	}
+}
+
+// inOrder sends datagrams that arrive in their order: from one CPU. Between
+// network namespaces a packet waits in the queue of the CPU that sends it, so
+// that one sent after the sender was moved to another may be there first.
+func inOrder(c net.Conn, texts []string) error {
+	sent := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its CPU
+		var all, one unix.CPUSet
+		err := unix.SchedGetaffinity(0, &all)
+		for cpu := 0; one.Count() == 0 && err == nil; cpu++ {
+			if all.IsSet(cpu) {
+				one.Set(cpu)
+			}
+		}
+		if err == nil {
+			err = unix.SchedSetaffinity(0, &one)
+		}
+		for i := 0; i < len(texts) && err == nil; i++ {
+			_, err = c.Write([]byte(texts[i]))
+		}
+		sent <- err
+	}()
+	return <-sent
 }
 
 // arrived are so many datagrams, or those that came in time.
