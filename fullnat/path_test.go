@@ -127,6 +127,9 @@ func TestKernelPathMTU(t *testing.T) {
 func TestKernelTrainsInFragments(t *testing.T) {
 	p := newPaths(t)
 	far := p.Clients[1]
+	var failed error
+	p.e.InLoops(func() { failed = stayOnCPU() }) // as loops do that are no test's
+	p.must(failed)
 	for _, test := range []struct {
 		name         string
 		vip, server  netip.Addr
@@ -178,29 +181,35 @@ func TestKernelTrainsInFragments(t *testing.T) {
 	}
 }
 
-// inOrder sends datagrams that arrive in their order: from one CPU. Between
-// network namespaces a packet waits in the queue of the CPU that sends it, so
-// that one sent after the sender was moved to another may be there first.
+// inOrder sends datagrams that arrive in their order.
 func inOrder(c net.Conn, texts []string) error {
 	sent := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with its CPU
-		var all, one unix.CPUSet
-		err := unix.SchedGetaffinity(0, &all)
-		for cpu := 0; one.Count() == 0 && err == nil; cpu++ {
-			if all.IsSet(cpu) {
-				one.Set(cpu)
-			}
-		}
-		if err == nil {
-			err = unix.SchedSetaffinity(0, &one)
-		}
+		err := stayOnCPU()
 		for i := 0; i < len(texts) && err == nil; i++ {
 			_, err = c.Write([]byte(texts[i]))
 		}
 		sent <- err
 	}()
 	return <-sent
+}
+
+// stayOnCPU ties the thread to a CPU, that what it sends keeps its order. Between
+// network namespaces a packet may wait in the queue of the CPU that sent it, and
+// one that is sent after the thread was moved to another is there first.
+func stayOnCPU() error {
+	var all, one unix.CPUSet
+	err := unix.SchedGetaffinity(0, &all)
+	for cpu := 0; one.Count() == 0 && err == nil; cpu++ {
+		if all.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return unix.SchedSetaffinity(0, &one)
 }
 
 // arrived are so many datagrams, or those that came in time.
