@@ -10,6 +10,7 @@ import (
 
 	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/internal/lab"
+	"github.com/goipvs/goipvs/ipvs"
 )
 
 var restored = flag.Int("restored", 130, "services of TestKernelPlaneRestore")
@@ -22,6 +23,7 @@ func TestKernelPlaneRestore(t *testing.T) {
 		t.Skip("user-mode Linux has no NAT by nf_tables")
 	}
 	r := newPlanesRig(t, false)
+	r.must(r.net.Director.Do(func() error { return snat.Check(snat.Need{Family: ipvs.IPv4}) })) // a busy lab takes its time to load modules
 	r.file("max_removal = 1.0\n")
 	r.start()
 	var plain, full, gone strings.Builder
