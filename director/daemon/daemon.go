@@ -133,7 +133,7 @@ func (d *Daemon) main(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	d.config = c
-	d.logger()
+	defer d.logger()()
 	d.door = &door{log: d.log, group: c.ControlGroup}
 	if d.heir != nil {
 		d.door.lock, err = d.heir.adopt(c, d.o.Config)

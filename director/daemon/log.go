@@ -11,20 +11,26 @@ import (
 	"github.com/goipvs/goipvs/config"
 )
 
-// logger makes the log that the file asks for, unless there is one.
-func (d *Daemon) logger() {
+// logger makes the log that the file asks for, unless there is one. The function
+// that it returns ends it.
+func (d *Daemon) logger() (end func()) {
 	if d.o.Level == nil {
 		d.o.Level = new(slog.LevelVar)
 	}
-	d.log = d.o.Log
-	if d.log == nil {
-		to, journal := d.o.LogTo, os.Getenv("JOURNAL_STREAM") != ""
-		if to == nil {
-			to = os.Stderr
-		}
-		d.log = NewLogger(to, d.config.LogFormat, d.o.Level, journal && to == os.Stderr)
-	}
 	d.level(d.config)
+	if d.log = d.o.Log; d.log != nil {
+		return func() {}
+	}
+	to, journal := d.o.LogTo, os.Getenv("JOURNAL_STREAM") != ""
+	if to == nil {
+		to = os.Stderr
+	}
+	q := newLogQueue(to)
+	d.log = NewLogger(q, d.config.LogFormat, d.o.Level, journal && to == os.Stderr)
+	go q.run(func(lines int) {
+		d.log.Warn("whoever takes the log did not keep up, lines are lost", "event", "log_lost", "lines", lines)
+	})
+	return q.close
 }
 
 func (d *Daemon) level(c *config.Config) {
