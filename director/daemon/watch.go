@@ -17,6 +17,11 @@ import (
 // editors and copies write in several steps.
 const settleTime = 500 * time.Millisecond
 
+// lookEvery is how often the files are looked at whether anything was told or
+// not: nobody tells of what a link leads to, of an included folder that was
+// empty, or of a folder on a network.
+const lookEvery = 5 * time.Second
+
 // watcher notices that the configuration changed on disk. It watches folders,
 // since editors replace files, and compares contents, since touching is no
 // change.
@@ -51,8 +56,9 @@ func (w *watcher) run(ctx context.Context, changed func()) {
 		return
 	}
 	defer fs.Close()
-	quiet := time.NewTimer(0)
+	quiet, look := time.NewTimer(0), time.NewTicker(lookEvery)
 	defer quiet.Stop()
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -68,6 +74,10 @@ func (w *watcher) run(ctx context.Context, changed func()) {
 		case err := <-fs.Errors:
 			w.log.Warn("autoreload may have missed a change", "event", "autoreload_failed", "err", err)
 			quiet.Reset(settleTime)
+		case <-look.C:
+			if w.differs() {
+				quiet.Reset(settleTime)
+			}
 		case <-quiet.C:
 			if w.news() {
 				changed()
@@ -97,6 +107,14 @@ func (w *watcher) follow(fs *fsnotify.Watcher) {
 			w.log.Warn("autoreload does not see a folder", "event", "autoreload_failed", "err", err)
 		}
 	}
+}
+
+// differs reports whether the contents are others than when they were last looked
+// at.
+func (w *watcher) differs() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.files != nil && !maps.Equal(sums(w.files()), w.known)
 }
 
 // news reports whether the contents changed since they were last looked at.
