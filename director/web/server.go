@@ -51,6 +51,10 @@ func (s *Server) Set(address string) {
 // Run listens until ctx ends, and follows Set.
 func (s *Server) Run(ctx context.Context) {
 	for ctx.Err() == nil {
+		select { // what was set before is read now
+		case <-s.wake:
+		default:
+		}
 		s.mu.Lock()
 		address := s.address
 		s.mu.Unlock()

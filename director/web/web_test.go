@@ -1,8 +1,10 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -106,3 +108,33 @@ func TestReadOnly(t *testing.T) {
 		}
 	}
 }
+
+// TestListensOnce: an address that was set before Run is listened on once, and
+// whoever comes first is not cut off.
+func TestListensOnce(t *testing.T) {
+	for range 20 { // either may come first
+		records := make(recorder, 16)
+		s := NewServer(monitor(new(int)), slog.New(records))
+		s.Set("127.0.0.1:0")
+		ctx, end := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.Run(ctx) }()
+		<-records
+		s.mu.Lock()
+		pending := len(s.wake)
+		s.mu.Unlock()
+		end()
+		<-done
+		if n := len(records); n+pending > 0 {
+			t.Errorf("it listened, and %d more times; %d to come", n, pending)
+		}
+	}
+}
+
+// recorder is a log that keeps its records.
+type recorder chan slog.Record
+
+func (recorder) Enabled(context.Context, slog.Level) bool        { return true }
+func (r recorder) Handle(_ context.Context, l slog.Record) error { r <- l; return nil }
+func (r recorder) WithAttrs([]slog.Attr) slog.Handler            { return r }
+func (r recorder) WithGroup(string) slog.Handler                 { return r }
