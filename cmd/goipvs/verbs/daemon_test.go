@@ -125,6 +125,33 @@ func TestDaemonVerbs(t *testing.T) {
 	}
 }
 
+// TestWatchWaits: a daemon that is restarted does not end --watch.
+func TestWatchWaits(t *testing.T) {
+	for _, words := range []string{"status --watch", "status --watch --json", "top"} {
+		t.Run(words, func(t *testing.T) {
+			socket, _ := fakeDaemon(t)
+			elsewhere, out := socket+".away", &fullDisk{room: 1 << 20}
+			var errs strings.Builder
+			status := make(chan int, 1)
+			out.hear = func(times int) {
+				switch times { // that it was shown
+				case 1:
+					_ = os.Rename(socket, elsewhere)
+					time.AfterFunc(1500*time.Millisecond, func() { _ = os.Rename(elsewhere, socket) })
+				case 2:
+					out.room = 0
+				}
+			}
+			go func() {
+				status <- Run(append([]string{"goipvs"}, append(strings.Fields(words), "--socket", socket)...), "test", strings.NewReader(""), out, &errs)
+			}()
+			if got := <-status; got != failed || strings.Count(errs.String(), "does not run") != 1 {
+				t.Errorf("status %d, %q", got, errs.String())
+			}
+		})
+	}
+}
+
 // TestNoDaemon: it is said how to start one.
 func TestNoDaemon(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "none")

@@ -27,26 +27,25 @@ func (v *verbs) daemonStatus() *cli.Command {
 			if c.NArg() != 0 {
 				return usageError{errors.New("goipvs status takes no arguments")}
 			}
-			show := func(w io.Writer) bool {
+			show := func(w io.Writer) error {
 				var st control.Status
 				if err := ask(c, "status", nil, &st); err != nil {
-					v.refused(err)
-					return false
+					return err
 				}
 				all := countsOf(&st)
 				if c.Bool("problems") {
 					st.Services = slices.DeleteFunc(st.Services, func(s control.ServiceStatus) bool { return !problem(&s) })
 				}
 				if c.Bool("json") {
-					return writeJSON(w, &st) == nil
+					return writeJSON(w, &st)
 				}
 				printStatus(w, &st, all)
-				return true
+				return nil
 			}
 			if c.Bool("watch") {
 				v.watch(show)
-			} else {
-				show(v.out)
+			} else if err := show(v.out); err != nil {
+				v.refused(err)
 			}
 			return nil
 		},

@@ -42,19 +42,18 @@ func (v *verbs) top() *cli.Command {
 			if c.NArg() != 0 || order == nil || lines < 1 {
 				return usageError{errors.New("goipvs top takes no arguments, --sort connections, active, bytes or weight, and --lines above 0")}
 			}
-			show := func(w io.Writer) bool {
+			show := func(w io.Writer) error {
 				var st control.Status
 				if err := ask(c, "status", nil, &st); err != nil {
-					v.refused(err)
-					return false
+					return err
 				}
 				printTop(w, &st, order, lines)
-				return true
+				return nil
 			}
-			if c.Bool("once") {
-				show(v.out)
-			} else {
+			if !c.Bool("once") {
 				v.watch(show)
+			} else if err := show(v.out); err != nil {
+				v.refused(err)
 			}
 			return nil
 		},

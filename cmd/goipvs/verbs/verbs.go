@@ -28,11 +28,11 @@ const (
 // Run carries out a verb, the first of args the program's name, and returns the
 // exit status.
 func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
-	v := &verbs{in: in, out: out, errw: errw}
+	v := &verbs{in: in, out: &printed{w: out}, errw: errw}
 	commands := v.commands()
 	app := &cli.App{
 		Name: "goipvs", Version: version, HideVersion: true,
-		Writer: out, ErrWriter: errw, Reader: in,
+		Writer: v.out, ErrWriter: errw, Reader: in,
 		Commands:              commands,
 		ExitErrHandler:        func(*cli.Context, error) {}, // or the library ends the process
 		OnUsageError:          asUsage,
@@ -52,7 +52,24 @@ func Run(args []string, version string, in io.Reader, out, errw io.Writer) int {
 			v.fail(failed, err)
 		}
 	}
+	if v.status == 0 && v.out.err != nil { // a listing that is cut off must not pass for a whole one
+		v.fail(failed, v.out.err)
+	}
 	return v.status
+}
+
+// printed is the output; it remembers the first error.
+type printed struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	if p.err == nil {
+		p.err = err
+	}
+	return n, err
 }
 
 // commands are the verbs, and help, which is the list of them.
@@ -85,9 +102,10 @@ type usageError struct{ error }
 func asUsage(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 
 type verbs struct {
-	in        io.Reader
-	out, errw io.Writer
-	status    int
+	in     io.Reader
+	out    *printed
+	errw   io.Writer
+	status int
 }
 
 func (v *verbs) fail(status int, err error) {

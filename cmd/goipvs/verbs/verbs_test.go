@@ -1,7 +1,10 @@
 package verbs
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -49,5 +52,39 @@ func TestBadRulesChangeNothing(t *testing.T) {
 	status := Run([]string{"goipvs", "apply", "-"}, "test", strings.NewReader(rules), &out, &errw)
 	if status != 2 || !strings.Contains(errw.String(), "stdin:2: many: ") || out.Len() != 0 {
 		t.Errorf("status %d, stdout %q, stderr %q", status, out.String(), errw.String())
+	}
+}
+
+// fullDisk takes so many bytes.
+type fullDisk struct {
+	room  int
+	shown int
+	hear  func(shown int) // how often something was printed; nil: nobody does
+}
+
+func (d *fullDisk) Write(b []byte) (int, error) {
+	if d.hear != nil {
+		d.shown++
+		d.hear(d.shown)
+	}
+	n := min(len(b), d.room)
+	if d.room -= n; n < len(b) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+// TestFullDisk: what is not printed as a whole is not done.
+func TestFullDisk(t *testing.T) {
+	ha := filepath.Join(t.TempDir(), "ha.cf")
+	if err := os.WriteFile(ha, []byte("virtual=192.0.2.10:80\n\treal=192.0.2.21:80 gate\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{"help status", "status --help", "import ldirectord " + ha} {
+		var errs strings.Builder
+		status := Run(append([]string{"goipvs"}, strings.Fields(words)...), "test", strings.NewReader(""), &fullDisk{room: 40}, &errs)
+		if status != failed || !strings.Contains(errs.String(), "no space left") || strings.Count(errs.String(), "\n") != 1 {
+			t.Errorf("goipvs %s: status %d, %q", words, status, errs.String())
+		}
 	}
 }

@@ -10,21 +10,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch shows something again every second, until show says that it cannot. On a
-// terminal each picture takes the place of the one before, cut to what fits there;
-// a file or a pipe gets them one after the other, as they are.
-func (v *verbs) watch(show func(io.Writer) bool) {
-	for {
+// watch shows something again every second, until nobody takes it. On a terminal
+// each picture takes the place of the one before, cut to what fits there; a file
+// or a pipe gets them one after the other, as they are. What could be shown once
+// and then cannot, as of a daemon that is restarted, is waited for.
+func (v *verbs) watch(show func(io.Writer) error) {
+	for shown, away := false, false; v.out.err == nil; time.Sleep(time.Second) {
 		var picture bytes.Buffer
-		if !show(&picture) {
+		err := show(&picture)
+		if err != nil && !away {
+			v.refused(err)
+		}
+		if err != nil && !shown {
 			return
 		}
-		if rows, columns, is := terminal(v.out); is {
+		if away = err != nil; away {
+			continue
+		}
+		shown = true
+		if rows, columns, is := terminal(v.out.w); is {
 			fmt.Fprint(v.out, frame(picture.String(), rows, columns))
 		} else {
 			fmt.Fprintln(v.out, picture.String())
 		}
-		time.Sleep(time.Second)
 	}
 }
 

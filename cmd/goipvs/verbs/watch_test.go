@@ -38,18 +38,20 @@ func TestWatch(t *testing.T) {
 	defer file.Close()
 	two := func(v *verbs) {
 		n := 0
-		v.watch(func(w io.Writer) bool {
-			n++
-			_, _ = io.WriteString(w, "picture\n")
-			return n <= 2
+		v.watch(func(w io.Writer) error {
+			if n++; n == 2 {
+				v.out.err = io.ErrClosedPipe // nobody takes a third
+			}
+			_, err := io.WriteString(w, "picture\n")
+			return err
 		})
 	}
-	two(&verbs{out: file})
+	two(&verbs{out: &printed{w: file}})
 	if b, err := os.ReadFile(file.Name()); err != nil || string(b) != "picture\n\npicture\n\n" {
 		t.Errorf("a file got %q, %v", b, err)
 	}
 	ours, theirs := openTerminal(t)
-	go two(&verbs{out: theirs})
+	go two(&verbs{out: &printed{w: theirs}})
 	buf := make([]byte, 256)
 	n, err := ours.Read(buf)
 	if got := string(buf[:n]); err != nil || !strings.HasPrefix(got, "\x1b[Hpicture\x1b[K") {
