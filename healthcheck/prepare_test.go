@@ -1,12 +1,19 @@
 package healthcheck
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestPrepare: what cannot work is said before anything is checked.
 func TestPrepare(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, row := range map[string]struct {
 		check Check
 		want  string // "": valid
@@ -44,6 +51,10 @@ func TestPrepare(t *testing.T) {
 		"oracle descriptor":           {Check{Type: "oracle", Database: "(x=y)"}, `database: "(x=y)" is not a service name`},
 		"a field of another type":     {Check{Type: "radius", Receive: "x"}, "check radius: receive is not used by this type"},
 		"authorities that are absent": {Check{Type: "ldaps", TLS: TLS{CAFile: "/nonexistent.pem"}}, "read the authorities to trust"},
+		"authorities without an end":  {Check{Type: "ldaps", TLS: TLS{CAFile: "/dev/zero"}}, "read the authorities to trust: /dev/zero is no regular file"},
+		"authorities from a FIFO":     {Check{Type: "ldaps", TLS: TLS{CAFile: fifo}}, fifo + " is no regular file"},
+		"a certificate from a FIFO":   {Check{Type: "ldaps", TLS: TLS{CertFile: fifo}}, "read the client certificate: " + fifo + " is no regular file"},
+		"a key from a folder":         {Check{Type: "ldaps", TLS: TLS{CertFile: "/etc/passwd", KeyFile: "/etc"}}, "/etc is no regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := row.check.Validate()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 )
 
@@ -31,17 +30,12 @@ func tlsConfig(c Check) (*tls.Config, error) {
 	return config, loadCertificate(config, c.TLS)
 }
 
-func loadAuthorities(config *tls.Config, file string) error {
+func loadAuthorities(config *tls.Config, file string) (err error) {
 	if file == "" {
 		return nil
 	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
+	if config.RootCAs, err = Authorities(file); err != nil {
 		return fmt.Errorf("read the authorities to trust: %w", err)
-	}
-	config.RootCAs = x509.NewCertPool()
-	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("read the authorities to trust: no certificate in %s", file)
 	}
 	return nil
 }
@@ -53,11 +47,7 @@ func loadCertificate(config *tls.Config, o TLS) error {
 		}
 		return nil
 	}
-	key := o.KeyFile
-	if key == "" {
-		key = o.CertFile
-	}
-	cert, err := tls.LoadX509KeyPair(o.CertFile, key)
+	cert, err := Certificate(o.CertFile, o.KeyFile)
 	if err != nil {
 		return fmt.Errorf("read the client certificate: %w", err)
 	}

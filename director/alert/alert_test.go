@@ -142,7 +142,8 @@ func TestMailCertificate(t *testing.T) {
 		{"unknown authority", "127.0.0.1", testserver.NewAuthority(t).File, "certificate signed by unknown authority"},
 		{"on this machine", "localhost", "", ""},
 		{"a file that is not there", "127.0.0.1", "/nonexistent", "smtp_ca: open /nonexistent"},
-		{"a file without a certificate", "127.0.0.1", "/dev/null", "smtp_ca: no certificate in /dev/null"},
+		{"a file without a certificate", "127.0.0.1", "/etc/passwd", "smtp_ca: no certificate in /etc/passwd"},
+		{"no file", "127.0.0.1", "/dev/zero", "smtp_ca: /dev/zero is no regular file"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

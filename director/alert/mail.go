@@ -10,10 +10,11 @@ import (
 	"mime"
 	"net"
 	"net/smtp"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/goipvs/goipvs/healthcheck"
 )
 
 // sendMail sends one mail about all events, by STARTTLS where the server has it:
@@ -95,7 +96,7 @@ func (c *Config) tlsFor(server string, conn net.Conn) (*tls.Config, error) {
 	local := roots == nil && onLoopback(conn)
 	config := &tls.Config{ServerName: server, RootCAs: roots, InsecureSkipVerify: local} //nolint:gosec // see sendMail
 	if c.Cert != "" {
-		own, err := tls.LoadX509KeyPair(c.Cert, cmp.Or(c.Key, c.Cert))
+		own, err := healthcheck.Certificate(c.Cert, c.Key)
 		if err != nil {
 			return nil, fmt.Errorf("smtp_cert: %w", err)
 		}
@@ -150,13 +151,9 @@ func (c *Config) authorities() (*x509.CertPool, error) {
 	if c.CA == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(c.CA)
+	pool, err := healthcheck.Authorities(c.CA)
 	if err != nil {
 		return nil, fmt.Errorf("smtp_ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("smtp_ca: no certificate in %s", c.CA)
 	}
 	return pool, nil
 }
