@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -59,7 +58,6 @@ Exit status: 0 done, 1 failed, 2 bad command line or configuration,
 type program struct {
 	args      []string
 	out, errw io.Writer
-	signals   <-chan os.Signal
 	kernel    director.Kernel // nil: that of this network namespace
 	patience  time.Duration   // with a new process, in tests
 	step      func(string)    // hears of an upgrade's steps, in tests
@@ -149,6 +147,7 @@ func (p *program) check() int {
 
 // daemon runs until it is told to stop.
 func (p *program) daemon() int {
+	signals := received()
 	w, err := p.logTo()
 	if err == nil {
 		err = keepFiles()
@@ -157,7 +156,7 @@ func (p *program) daemon() int {
 		return p.outcome(err)
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
-		LogTo: w, Config: p.config, Version: version, Signals: p.signals, Ready: started, Kernel: p.kernel,
+		LogTo: w, Config: p.config, Version: version, Signals: signals, Ready: started, Kernel: p.kernel,
 		Program: p.again(), Patience: p.patience, Step: p.step,
 	})
 	return p.outcome(err)

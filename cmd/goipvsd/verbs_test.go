@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
+	"net"
 	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -40,4 +44,33 @@ func TestVerbsWithoutFile(t *testing.T) {
 			t.Errorf("%s with a broken file and no daemon: status %d, want %d: %s", name, status, want, said)
 		}
 	}
+}
+
+// TestVerbBrokenOff: a verb that waits ends when it is interrupted, and what it
+// began goes on.
+func TestVerbBrokenOff(t *testing.T) {
+	h := newHouse(t)
+	h.file("on_stop = \"drain\"")
+	pid := h.start()
+	c, err := net.Dial("tcp", h.tcp)
+	h.must(err)
+	defer c.Close()
+	_, err = c.Write([]byte("x"))
+	h.must(err)
+	_, err = c.Read(make([]byte, 1)) // the daemon has a connection to wait for
+	h.must(err)
+	stop := exec.Command(h.path("goipvsd"), "-c", h.path("goipvs.toml"), "stop")
+	stop.Env = append(os.Environ(), asDaemon+"=1")
+	h.must(stop.Start())
+	h.await("the daemon stops", func() bool { return strings.Contains(h.said(), "event=stopping") })
+	h.must(stop.Process.Signal(os.Interrupt))
+	var exit *exec.ExitError
+	if err := stop.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGINT {
+		t.Errorf("stop ended with %v", err)
+	}
+	if !h.running(pid) {
+		t.Error("the daemon did not wait for its connection")
+	}
+	c.Close()
+	h.ends(pid)
 }
