@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ func (n *notifier) keep(opened []*os.File, closed []ipvs.ServiceKey) {
 			some := files[:min(len(files), filesAtOnce)]
 			files = files[len(some):]
 			// FDPOLL=0: systemd would drop a socket that has an error to report.
-			if err := n.sendFiles("FDSTORE=1\nFDNAME="+fdName(k)+"\nFDPOLL=0", some); err != nil {
+			if err := n.sendFiles("FDSTORE=1\nFDNAME="+fdName(k)+"\nFDPOLL=0", some, 0); err != nil {
 				n.log.Warn(director.StoreFailed.Brief, "event", director.StoreFailed.Name, "service", k.String(), "err", err)
 				return
 			}
@@ -55,9 +56,10 @@ func (n *notifier) keep(opened []*os.File, closed []ipvs.ServiceKey) {
 // notifyPatience is for a systemd that is busy.
 const notifyPatience = 5 * time.Second
 
-// sendFiles sends a message with files (sd_notify(3)).
-func (n *notifier) sendFiles(text string, files []*os.File) error {
-	if n.quiet.Load() {
+// sendFiles sends a message with files (sd_notify(3)), if there is a systemd.
+func (n *notifier) sendFiles(text string, files []*os.File, flags int) error {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	if socket == "" || n.quiet.Load() {
 		return nil
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -69,7 +71,12 @@ func (n *notifier) sendFiles(text string, files []*os.File) error {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience); err != nil {
 		return err
 	}
-	return unix.Sendmsg(fd, []byte(text), rights(files), &unix.SockaddrUnix{Name: os.Getenv("NOTIFY_SOCKET")}, 0)
+	for {
+		err := unix.Sendmsg(fd, []byte(text), rights(files), &unix.SockaddrUnix{Name: socket}, flags)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // kept are the sockets that systemd kept. What is none of ours is given back.

@@ -19,6 +19,7 @@ type notifier struct {
 	log   *slog.Logger
 	every time.Duration // between signs of life; 0: none are wanted
 	quiet atomic.Bool   // systemd listens to another process
+	deaf  atomic.Bool   // the last message could not be sent
 	news  chan struct{} // something happened that the status may tell
 
 	mu   sync.Mutex
@@ -35,11 +36,12 @@ func newNotifier(log *slog.Logger, quiet bool) *notifier {
 	return n
 }
 
-func (n *notifier) send(text string) {
-	if n.quiet.Load() {
-		return
-	}
-	if _, err := daemon.SdNotify(false, text); err != nil {
+// send tells systemd something, and is patient with one that is busy.
+func (n *notifier) send(text string) { n.told(n.sendFiles(text, nil, 0)) }
+
+// told logs the first of several messages that could not be sent.
+func (n *notifier) told(err error) {
+	if was := n.deaf.Swap(err != nil); err != nil && !was {
 		n.log.Warn("systemd cannot be told", "event", "notify_failed", "err", err)
 	}
 }
@@ -76,7 +78,8 @@ func (n *notifier) begin() { n.quiet.Store(false) }
 
 func (n *notifier) stopping() { n.send("STOPPING=1") }
 
-// beat is called by the director's loop: no round of it, no sign of life.
+// beat is called by the director's loop: no round of it, no sign of life. It does
+// not wait for a systemd that hangs, or servers that die would.
 func (n *notifier) beat() {
 	if n.every == 0 {
 		return
@@ -89,7 +92,7 @@ func (n *notifier) beat() {
 	}
 	n.mu.Unlock()
 	if due {
-		n.send("WATCHDOG=1")
+		n.told(n.sendFiles("WATCHDOG=1", nil, unix.MSG_DONTWAIT))
 	}
 }
 

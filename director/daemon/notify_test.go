@@ -112,6 +112,36 @@ func TestSystemd(t *testing.T) {
 	f.await("stopping", func() bool { return s.count("STOPPING=1") == 1 })
 }
 
+// TestSystemdHangs: a systemd that reads nothing holds up no verdict and no stop.
+// It is said once.
+func TestSystemdHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "3000")
+	f := newFixture(t, 2)
+	f.write(strings.Replace(f.text(""), "[check]", "reconcile = \"10ms\"\n[check]", 1))
+	f.start()
+	f.has(1, "1")
+	f.await("there is no room for another sign of life", func() bool { return strings.Contains(f.log.String(), "event=notify_failed") })
+	f.servers[1].Close()
+	f.has(1, "0")
+	f.signals <- unix.SIGTERM
+	select {
+	case err := <-f.done:
+		f.done <- err
+	case <-time.After(30 * time.Second):
+		t.Fatal("does not stop")
+	}
+	if n := strings.Count(f.log.String(), "event=notify_failed"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}
+
 // TestWatchdogStarves: when the loop that looks after the kernel hangs systemd
 // gets no sign of life, whatever else of the daemon is awake.
 func TestWatchdogStarves(t *testing.T) {

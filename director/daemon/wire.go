@@ -150,6 +150,9 @@ func rights(files []*os.File) []byte {
 			_ = c.Control(func(fd uintptr) { fds = append(fds, int(fd)) })
 		}
 	}
+	if fds == nil {
+		return nil
+	}
 	return unix.UnixRights(fds...)
 }
 
