@@ -53,7 +53,10 @@ func Dial(path string) (ipvsadm.Daemon, error) {
 		return nil, failed("connect to "+path, err)
 	}
 	c := &Client{fd: fd, path: path}
-	if err = connect(fd, path); err != nil {
+	if err = c.wait(listPatience); err == nil { // a daemon that hangs takes none once its queue is full
+		err = connect(fd, path)
+	}
+	if err != nil {
 		unix.Close(fd)
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOTDIR) {
 			return nil, ipvsadm.ErrNotRunning

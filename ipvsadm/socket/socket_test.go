@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/goipvs/goipvs/ipvsadm"
 )
@@ -127,5 +130,38 @@ func TestNotRunning(t *testing.T) {
 	}
 	if _, err := Dial(plain); !errors.Is(err, ipvsadm.ErrNotRunning) {
 		t.Errorf("a plain file: %v", err)
+	}
+}
+
+// TestDaemonHangs: a daemon that takes no connections any more, and whose queue is
+// full, is not waited for without end.
+func TestDaemonHangs(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	first, err := Dial(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	told := make(chan error, 1)
+	go func() {
+		_, err := Dial(path)
+		told <- err
+	}()
+	select {
+	case err := <-told:
+		if err == nil || !strings.Contains(err.Error(), "goipvsd does not answer") {
+			t.Error(err)
+		}
+	case <-time.After(10 * listPatience):
+		t.Fatal("it is waited for")
 	}
 }
