@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -122,11 +123,20 @@ func TestSystemdHangs(t *testing.T) {
 	}
 	defer l.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
-	t.Setenv("WATCHDOG_USEC", "3000")
+	t.Setenv("WATCHDOG_USEC", "300000")
 	f := newFixture(t, 2)
-	f.write(strings.Replace(f.text(""), "[check]", "reconcile = \"10ms\"\n[check]", 1))
+	f.write(strings.Replace(f.text(""), "[check]", "reconcile = \"50ms\"\n[check]", 1))
 	f.start()
 	f.has(1, "1")
+	for full := false; !full; {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		f.must(err)
+		err = unix.Sendto(fd, []byte("x"), unix.MSG_DONTWAIT, &unix.SockaddrUnix{Name: path})
+		unix.Close(fd)
+		if full = errors.Is(err, unix.EAGAIN); !full {
+			f.must(err)
+		}
+	}
 	f.await("there is no room for another sign of life", func() bool { return strings.Contains(f.log.String(), "event=notify_failed") })
 	f.servers[1].Close()
 	f.has(1, "0")
