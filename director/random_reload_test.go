@@ -20,8 +20,8 @@ import (
 )
 
 var (
-	reloadSeed  = flag.Uint64("reload-seed", 1, "of TestReloadsAreAStart")
-	reloadFiles = flag.Int("reload-files", 8, "first files of TestReloadsAreAStart, each edited a few times")
+	reloadSeed  = flag.Uint64("reload-seed", 1, "of TestReloadsAreAStart and TestKernelReloadsAreAStart")
+	reloadFiles = flag.Int("reload-files", 8, "first files of TestReloadsAreAStart and TestKernelReloadsAreAStart, each edited a few times")
 )
 
 // TestReloadsAreAStart: after whatever reloads, verdicts and words of operators the
@@ -52,6 +52,7 @@ type world struct {
 	setup    *Setup
 	old      *fixture
 	done     []string
+	realTime bool // nothing that takes its time
 }
 
 // draft is a service of the file before it is written.
@@ -63,14 +64,20 @@ type draft struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{T: t, Rand: rand.New(rand.NewPCG(seed, 0)), health: make(map[ServerID]Health)}
-	for range 1 + w.IntN(4) {
-		w.edit()
-	}
+	w := &world{T: t, health: make(map[ServerID]Health)}
+	w.seed(seed)
 	w.write()
 	w.old = start(t, ipvstest.New(ipvstest.Options{}), w.setup, Persistent{})
 	w.judge(w.old)
 	return w
+}
+
+// seed makes the first services.
+func (w *world) seed(seed uint64) {
+	w.Rand = rand.New(rand.NewPCG(seed, 0))
+	for range 1 + w.IntN(4) {
+		w.edit()
+	}
 }
 
 // one picks a word.
@@ -157,6 +164,9 @@ func (w *world) key(s *draft) {
 	if s.family == 6 {
 		values["fallback"], values["persistent_prefix"] = []string{`["[2001:db8::fa]:80"]`, `["[2001:db8::1]:80"]`}, []string{"64"}
 	}
+	if w.realTime {
+		delete(values, "slow_start")
+	}
 	names := slices.Sorted(maps.Keys(values))
 	name := names[w.IntN(len(names))]
 	if w.IntN(3) == 0 {
@@ -205,18 +215,10 @@ func (w *world) write() {
 
 // step edits, reloads, and has something happen to servers.
 func (w *world) step() {
-	for range 1 + w.IntN(3) {
-		w.edit()
-	}
-	w.write()
+	w.editAll()
 	w.say("reload")
 	if _, err := w.old.d.Reload(w.setup, true); err != nil {
 		w.Fatalf("%v\n%s", err, w.file)
-	}
-	for _, id := range w.ids() {
-		if w.IntN(3) == 0 {
-			w.health[id] = []Health{Up, Down}[w.IntN(2)]
-		}
 	}
 	w.judge(w.old)
 	if ids := w.ids(); len(ids) > 0 && w.IntN(2) == 0 {
@@ -240,6 +242,19 @@ func (w *world) step() {
 	}
 	time.Sleep(settled)
 	synctest.Wait()
+}
+
+// editAll makes another file, and other servers of it well.
+func (w *world) editAll() {
+	for range 1 + w.IntN(3) {
+		w.edit()
+	}
+	w.write()
+	for _, id := range w.ids() {
+		if w.IntN(3) == 0 {
+			w.health[id] = []Health{Up, Down}[w.IntN(2)]
+		}
+	}
 }
 
 // settled is longer than any drain or slow start of the file.
@@ -296,15 +311,19 @@ func (w *world) ids() (ids []ServerID) {
 
 // judge tells a Director what checks say of all servers.
 func (w *world) judge(f *fixture) {
-	var list []Result
+	f.d.Observe(w.verdicts())
+	synctest.Wait()
+}
+
+// verdicts are those of all servers.
+func (w *world) verdicts() (list []Result) {
 	for _, id := range w.ids() {
 		if w.health[id] == Unchecked {
 			w.health[id] = Up
 		}
 		list = append(list, Result{Server: id, Health: w.health[id]})
 	}
-	f.d.Observe(list)
-	synctest.Wait()
+	return list
 }
 
 // fresh is what a start makes of the file, of the verdicts and of operators' words.
