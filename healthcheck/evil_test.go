@@ -113,10 +113,11 @@ func survive(t *testing.T, s sample, addr netip.AddrPort, name string) {
 }
 
 // withoutLeak runs f, which must not allocate much in all, and after which no
-// goroutine of a check is left.
+// goroutine and no file of a check is left.
 func withoutLeak(t *testing.T, f func()) {
 	t.Helper()
 	var before, after runtime.MemStats
+	files := openFiles(t)
 	runtime.ReadMemStats(&before)
 	f()
 	runtime.ReadMemStats(&after)
@@ -126,6 +127,10 @@ func withoutLeak(t *testing.T, f func()) {
 	var left string
 	for deadline := time.Now().Add(evilSlack); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if left = checksRunning(); left == "" {
+			if n := openFiles(t) - files; n > 0 {
+				left = fmt.Sprintf("%d open files", n)
+				continue
+			}
 			return
 		}
 	}

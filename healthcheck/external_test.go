@@ -288,6 +288,7 @@ func TestExternalReplaceable(t *testing.T) {
 		{"ours", file, file, 0o755, ""},
 		{"by a link", link, file, 0o755, ""},
 		{"not there", dir + "/nothing", file, 0o755, "no such file"},
+		{"a folder", dir, file, 0o755, "is a directory"},
 		{"not executable", file, file, 0o644, "permission denied"},
 		{"file of a group", file, file, 0o775, "can be written by others"},
 		{"file of all", file, file, 0o757, "can be written by others"},
