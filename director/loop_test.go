@@ -744,15 +744,40 @@ func TestMassFailure(t *testing.T) {
 	})
 }
 
+// withPaths is a service whose servers are checked by the path.
+func withPaths(v *VirtualService) *Setup {
+	setup := setupOf(v)
+	for n := range v.Servers {
+		setup.Services = append(setup.Services, VirtualService{Service: ipvs.Service{ServiceKey: ipvs.MarkService(firstMark+uint32(n), ipvs.IPv4), Scheduler: "rr"},
+			Servers: v.Servers[n : n+1], UncheckedUp: true, Path: true})
+	}
+	return setup
+}
+
+// TestOrphansByPath: services for checks are not of the file, and go when nothing
+// is checked so any more, however many they were.
+func TestOrphansByPath(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := ipvstest.New(ipvstest.Options{})
+		v := testService()
+		f := start(t, k, withPaths(v), Persistent{})
+		saved := f.saved
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := start(t, k, setupOf(v), saved)
+		g.holds("192.0.2.1:80")
+		if g.seen(OrphansKept) != 0 {
+			t.Error("services for checks were counted as the operator's")
+		}
+	})
+}
+
 // TestMassFailureByPath: the services by which checks go are nobody's servers.
 func TestMassFailureByPath(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		v := testService()
-		setup := setupOf(v)
-		for n := range v.Servers {
-			setup.Services = append(setup.Services, VirtualService{Service: ipvs.Service{ServiceKey: ipvs.MarkService(firstMark+uint32(n), ipvs.IPv4), Scheduler: "rr"},
-				Servers: v.Servers[n : n+1], UncheckedUp: true, Path: true})
-		}
+		setup := withPaths(v)
 		setup.Settings.HoldShare = 0.8
 		f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
 		f.verdict(v, Up, 1, 2, 3)

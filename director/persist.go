@@ -15,7 +15,7 @@ type Persistent struct {
 	// when the daemon comes back is taken away, not left to nobody.
 	Owned map[ipvs.ServiceKey]bool
 	// Gone are those of them that have left the file before, which nobody has to be
-	// asked about again.
+	// asked about again, and those that are not of the file but of its checks.
 	Gone map[ipvs.ServiceKey]bool
 	// Leaving are destinations on their way out, of the file's servers and of others.
 	Leaving map[ServerID]Leave
@@ -33,7 +33,7 @@ func (s *state) persistent() Persistent {
 		if v.Manual == nil {
 			p.Owned[key] = true
 		}
-		if v.gone && v.Manual == nil {
+		if (v.gone || v.Path) && v.Manual == nil {
 			p.Gone[key] = true
 		}
 		for a, l := range v.mem.Leaving {
