@@ -193,8 +193,8 @@ func (r *reader) fullNAT(t *table, v *Virtual) {
 		if f.ProxyProtocol == "v2-every" && v.Service.Protocol == ipvs.TCP {
 			r.problem(ft.at["proxy_protocol"].line, `"v2"`, "proxy_protocol: v2-every is for udp")
 		}
-		if f.Plane == PlaneUserspace && v.Service.FWMark != 0 {
-			r.problem(ft.line, "a service for each address and port", "plane: full NAT knows no firewall marks")
+		if f.Notrack && (v.Service.FWMark != 0 || v.known() && v.Service.Addr.Port() == 0) {
+			r.problem(ft.at["notrack"].line, "", "notrack: goes with an address and a port")
 		}
 		if f.Plane == PlaneUserspace && v.Service.Protocol == ipvs.SCTP {
 			r.problem(ft.line, `plane = "kernel"`, "plane: user space speaks TCP and UDP, not SCTP")

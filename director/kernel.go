@@ -26,6 +26,10 @@ type Proxy interface {
 	SetOptions(map[ipvs.ServiceKey]fullnat.Options) error
 	// SetOption is SetOptions for one service; others stay as they were.
 	SetOption(ipvs.ServiceKey, fullnat.Options) error
+	// Differs tells whether others have changed the rules that bring packets to
+	// services of firewall marks and of port 0, and Mend makes them right.
+	Differs() (bool, error)
+	Mend() error
 	SetTimeouts(ipvs.Timeouts)
 }
 

@@ -113,15 +113,13 @@ func (m Machine) notInKernel(v *config.Virtual) string {
 	return ""
 }
 
-// notInUserspace is why a service cannot run in user space.
+// notInUserspace is why a service cannot run in user space. Firewall marks and
+// port 0 take rights and modules there that the engine asks for itself, as both
+// may come later.
 func notInUserspace(s *ipvs.Service) string {
 	switch {
-	case s.FWMark != 0:
-		return "user space knows no firewall marks"
-	case s.Protocol != ipvs.TCP && s.Protocol != ipvs.UDP:
+	case s.FWMark == 0 && s.Protocol != ipvs.TCP && s.Protocol != ipvs.UDP:
 		return fmt.Sprintf("user space speaks TCP and UDP, not %s", s.Protocol)
-	case s.Addr.Port() == 0:
-		return "user space cannot listen on every port"
 	case s.PE != "":
 		return "user space has no persistence engines"
 	}

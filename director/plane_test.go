@@ -52,7 +52,7 @@ func TestChoose(t *testing.T) {
 		{"a fallback across families", with("forward", "fallback = [\"[2001:db8::9]:80\"]\nforward"), Machine{}, "userspace", "the kernel's NAT does not cross from ipv4 to [2001:db8::9]:80"},
 		{"SCTP", with("forward", "protocol = \"sctp\"\nforward"), Machine{}, "kernel", "it can do what is asked"},
 		{"SCTP without", with("forward", "protocol = \"sctp\"\nforward"), noNAT, "", "not in the kernel: no NAT here; not in user space: user space speaks TCP and UDP, not sctp"},
-		{"every port", with(":80\"", ":0\"\npersistent = \"60s\""), noNAT, "", "not in the kernel: no NAT here; not in user space: user space cannot listen on every port"},
+		{"every port", with(":80\"", ":0\"\npersistent = \"60s\""), noNAT, "userspace", "no NAT here"},
 		{"one packet", with("forward", "protocol = \"udp\"\none_packet = true\nforward"), Machine{}, "userspace", "connection tracking does not know where IPVS sends single packets (one_packet), and answers would be lost"},
 		{"persistent", with("forward", "persistent = \"60s\"\nforward"), Machine{}, "kernel", "it can do what is asked"},
 		{"every port in the kernel", with(":80\"", ":0\"\npersistent = \"60s\""), Machine{}, "kernel", "it can do what is asked"},
@@ -63,8 +63,8 @@ func TestChoose(t *testing.T) {
 		{"a mark", with("address = \"192.0.2.10:80\"", "fwmark = 1"), Machine{}, "kernel", "it can do what is asked"},
 		{"a mark, insisted", strings.Replace(full(`plane = "kernel"`), "address = \"192.0.2.10:80\"", "fwmark = 1", 1), Machine{}, "kernel", "as asked"},
 		{"a mark of IPv6", strings.NewReplacer("address = \"192.0.2.10:80\"", "fwmark = 1\nfamily = \"ipv6\"", "198.51.100.1", "2001:db8::11").Replace(full("[[virtual.real]]\naddress = \"[2001:db8::9]:0\"")), noMarks, "kernel", "it can do what is asked"},
-		{"a mark with a local address of the other family", strings.NewReplacer("address = \"192.0.2.10:80\"", "fwmark = 1", "198.51.100.1", "2001:db8::11").Replace(full("")), Machine{}, "", "not in the kernel: no local address of ipv4 is given; not in user space: user space knows no firewall marks"},
-		{"a mark, and no such rules", with("address = \"192.0.2.10:80\"", "fwmark = 1"), noMarks, "", "not in the kernel: no marks here; not in user space: user space knows no firewall marks"},
+		{"a mark with a local address of the other family", strings.NewReplacer("address = \"192.0.2.10:80\"", "fwmark = 1", "198.51.100.1", "2001:db8::11").Replace(full("")), Machine{}, "userspace", "no local address of ipv4 is given"},
+		{"a mark, and no such rules", with("address = \"192.0.2.10:80\"", "fwmark = 1"), noMarks, "userspace", "no marks here"},
 		{"an address, and no rules for marks", full(""), noMarks, "kernel", "it can do what is asked"},
 		{"NAT", "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"", Machine{}, "kernel", ""},
 		{"DR", dr, Machine{}, "kernel", ""},
@@ -72,7 +72,7 @@ func TestChoose(t *testing.T) {
 		{"DR without IPVS", dr, bare, "", "this machine has no IPVS, and without it there is no dr, only nat and fullnat"},
 		{"one by DR", "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"nat\"\n[[virtual.real]]\naddress = \"10.0.0.1:80\"\nforward = \"dr\"", bare, "",
 			"this machine has no IPVS, and without it there is no dr, only nat and fullnat"},
-		{"a mark without IPVS", "[[virtual]]\nfwmark = 1\nforward = \"nat\"", bare, "", "this machine has no IPVS, and user space knows no firewall marks"},
+		{"a mark without IPVS", "[[virtual]]\nfwmark = 1\nforward = \"nat\"", bare, "userspace", "this machine has no IPVS: full NAT instead of NAT"},
 	} {
 		c, err := config.Parse("goipvs.toml", []byte(test.text), config.Options{})
 		if err != nil {
@@ -152,6 +152,8 @@ type user struct{ *ipvstest.Kernel }
 func (user) SetOptions(map[ipvs.ServiceKey]fullnat.Options) error { return nil }
 func (user) SetOption(ipvs.ServiceKey, fullnat.Options) error     { return nil }
 func (user) SetTimeouts(ipvs.Timeouts)                            {}
+func (user) Differs() (bool, error)                               { return false, nil }
+func (user) Mend() error                                          { return nil }
 
 // planeFixture is a Director with both planes, whose changes are written down.
 type planeFixture struct {

@@ -42,6 +42,8 @@ type sourceNAT struct {
 
 	untracked bool   // something is, or may be of the last run
 	noUntrack string // why it cannot be done; empty: it can
+
+	diverted string // what others did to the rules that bring packets to user space, or why that is not known
 }
 
 // adoptSourceNAT takes local addresses from the kernel for services that the
@@ -186,6 +188,33 @@ func (s *state) findSourceNATDrift() {
 	}
 	if n.drift = text; text != "" && !report {
 		s.keepSourceNAT(true)
+	}
+}
+
+// findDivertDrift tells that others changed the rules that bring packets to user
+// space, and undoes it.
+func (s *state) findDivertDrift() {
+	if s.d.o.Proxy == nil {
+		return
+	}
+	differs, err := s.d.o.Proxy.Differs()
+	report := s.setup.Settings.ReportDrift
+	if err == nil && differs && !report {
+		err = s.d.o.Proxy.Mend()
+	}
+	text := ""
+	switch {
+	case err != nil:
+		text = err.Error()
+	case differs:
+		text = "full NAT: rules that bring packets to user space removed or changed"
+	}
+	told := text == s.nat.diverted
+	switch s.nat.diverted = text; {
+	case err != nil && !told:
+		s.emit(Event{Kind: KernelRefused, Reason: text})
+	case err == nil && differs && !(told && report):
+		s.emit(Event{Kind: Drift, Reason: text, Attrs: []slog.Attr{slog.Bool("repaired", !report)}})
 	}
 }
 

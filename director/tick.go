@@ -76,6 +76,7 @@ func (s *state) inspect(busy func() bool) error {
 			s.findDrift()
 		}
 		s.findSourceNATDrift()
+		s.findDivertDrift()
 	}
 	if set := &s.setup.Settings; was != nil || set.Reconcile > 0 && !set.ReportDrift {
 		s.globals()

@@ -1,11 +1,11 @@
 package fullnat
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"syscall"
 
 	"github.com/goipvs/goipvs/ipvs"
+	"github.com/goipvs/goipvs/ipvs/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -155,12 +155,7 @@ func named(k ipvs.ServiceKey) netip.AddrPort {
 	if k.FWMark == 0 {
 		return k.Addr
 	}
-	b := binary.BigEndian.AppendUint32(nil, k.FWMark)
-	if k.AF() == ipvs.IPv6 {
-		b = append(b, make([]byte, 12)...)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return netip.AddrPortFrom(a, 0)
+	return procfs.MarkAddr(k.FWMark, k.AF())
 }
 
 func loopback(family int) netip.Addr {

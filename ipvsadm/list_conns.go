@@ -264,7 +264,7 @@ func AppendConnections(b []byte, all, kernel []Connection) []byte {
 	return j.b
 }
 
-// readConnections reads that document, of address services.
+// readConnections reads that document.
 func readConnections(document []byte) (all, kernel []Connection, err error) {
 	j := jsonReader{b: document}
 	j.object(func(name string) {
@@ -285,9 +285,11 @@ func (j *jsonReader) connection() (c Connection) {
 		addr netip.Addr
 		port uint16
 	}
-	var seconds uint32
+	var seconds, mark uint32
 	j.object(func(name string) {
 		switch name {
+		case "fwmark":
+			number64(j, &mark)
 		case "protocol":
 			j.text(&c.Protocol)
 		case "client":
@@ -316,6 +318,9 @@ func (j *jsonReader) connection() (c Connection) {
 	})
 	c.Expires = time.Duration(seconds) * time.Second
 	c.Client, c.Virtual = netip.AddrPortFrom(client.addr, client.port), netip.AddrPortFrom(virtual.addr, virtual.port)
+	if mark != 0 {
+		c.Virtual = procfs.MarkAddr(mark, ipvs.AddrService(0, c.Client).AF())
+	}
 	c.Destination = netip.AddrPortFrom(destination.addr, destination.port)
 	if local.addr.IsValid() {
 		c.Local = netip.AddrPortFrom(local.addr, local.port)

@@ -56,6 +56,10 @@ func TestListingRoundTrip(t *testing.T) {
 			Destination: netip.MustParseAddrPort("[2001:db8::3]:3"), State: "ESTABLISHED", Expires: 899 * time.Second}, netip.MustParseAddrPort("[2001:db8::4]:4")},
 		{procfs.Connection{Protocol: ipvs.UDP, Client: netip.MustParseAddrPort("192.0.2.1:0"), Virtual: netip.MustParseAddrPort("192.0.2.2:2"),
 			Destination: netip.MustParseAddrPort("192.0.2.3:3"), State: "NONE"}, netip.AddrPort{}},
+		{procfs.Connection{Client: netip.MustParseAddrPort("192.0.2.1:0"), Virtual: netip.MustParseAddrPort("0.0.0.7:0"),
+			Destination: netip.MustParseAddrPort("192.0.2.3:0"), State: "NONE"}, netip.AddrPort{}},
+		{procfs.Connection{Client: netip.MustParseAddrPort("[2001:db8::1]:0"), Virtual: netip.MustParseAddrPort("[0:7::]:0"),
+			Destination: netip.MustParseAddrPort("[2001:db8::3]:0"), State: "NONE"}, netip.AddrPort{}},
 	}
 	text = AppendConnections(nil, conns, conns[:1])
 	read, kernel, err := readConnections(text)

@@ -185,7 +185,6 @@ address = "127.0.0.1:9"
 		{"-a -t VIP:8080 -r 127.0.0.1:1 -b -x 1 -y 2", 255, ""},
 		{"-a -f 7 -r 127.0.0.1:1 -b", 255, "add destination 127.0.0.1:1 of fwmark 7: no such service\ngoipvs: hint: -A adds the service\n"},
 		{"-P -f 7 -z 127.0.0.9", 255, "add local address 127.0.0.9 of fwmark 7: no such service\n"},
-		{"-A -f 7 --plane userspace", 255, ""},
 		{"-A -u VIP:8084 --proxy-protocol v1", 255, ""},
 		{"-A -t VIP:8084 --proxy-protocol v2-every", 255, ""},
 		{"-G -t VIP:8083", 1, "get local addresses tcp VIP:8083: no such service\n"},

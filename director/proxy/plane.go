@@ -237,6 +237,27 @@ func (p *Plane) SetScheduling(s fullnat.Scheduling) {
 	}
 }
 
+// Differs tells whether others have changed the rules that bring packets to
+// services of firewall marks and of port 0.
+func (p *Plane) Differs() (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.engine == nil {
+		return false, nil
+	}
+	return p.engine.Differs()
+}
+
+// Mend makes those rules right.
+func (p *Plane) Mend() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.engine == nil {
+		return nil
+	}
+	return p.engine.Mend()
+}
+
 // Close ends the engine and its connections.
 func (p *Plane) Close() {
 	p.mu.Lock()

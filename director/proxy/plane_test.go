@@ -72,13 +72,13 @@ func TestPlane(t *testing.T) {
 func TestErrors(t *testing.T) {
 	p := New(Options{})
 	defer p.Close()
-	s := ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("127.0.0.1:0")), Scheduler: "wlc"} // port 0: no
+	s := ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("127.0.0.1:1")), Scheduler: "wlc"}
 	d := ipvs.Destination{Addr: netip.MustParseAddrPort("127.0.0.1:9"), Method: ipvs.FullNAT, Weight: 1}
 	for _, tt := range []struct {
 		change ipvs.Change
 		want   error
 	}{
-		{ipvs.Change{Op: ipvs.AddService, Service: s}, fullnat.ErrUnsupported},
+		{ipvs.Change{Op: ipvs.AddService, Service: ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.SCTP, netip.MustParseAddrPort("127.0.0.1:1")), Scheduler: "rr"}}, fullnat.ErrUnsupported},
 		{ipvs.Change{Op: ipvs.AddDestination, Service: s, Destination: d}, ipvs.ErrNoService},
 		{ipvs.Change{Op: ipvs.DeleteService, Service: s}, ipvs.ErrNoService},
 	} {

@@ -37,6 +37,17 @@ func (c *Connection) FWMark() (mark uint32, ok bool) {
 	return binary.BigEndian.Uint32(b), true
 }
 
+// MarkAddr is what the template of a firewall-mark service has for its Virtual:
+// the mark that FWMark reads.
+func MarkAddr(mark uint32, f ipvs.Family) netip.AddrPort {
+	b := binary.BigEndian.AppendUint32(nil, mark)
+	if f == ipvs.IPv6 {
+		b = append(b, make([]byte, 12)...)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return netip.AddrPortFrom(a, 0)
+}
+
 // protocols are the kernel's names (ip_vs_proto_name in ip_vs_core.c).
 var protocols = [...]struct {
 	name string

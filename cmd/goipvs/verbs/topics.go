@@ -76,7 +76,7 @@ var fullNAT = Topic{
 			{"--proxy-protocol v2", "with -A or -E: tell real servers the client's address in a header"},
 			{"-x, -y, -w, -p, -s", "as in the kernel: schedulers choose alike"},
 		}},
-		{Text: "All real servers of a service are full NAT's, or none. Firewall marks, port 0, persistence engines and SCTP are the kernel's alone."},
+		{Text: "All real servers of a service are full NAT's, or none. Persistence engines and SCTP are the kernel's alone. In user space firewall marks and port 0 take CAP_NET_ADMIN and the module nft_tproxy."},
 		{Text: "Services that are made so are kept by goipvsd across its restarts, and by -S, -R and goipvs apply like the kernel's. " +
 			"Services of goipvsd's file are changed in the file only; -L shows both."},
 		{Text: "GOIPVS_SOCKET names goipvsd's control socket if it is not /run/goipvs/goipvs.sock. Only root and the user of goipvsd may change something."},
