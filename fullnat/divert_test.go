@@ -2,6 +2,8 @@ package fullnat_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -57,18 +59,24 @@ func newDivertNet(t *testing.T, c fullnat.Config) *divertNet {
 		}
 		return tproxy.Check(ipvs.IPv6)
 	})
-	for _, s := range n.Servers {
+	d.serve()
+	c.Loops = 2
+	d.e = startOn(t, n.Director, c)
+	return d
+}
+
+// serve has the real servers answer.
+func (d *divertNet) serve() {
+	d.t.Helper()
+	for _, s := range d.Servers {
 		for _, network := range []string{"tcp", "udp"} {
 			for _, port := range []uint16{divertPort, 80, 443, 53} {
 				if _, err := s.Serve(network, port, s.Addr4, s.Addr6); err != nil {
-					t.Fatal(err)
+					d.t.Fatal(err)
 				}
 			}
 		}
 	}
-	c.Loops = 2
-	d.e = startOn(t, n.Director, c)
-	return d
 }
 
 func (d *divertNet) on(h *topo.Host, f func() error) {
@@ -271,6 +279,40 @@ func TestKernelPlanePortZero(t *testing.T) {
 			if len(templates) != 1 || templates[0].Virtual != every.Addr || templates[0].Destination.Port() != 0 {
 				t.Errorf("%s %s: templates %+v", network, f, templates)
 			}
+		}
+	}
+}
+
+// TestKernelPlaneHeader: a PROXY header says what the client addressed.
+func TestKernelPlaneHeader(t *testing.T) {
+	d := newDivertNet(t, fullnat.Config{})
+	d.mark(7, d.VIP4)
+	s := d.service(ipvs.MarkService(7, ipvs.IPv4), 9000, 0)
+	s.Options.ProxyProtocol = fullnat.ProxyV1
+	s.Destinations = s.Destinations[:1]
+	d.apply(s)
+	l, err := d.Servers[0].Listen("tcp", netip.AddrPortFrom(d.Servers[0].Addr4, 9000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, port := range []uint16{80, 4443} {
+		c, err := d.Client.Dial(t.Context(), "tcp", netip.AddrPort{}, netip.AddrPortFrom(d.VIP4, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		in, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		_ = in.SetDeadline(time.Now().Add(patience))
+		from := netip.MustParseAddrPort(c.LocalAddr().String())
+		want := fmt.Sprintf("PROXY TCP4 %s %s %d %d\r\n", from.Addr(), d.VIP4, from.Port(), port)
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(in, got); err != nil || string(got) != want {
+			t.Errorf("header %q, %v, want %q", got, err, want)
 		}
 	}
 }
