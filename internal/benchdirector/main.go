@@ -18,6 +18,7 @@ func main() {
 	flag.DurationVar(&o.steady, "steady", time.Minute, "for how long CPU is measured while nothing happens")
 	flag.DurationVar(&o.patience, "patience", time.Minute, "how long a start may take")
 	flag.StringVar(&o.steps, "steps", "", "only these of idle, start, steady, reloads, deaths, drift, again; empty: all. Without start there is nothing to measure")
+	flag.BoolVar(&o.spread, "spread", false, "let the kernel run on all processors, which costs more and varies; the figures of docs/performance.md before were made so")
 	inside := flag.String("inside", "", "be the half in the kernel, for this director")
 	root := flag.String("root", "", "where its packages are unpacked")
 	role := flag.Bool("serve", false, "be the real servers")
@@ -41,4 +42,5 @@ type options struct {
 	lab, goipvsd, against, only, steps string
 	servers, rounds                    int
 	steady, patience                   time.Duration
+	spread                             bool // over all processors
 }

@@ -43,8 +43,10 @@ func runOutside(o options) error {
 			return err
 		}
 	}
-	if err := oneProcessor(); err != nil {
-		return err
+	if !o.spread {
+		if err := oneProcessor(); err != nil {
+			return err
+		}
 	}
 	r := results{directors: strings.Split(o.only, ","), values: make(map[string]map[string][]float64)}
 	for round := range o.rounds {
