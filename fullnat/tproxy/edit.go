@@ -80,10 +80,13 @@ func (e editor) fill(r Rules) error {
 			&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: exact.Name, SetID: exact.ID}, &expr.Verdict{Kind: expr.VerdictAccept}},
 		e.to(addresses, e.daddr(), protocol(second)),
 	} {
-		e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, Exprs: exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, comments[i])})
+		e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, Exprs: exprs, UserData: comment(comments[i])})
 	}
 	return nil
 }
+
+// comment is what a rule carries so that nft shows it as its comment.
+func comment(text string) []byte { return userdata.AppendString(nil, userdata.TypeComment, text) }
 
 // to gives packets to the port that a map has for the key that is loaded. One
 // that has none, or at which nobody listens, goes on to the next rule.

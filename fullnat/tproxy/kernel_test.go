@@ -87,7 +87,10 @@ func TestKernelPlaneRules(t *testing.T) {
 		"all rules are flushed": func(c *nftables.Conn) { c.FlushRuleset() },
 		"a table goes":          func(c *nftables.Conn) { c.DelTable(v4) },
 		"rules go":              func(c *nftables.Conn) { c.FlushTable(v4) },
-		"a map is emptied":      func(c *nftables.Conn) { c.FlushSet(&nftables.Set{Table: v4, Name: "addresses"}) },
+		"a rule comes, with a comment that is none": func(c *nftables.Conn) {
+			c.AddRule(&nftables.Rule{Table: v4, Chain: &nftables.Chain{Name: "prerouting", Table: v4}, UserData: []byte{0, 200, 'x'}})
+		},
+		"a map is emptied": func(c *nftables.Conn) { c.FlushSet(&nftables.Set{Table: v4, Name: "addresses"}) },
 	} {
 		c, err := nftables.New() // no subtests: they have other threads, and so other namespaces
 		if err != nil {

@@ -1,6 +1,7 @@
 package tproxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +34,7 @@ func is(f ipvs.Family, want Rules) (bool, error) {
 		return false, reason(err)
 	}
 	have, err := readComments(f)
-	if err != nil || !slices.Equal(have, comments) {
+	if err != nil || !slices.EqualFunc(have, comments, func(b []byte, text string) bool { return bytes.Equal(b, comment(text)) }) {
 		return false, err
 	}
 	for _, name := range []string{setMarks, setExact, setAddress} {
@@ -163,14 +163,14 @@ func generation() (n uint32, err error) {
 // readComments reads the comments of the chain's rules. It does so itself because
 // the library (v0.3.0) takes the family of a tproxy expression for one byte, and
 // fails.
-func readComments(f ipvs.Family) (all []string, err error) {
+func readComments(f ipvs.Family) (all [][]byte, err error) {
 	answers, err := ask(familyOf(f), unix.NFT_MSG_GETRULE, netlink.Dump,
 		netlink.Attribute{Type: unix.NFTA_RULE_TABLE, Data: []byte(tableName + "\x00")}, netlink.Attribute{Type: unix.NFTA_RULE_CHAIN, Data: []byte(chainName + "\x00")})
 	for _, m := range answers {
-		text := ""
+		var text []byte // which is not taken apart: others may have written it
 		if err := each(m, func(d *netlink.AttributeDecoder) {
 			if d.Type() == unix.NFTA_RULE_USERDATA {
-				text, _ = userdata.GetString(d.Bytes(), userdata.TypeComment)
+				text = d.Bytes()
 			}
 		}); err != nil {
 			return nil, err
