@@ -16,9 +16,12 @@ import (
 
 // Lock is held by the one daemon of a control socket, and of a state_dir: two
 // would take each other's services for what is left of their own. They are locks
-// of the kernel's on open files (F_OFD_SETLK in fcntl(2)): they end with the process,
-// however that ends, so there are no stale ones; an upgrade hands them over; and
-// whoever asks who holds them does not hold them meanwhile, as it would with flock.
+// of the kernel's on files (flock), so they end with the process, however that ends;
+// there are no stale ones, and an upgrade hands them over.
+//
+// Nobody can ask for a flock without taking it, which a start in that moment would
+// find taken. So its holder has the same open file's record lock (F_OFD_SETLK in
+// fcntl(2)), too, which can be asked for.
 type Lock struct {
 	f     *os.File // beside the control socket
 	state *os.File // in state_dir; nil: there can be none, the disk is full perhaps
@@ -134,8 +137,12 @@ func lock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := wholeFile()
-	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		l := wholeFile()
+		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, unix.EAGAIN) {
 			return nil, errHeld

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"bufio"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -43,4 +45,46 @@ func TestAskingIsNotLocking(t *testing.T) {
 		}
 		l.Release()
 	}
+}
+
+// TestLockedByOthers: the locks are those of flock(1), which scripts know.
+func TestLockedByOthers(t *testing.T) {
+	dir := t.TempDir()
+	p := Place{Control: filepath.Join(dir, "sock"), StateDir: filepath.Join(dir, "state"), config: "goipvs.toml"}
+	l, err := Acquire(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{lockPath(p.Control), stateLockPath(p.StateDir)} {
+		if out, err := exec.Command("flock", "-n", path, "true").CombinedOutput(); err == nil {
+			t.Errorf("flock -n %s succeeds while a daemon runs: %s", path, out)
+		}
+	}
+	l.Release()
+
+	flock := exec.Command("flock", lockPath(p.Control), "sh", "-c", "echo locked; read line")
+	in, err := flock.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := flock.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := flock.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "locked\n" {
+		t.Fatalf("flock says %q, %v", line, err)
+	}
+	var held *RunningError
+	if _, err := Acquire(p); !errors.As(err, &held) {
+		t.Errorf("while flock has the lock: %v", err)
+	}
+	in.Close()
+	flock.Wait() // its read fails
+	if l, err = Acquire(p); err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
 }
