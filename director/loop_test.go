@@ -401,6 +401,37 @@ func TestRestartForgetsNothing(t *testing.T) {
 	})
 }
 
+// TestWordFollowsTheName: what an operator said of a server that has a name is
+// true of its next address, too, and not of another server of that address.
+func TestWordFollowsTheName(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		if _, err := f.d.Override(Selector{Server: "rs1"}, &Override{Kind: Maintain, Reason: "disk"}); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("192.0.2.1:80 1:0 2:2 3:3")
+		at := func(n int) *VirtualService {
+			return testService(func(v *VirtualService) { v.Servers[0].Addr = addr(n) })
+		}
+		for _, n := range []int{9, 1, 9} {
+			if err := f.d.Rebind(setupOf(at(n))); err != nil {
+				t.Fatal(err)
+			}
+			f.verdict(at(n), Up, n, 2, 3)
+			f.holds(map[int]string{1: "192.0.2.1:80 1:0 2:2 3:3", 9: "192.0.2.1:80 2:2 3:3 9:0"}[n])
+		}
+		if len(f.saved.Overrides) != 1 || f.saved.Overrides[ServerID{v.Key(), addr(9)}] == nil {
+			t.Errorf("saved %v", f.saved.Overrides)
+		}
+		if _, err := f.d.Override(Selector{Server: "rs1"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("192.0.2.1:80 2:2 3:3 9:1")
+	})
+}
+
 // TestDrainKeepsItsDeadline: an operator's drain ends when it was to end, also
 // when another daemon has taken over meanwhile, not that much later.
 func TestDrainKeepsItsDeadline(t *testing.T) {
