@@ -43,6 +43,7 @@ type sourceNAT struct {
 	untracked bool   // something is, or may be of the last run
 	noUntrack string // why it cannot be done; empty: it can
 
+	swept    bool   // the rules that an earlier run left to bring packets to user space are gone
 	diverted string // what others did to the rules that bring packets to user space, or why that is not known
 }
 
@@ -192,10 +193,14 @@ func (s *state) findSourceNATDrift() {
 }
 
 // findDivertDrift tells that others changed the rules that bring packets to user
-// space, and undoes it.
+// space, and undoes it. What an earlier run has left of them goes without a word.
 func (s *state) findDivertDrift() {
 	if s.d.o.Proxy == nil {
 		return
+	}
+	if !s.nat.swept && !s.rushed() {
+		s.nat.swept = true
+		_ = s.d.o.Proxy.Mend() // no nf_tables, or no right to it: who needs it hears of it
 	}
 	differs, err := s.d.o.Proxy.Differs()
 	report := s.setup.Settings.ReportDrift

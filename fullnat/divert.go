@@ -63,6 +63,13 @@ func (e *Engine) divert(added []ipvs.ServiceKey) error {
 	return errors.Join(errs...)
 }
 
+// Undivert takes away the rules of an engine whose process was killed, where there
+// is no engine any more. They do no harm, but nobody else would.
+func Undivert() error {
+	_, err := new(tproxy.Plane).Apply(tproxy.Rules{})
+	return err
+}
+
 // Differs tells whether somebody has changed the rules that bring packets to
 // services of firewall marks and of port 0. It changes nothing.
 func (e *Engine) Differs() (bool, error) {

@@ -248,12 +248,12 @@ func (p *Plane) Differs() (bool, error) {
 	return p.engine.Differs()
 }
 
-// Mend makes those rules right.
+// Mend makes those rules right. Without a service that needs some there are none.
 func (p *Plane) Mend() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.engine == nil {
-		return nil
+		return fullnat.Undivert()
 	}
 	return p.engine.Mend()
 }
