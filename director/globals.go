@@ -75,16 +75,25 @@ func (s *state) syncDaemons() error {
 	}
 	var errs []error
 	for _, old := range s.daemons {
-		if !slices.Contains(want, old) {
+		is := func(r ipvs.Daemon) bool { return sameDaemon(r, old) }
+		if !slices.Contains(want, old) && slices.ContainsFunc(running, is) {
 			errs = append(errs, s.stopDaemon(old))
-			running = slices.DeleteFunc(running, func(r ipvs.Daemon) bool { return r.State == old.State })
+			running = slices.DeleteFunc(running, is)
 		}
 	}
 	for _, d := range want {
 		errs = append(errs, s.startDaemon(d, running))
 	}
-	s.daemons = want
+	if !slices.Equal(s.daemons, want) {
+		s.daemons, s.unsaved = want, true
+	}
 	return errors.Join(errs...)
+}
+
+// sameDaemon reports whether a daemon that runs is one of the setup: what a setup
+// leaves to the kernel, the kernel tells.
+func sameDaemon(running, d ipvs.Daemon) bool {
+	return running.State == d.State && running.Interface == d.Interface && running.SyncID == d.SyncID
 }
 
 func (s *state) startDaemon(d ipvs.Daemon, running []ipvs.Daemon) error {
@@ -92,7 +101,7 @@ func (s *state) startDaemon(d ipvs.Daemon, running []ipvs.Daemon) error {
 		if r.State != d.State {
 			continue
 		}
-		if r.Interface == d.Interface && r.SyncID == d.SyncID {
+		if sameDaemon(r, d) {
 			return nil
 		}
 		if err := s.stopDaemon(r); err != nil {

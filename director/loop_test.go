@@ -3,6 +3,7 @@ package director
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -642,6 +643,60 @@ func TestGlobalsAreKept(t *testing.T) {
 			t.Errorf("a refusal was said %d times", n)
 		}
 	})
+}
+
+// TestSyncThatLeftTheFile: sync daemons that left the file while no daemon ran are
+// stopped, as at a reload; those that stay are not touched, nor are others'.
+func TestSyncThatLeftTheFile(t *testing.T) {
+	master := ipvs.Daemon{State: ipvs.Master, Interface: "eth0", SyncID: 7, MaxLen: 1400}
+	backup := ipvs.Daemon{State: ipvs.Backup, Interface: "eth0", SyncID: 7}
+	foreign := ipvs.Daemon{State: ipvs.Backup, Interface: "eth0", SyncID: 9}
+	for name, test := range map[string]struct {
+		next, want []ipvs.Daemon
+		meanwhile  func(*ipvstest.Kernel) error
+	}{
+		"all":   {nil, nil, nil},
+		"one":   {[]ipvs.Daemon{master}, []ipvs.Daemon{master}, nil},
+		"other": {nil, []ipvs.Daemon{foreign}, func(k *ipvstest.Kernel) error { return errors.Join(k.StopDaemon(backup), k.StartDaemon(foreign)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				k := ipvstest.New(ipvstest.Options{})
+				setup := setupOf(testService())
+				setup.Settings.Sync = []ipvs.Daemon{master, backup}
+				f := start(t, k, setup, Persistent{})
+				b, err := json.Marshal(f.saved)
+				if err = errors.Join(err, f.stop()); err != nil {
+					t.Fatal(err)
+				}
+				if test.meanwhile != nil {
+					if err := test.meanwhile(k); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var saved Persistent
+				if err := json.Unmarshal(b, &saved); err != nil {
+					t.Fatal(err)
+				}
+				setup = setupOf(testService())
+				setup.Settings.Sync = test.next
+				started := 0
+				k.OnCall(func(c ipvstest.Call) {
+					if c.Op == "start sync daemon" {
+						started++
+					}
+				})
+				start(t, k, setup, saved)
+				if have, err := k.Daemons(); err != nil || !sameDaemons(have, test.want) || started > 0 {
+					t.Errorf("%d started, the kernel has %+v, %v, want %+v", started, have, err, test.want)
+				}
+			})
+		})
+	}
+}
+
+func sameDaemons(have, want []ipvs.Daemon) bool {
+	return slices.EqualFunc(have, want, sameDaemon)
 }
 
 // TestRefusedServiceStopsNoOther: one service the kernel will not have, the

@@ -19,6 +19,8 @@ type Persistent struct {
 	Gone map[ipvs.ServiceKey]bool
 	// Leaving are destinations on their way out, of the file's servers and of others.
 	Leaving map[ServerID]Leave
+	// Sync are the sync daemons that we started, or found as our file wants them.
+	Sync []ipvs.Daemon
 }
 
 // save hands out what is to survive.
@@ -28,7 +30,7 @@ func (s *state) save() {
 }
 
 func (s *state) persistent() Persistent {
-	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services)), Gone: make(map[ipvs.ServiceKey]bool), Leaving: make(map[ServerID]Leave)}
+	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services)), Gone: make(map[ipvs.ServiceKey]bool), Leaving: make(map[ServerID]Leave), Sync: s.daemons}
 	for key, v := range s.services {
 		if v.Manual == nil {
 			p.Owned[key] = true

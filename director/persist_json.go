@@ -16,6 +16,18 @@ type persistentJSON struct {
 	Overrides []overrideJSON `json:"overrides"`
 	Owned     []ownedJSON    `json:"owned"`
 	Leaving   []leaveJSON    `json:"leaving,omitempty"`
+	Sync      []syncJSON     `json:"sync,omitempty"`
+}
+
+// syncJSON is a sync daemon.
+type syncJSON struct {
+	State     ipvs.DaemonState `json:"state"`
+	Interface string           `json:"interface"`
+	SyncID    uint32           `json:"id"`
+	MaxLen    uint16           `json:"maxlen,omitempty"`
+	Group     netip.Addr       `json:"group,omitzero"`
+	Port      uint16           `json:"port,omitempty"`
+	TTL       uint8            `json:"ttl,omitempty"`
 }
 
 type ownedJSON struct {
@@ -77,6 +89,9 @@ func (p Persistent) MarshalJSON() ([]byte, error) {
 	slices.SortFunc(j.Leaving, func(a, b leaveJSON) int {
 		return strings.Compare(fmt.Sprint(a.Service, a.Server), fmt.Sprint(b.Service, b.Server))
 	})
+	for _, d := range p.Sync {
+		j.Sync = append(j.Sync, syncJSON(d))
+	}
 	return json.Marshal(j)
 }
 
@@ -86,7 +101,7 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool), make(map[ipvs.ServiceKey]bool), make(map[ServerID]Leave)}
+	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool), make(map[ipvs.ServiceKey]bool), make(map[ServerID]Leave), nil}
 	for i := range j.Overrides {
 		o := &j.Overrides[i]
 		key, err := o.Service.key()
@@ -120,6 +135,9 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("leaving %d: no server", i)
 		}
 		out.Leaving[ServerID{key, l.Server}] = Leave{l.Since, l.Until}
+	}
+	for _, d := range j.Sync {
+		out.Sync = append(out.Sync, ipvs.Daemon(d))
 	}
 	*p = out
 	return nil

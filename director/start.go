@@ -15,6 +15,7 @@ func newState(d *Director, setup *Setup) *state {
 		services:  make(map[ipvs.ServiceKey]*service),
 		dirty:     make(map[ipvs.ServiceKey]bool),
 		overrides: maps.Clone(d.o.Restored.Overrides),
+		daemons:   d.o.Restored.Sync,
 	}
 	if s.overrides == nil {
 		s.overrides = make(map[ServerID]*Override)
