@@ -198,10 +198,6 @@ func (s *state) findDivertDrift() {
 	if s.d.o.Proxy == nil {
 		return
 	}
-	if !s.nat.swept && !s.rushed() {
-		s.nat.swept = true
-		_ = s.d.o.Proxy.Mend() // no nf_tables, or no right to it: who needs it hears of it
-	}
 	differs, err := s.d.o.Proxy.Differs()
 	report := s.setup.Settings.ReportDrift
 	if err == nil && differs && !report {
@@ -220,6 +216,10 @@ func (s *state) findDivertDrift() {
 		s.emit(Event{Kind: KernelRefused, Reason: text})
 	case err == nil && differs && !(told && report):
 		s.emit(Event{Kind: Drift, Reason: text, Attrs: []slog.Attr{slog.Bool("repaired", !report)}})
+	}
+	if !differs && !s.nat.swept && !s.rushed() {
+		s.nat.swept = true
+		_ = s.d.o.Proxy.Mend() // no nf_tables, or no right to it: who needs it hears of it
 	}
 }
 
