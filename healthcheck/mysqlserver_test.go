@@ -19,6 +19,26 @@ import (
 // at once. What follows is silence until the other side hangs up.
 func mysqlServer(t *testing.T, packets ...string) netip.AddrPort {
 	t.Helper()
+	return accepting(t, func(c net.Conn) {
+		buf := make([]byte, 4<<10)
+		for i, p := range packets {
+			n := len(p)
+			if _, err := c.Write(append([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(2 * i)}, p...)); err != nil {
+				return
+			}
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+		}
+		for err := error(nil); err == nil; {
+			_, err = c.Read(buf)
+		}
+	})
+}
+
+// accepting takes one connection and does this with it, then closes it.
+func accepting(t *testing.T, serve func(net.Conn)) netip.AddrPort {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -30,19 +50,7 @@ func mysqlServer(t *testing.T, packets ...string) netip.AddrPort {
 			return
 		}
 		defer c.Close()
-		buf := make([]byte, 4<<10)
-		for i, p := range packets {
-			n := len(p)
-			if _, err := c.Write(append([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(2 * i)}, p...)); err != nil {
-				return
-			}
-			if _, err := c.Read(buf); err != nil {
-				return
-			}
-		}
-		for err == nil {
-			_, err = c.Read(buf)
-		}
+		serve(c)
 	}()
 	return netip.MustParseAddrPort(l.Addr().String())
 }

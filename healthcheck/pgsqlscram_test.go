@@ -15,17 +15,7 @@ import (
 // scramServer asks for so many rounds, and so long a salt, and then hangs up.
 func scramServer(t *testing.T, rounds string, salt int) netip.AddrPort {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
+	return accepting(t, func(c net.Conn) {
 		buf := make([]byte, 4<<10)
 		c.Read(buf) // the startup message
 		c.Write(pgAuthentication(10, "SCRAM-SHA-256\x00\x00"))
@@ -33,8 +23,7 @@ func scramServer(t *testing.T, rounds string, salt int) netip.AddrPort {
 		_, nonce, _ := strings.Cut(string(buf[:n]), "r=")
 		c.Write(pgAuthentication(11, fmt.Sprintf("r=%sx,s=%s,i=%s", nonce, strings.Repeat("c2Fs", salt/3), rounds)))
 		c.Read(buf)
-	}()
-	return netip.MustParseAddrPort(l.Addr().String())
+	})
 }
 
 // pgAuthentication is a message of the login.

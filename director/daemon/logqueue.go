@@ -7,13 +7,6 @@ import (
 	"time"
 )
 
-const (
-	// logRoom is how many bytes of log may wait for whoever takes it.
-	logRoom = 1 << 20
-	// logPatience is how long the end waits for the last lines to be taken.
-	logPatience = 2 * time.Second
-)
-
 // logQueue keeps those who log from waiting for whoever takes the log: a pipe
 // that nobody reads, a journal that is stuck or a disk that hangs must not hold
 // up a verdict, an answer or the end. What has no room is lost, and counted.
@@ -28,6 +21,13 @@ type logQueue struct {
 	lost   int
 	closed bool
 }
+
+const (
+	// logRoom is how many bytes of log may wait for whoever takes it.
+	logRoom = 1 << 20
+	// logPatience is how long the end waits for the last lines to be taken.
+	logPatience = 2 * time.Second
+)
 
 // newLogQueue begins to write to w what it is given; close ends it.
 func newLogQueue(w io.Writer) *logQueue {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Names of what there is.
+// How the tables are made. These are the names in them.
 const (
 	tableName  = "goipvs-tproxy"
 	chainName  = "prerouting"
