@@ -407,3 +407,44 @@ func TestPlaneRefused(t *testing.T) {
 		}
 	})
 }
+
+// spoilt is user space whose rules others change, or an earlier run has left.
+type spoilt struct {
+	user
+	wrong, left bool
+}
+
+func (s *spoilt) Differs() (bool, error) { return s.wrong, nil }
+func (s *spoilt) Mend() error            { s.wrong, s.left = false, false; return nil }
+
+// TestDivertsLeft: rules to user space that an earlier run left are taken away,
+// which is no drift; what others do to ours is told, however soon after the start.
+func TestDivertsLeft(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*spoilt)
+		drift  int
+	}{"left": {func(s *spoilt) { s.left = true }, 0}, "changed": {func(s *spoilt) { s.wrong = true }, 1}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := &spoilt{user: user{ipvstest.New(ipvstest.Options{})}}
+				f := startWith(t, ipvstest.New(ipvstest.Options{}), setupOf(), Options{Proxy: s})
+				time.Sleep(rush - time.Millisecond) // before anybody looks for what was left
+				if err := f.d.do(func(*state) { test.change(s) }); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(3 * time.Second)
+				err := f.d.do(func(*state) {
+					if s.left || s.wrong {
+						t.Error("others' rules are still as they were")
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := f.seen(Drift); n != test.drift {
+					t.Errorf("drift was told %d times, want %d", n, test.drift)
+				}
+			})
+		})
+	}
+}
