@@ -220,6 +220,38 @@ func TestBytesBeforeReset(t *testing.T) {
 	}
 }
 
+// A reset is passed on as one, also when the loop finds it by what it sends for
+// others in between: the write that fails takes the error, and the read after it
+// finds what looks like a clean end.
+func TestResetAmongOthers(t *testing.T) {
+	n := newNetwork()
+	const others = 70 // requests of 4 KiB: more than the loop collects before it sends
+	ends := make(chan *net.TCPConn, 1+others)
+	rs := serveTCP(t, n.addr(11), func(c *net.TCPConn) {
+		ends <- c
+		io.Copy(io.Discard, c)
+	})
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", rs)
+	apply(t, e, s)
+	c := dial(t, s.Addr)
+	end := <-ends
+	var busy []*net.TCPConn
+	for range others {
+		busy = append(busy, dial(t, s.Addr))
+		<-ends
+	}
+	e.InLoops(func() { // all of it is one round
+		io.WriteString(c, "request")
+		for _, b := range busy {
+			b.Write(make([]byte, 4<<10))
+		}
+		end.SetLinger(0)
+		end.Close()
+	})
+	hearEnd(t, c, syscall.ECONNRESET)
+}
+
 // After one side has sent its FIN, its RST is still heard of.
 func TestResetAfterHalfClose(t *testing.T) {
 	e, c, rs := through(t, fullnat.Options{})

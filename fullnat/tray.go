@@ -174,7 +174,10 @@ func (l *loop) delivered(t *letter) {
 		l.keep(&c.half[t.side], 0, n)
 		l.block(c, 1-int(t.side))
 	default:
-		d.set(blocked) // until it is dealt with
+		// Blocked until it is dealt with. Should that be after what is read from d,
+		// that must not find a clean end: the error, which the write has taken, is
+		// not told twice.
+		d.set(blocked | broken)
 		l.tray.returned = append(l.tray.returned, t.ref)
 	}
 }
