@@ -214,7 +214,7 @@ func (s *state) findDivertDrift() {
 	switch s.nat.diverted = text; {
 	case err != nil && !told:
 		s.emit(Event{Kind: KernelRefused, Reason: text})
-	case err == nil && differs && !(told && report):
+	case err == nil && differs && (!told || !report):
 		s.emit(Event{Kind: Drift, Reason: text, Attrs: []slog.Attr{slog.Bool("repaired", !report)}})
 	}
 	if !differs && !s.nat.swept && !s.rushed() {

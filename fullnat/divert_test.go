@@ -37,7 +37,7 @@ type divertNet struct {
 
 const divertPort = 8000 // at which real servers answer, beside the ports of services
 
-func newDivertNet(t *testing.T, c fullnat.Config) *divertNet {
+func newDivertNet(t *testing.T) *divertNet {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("makes network namespaces: needs root")
@@ -60,8 +60,7 @@ func newDivertNet(t *testing.T, c fullnat.Config) *divertNet {
 		return tproxy.Check(ipvs.IPv6)
 	})
 	d.serve()
-	c.Loops = 2
-	d.e = startOn(t, n.Director, c)
+	d.e = startOn(t, n.Director, fullnat.Config{Loops: 2})
 	return d
 }
 
@@ -175,7 +174,7 @@ func (d *divertNet) ask(network, to string) topo.Answer {
 // and without one at the one that the client asked. Its counters, listings and
 // limits are those of other services.
 func TestKernelPlaneMarks(t *testing.T) {
-	d := newDivertNet(t, fullnat.Config{})
+	d := newDivertNet(t)
 	foreign := map[ipvs.Family]netip.Addr{ipvs.IPv4: netip.MustParseAddr("192.0.2.99"), ipvs.IPv6: netip.MustParseAddr("2001:db8:ffff::99")}
 	own := map[ipvs.Family]netip.Addr{ipvs.IPv4: d.VIP4, ipvs.IPv6: d.VIP6}
 	var all []fullnat.Service
@@ -246,7 +245,7 @@ func TestKernelPlaneMarks(t *testing.T) {
 // TestKernelPlanePortZero: a service of port 0 takes all ports of its address
 // that no other service has, and a client goes to one server with all of them.
 func TestKernelPlanePortZero(t *testing.T) {
-	d := newDivertNet(t, fullnat.Config{})
+	d := newDivertNet(t)
 	for f, vip := range map[ipvs.Family]netip.Addr{ipvs.IPv4: d.VIP4, ipvs.IPv6: d.VIP6} {
 		for p, network := range map[ipvs.Protocol]string{ipvs.TCP: "tcp", ipvs.UDP: "udp"} {
 			every := d.service(ipvs.AddrService(p, netip.AddrPortFrom(vip, 0)), 0, ipvs.Persistent)
@@ -285,7 +284,7 @@ func TestKernelPlanePortZero(t *testing.T) {
 
 // TestKernelPlaneHeader: a PROXY header says what the client addressed.
 func TestKernelPlaneHeader(t *testing.T) {
-	d := newDivertNet(t, fullnat.Config{})
+	d := newDivertNet(t)
 	d.mark(7, d.VIP4)
 	s := d.service(ipvs.MarkService(7, ipvs.IPv4), 9000, 0)
 	s.Options.ProxyProtocol = fullnat.ProxyV1
@@ -320,7 +319,7 @@ func TestKernelPlaneHeader(t *testing.T) {
 // TestKernelPlaneDrift: rules that somebody takes away are missed, and come back;
 // what is connected does not notice.
 func TestKernelPlaneDrift(t *testing.T) {
-	d := newDivertNet(t, fullnat.Config{})
+	d := newDivertNet(t)
 	d.apply(d.service(ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(d.VIP4, 0)), 0, ipvs.Persistent))
 	to := netip.AddrPortFrom(d.VIP4, 80)
 	c, err := d.Client.Dial(t.Context(), "tcp", netip.AddrPort{}, to)

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/internal/lab"
 	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/ipvs"
@@ -18,7 +17,7 @@ import (
 // takes a kernel with both IPVS and TPROXY.
 func TestKernelPlaneTwin(t *testing.T) {
 	lab.Need(t)
-	ours := newDivertNet(t, fullnat.Config{})
+	ours := newDivertNet(t)
 	n, err := topo.New(topo.Spec{Clients: 2, Servers: 2, IPv6: true})
 	if err != nil {
 		t.Fatal(err)

@@ -125,7 +125,7 @@ func (c *conn) movable() bool {
 // part forgets a connection that leaves.
 func (l *loop) part(c *conn) {
 	for i := range c.half {
-		sysEpollControl(l.epoll, unix.EPOLL_CTL_DEL, c.half[i].fd, 0, 0)
+		_ = sysEpollControl(l.epoll, unix.EPOLL_CTL_DEL, c.half[i].fd, 0, 0)
 	}
 	c.dst.shares[l.id].live.Add(-1)
 	if c.lip != nil {

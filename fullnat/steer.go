@@ -10,7 +10,7 @@ import "golang.org/x/sys/unix"
 // datagrams must find its session, whichever CPU they come in on. Nor have
 // diverted services, whose connections cannot be shared out again.
 func (l *loop) attract(fd int32) {
-	sysSetInt(fd, unix.SOL_SOCKET, unix.SO_INCOMING_CPU, l.cpu)
+	_ = sysSetInt(fd, unix.SOL_SOCKET, unix.SO_INCOMING_CPU, l.cpu)
 }
 
 // guest is an accepted connection that is not any loop's yet.

@@ -1,6 +1,7 @@
 package fullnat_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -347,7 +348,7 @@ func TestMove(t *testing.T) {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(i), 2))
 			for k := range 60 {
-				if err := roundTrip(s.Addr, rnd, fmt.Sprintf("client %d connection %d ", i, k)); err != nil && err != errHungUp {
+				if err := roundTrip(s.Addr, rnd, fmt.Sprintf("client %d connection %d ", i, k)); err != nil && !errors.Is(err, errHungUp) {
 					t.Error(err)
 				}
 			}
@@ -381,7 +382,7 @@ func TestMove(t *testing.T) {
 					}
 				}
 				at += n
-				if err == io.EOF && at == total {
+				if errors.Is(err, io.EOF) && at == total {
 					return
 				}
 				if err != nil {

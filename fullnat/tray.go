@@ -214,8 +214,9 @@ func (l *loop) dealWithReturned() {
 
 func (l *loop) dealWithEnds() {
 	b := &l.tray
-	for i := 0; i < len(b.ends); i++ { // which may become more
-		r := b.ends[i]
+	for done := 0; done < len(b.ends); { // which may become more
+		r := b.ends[done]
+		done++
 		if c := l.conns.at(r.index); c.gen == r.gen && !c.half[r.side].is(eof) {
 			l.ended(c, int(r.side))
 		}

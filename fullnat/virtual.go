@@ -95,9 +95,9 @@ func (l *loop) openAnswering(from *sockaddr) int32 {
 		l.errs.noFiles.Add(1)
 		return -1
 	}
-	transparent(fd, from.family())
-	sysSetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	sysSetInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT) // as for listening sockets
+	_ = transparent(fd, from.family()) // without it bind says so
+	_ = sysSetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	_ = sysSetInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT) // as for listening sockets
 	discard := newSockaddr(netip.AddrPortFrom(loopback(from.family()), 9))
 	if e = sysBind(fd, from); e == noErr {
 		e = sysConnect(fd, &discard)

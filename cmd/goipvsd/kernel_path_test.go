@@ -29,25 +29,26 @@ func TestKernelPath6(t *testing.T) {
 
 			vips := []netip.Addr{r.net.VIP6, second}
 			file := func(via string) string {
-				text := "hold_on_mass_failure = 1.0\n[check]\ninterval = \"200ms\"\ntimeout = \"2s\"\n"
+				var text strings.Builder
+				text.WriteString("hold_on_mass_failure = 1.0\n[check]\ninterval = \"200ms\"\ntimeout = \"2s\"\n")
 				for _, v := range vips {
-					text += fmt.Sprintf("[[virtual]]\naddress = \"[%s]:80\"\nscheduler = \"rr\"\nforward = %q\n[virtual.check]\ntype = \"http\"\nvia = %q\n", v, forward, via)
+					fmt.Fprintf(&text, "[[virtual]]\naddress = \"[%s]:80\"\nscheduler = \"rr\"\nforward = %q\n[virtual.check]\ntype = \"http\"\nvia = %q\n", v, forward, via)
 					for _, s := range r.net.Servers {
-						text += fmt.Sprintf("[[virtual.real]]\naddress = \"[%s]:80\"\n", s.Addr6)
+						fmt.Fprintf(&text, "[[virtual.real]]\naddress = \"[%s]:80\"\n", s.Addr6)
 					}
 				}
-				return text
+				return text.String()
 			}
 			// Weights of the first server in the services, and how many services there
 			// are for checks.
 			table := func(weights [2]int, paths int) func() bool {
-				var want string
+				var want strings.Builder
 				for i, v := range vips {
-					want += fmt.Sprintf("tcp [%s]:80 rr\n  [%s]:80 %s %d\n  [%s]:80 %s 1\n", v, r.net.Servers[0].Addr6, forward, weights[i], r.net.Servers[1].Addr6, forward)
+					fmt.Fprintf(&want, "tcp [%s]:80 rr\n  [%s]:80 %s %d\n  [%s]:80 %s 1\n", v, r.net.Servers[0].Addr6, forward, weights[i], r.net.Servers[1].Addr6, forward)
 				}
 				return func() bool {
 					got := r.table()
-					return strings.Contains(got+"\n", want) && strings.Contains(got, foreign.ServiceKey.String()) && strings.Count(got, "fwmark") == paths+1
+					return strings.Contains(got+"\n", want.String()) && strings.Contains(got, foreign.ServiceKey.String()) && strings.Count(got, "fwmark") == paths+1
 				}
 			}
 			r.file(file("path"))

@@ -28,10 +28,12 @@ func TestKernelPlaneMarks(t *testing.T) {
 		r.must(r.net.Director.Mark(m.network, netip.AddrPortFrom(r.vip, m.port), m.mark))
 	}
 	const head = "max_removal = 1.0\n"
-	group := fmt.Sprintf("[[virtual]]\nname = \"group\"\nfwmark = 7\nscheduler = \"rr\"\nforward = \"fullnat\"\n[virtual.fullnat]\nplane = \"kernel\"\nlocal = [\"%s-%s\"]\n[virtual.check]\ntype = \"connect\"\nport = 80\n", r.locals[0], r.locals[1])
+	var text strings.Builder
+	fmt.Fprintf(&text, "[[virtual]]\nname = \"group\"\nfwmark = 7\nscheduler = \"rr\"\nforward = \"fullnat\"\n[virtual.fullnat]\nplane = \"kernel\"\nlocal = [\"%s-%s\"]\n[virtual.check]\ntype = \"connect\"\nport = 80\n", r.locals[0], r.locals[1])
 	for _, a := range r.servers {
-		group += fmt.Sprintf("[[virtual.real]]\naddress = %q\n", a)
+		fmt.Fprintf(&text, "[[virtual.real]]\naddress = %q\n", a)
 	}
+	group := text.String()
 	r.file(head + group)
 	r.start()
 	if lab.Kind() == "uml" {

@@ -117,8 +117,8 @@ func (h *house) said() string {
 }
 
 // file writes goipvs.toml: a web service and a name service, with more before
-// or after.
-func (h *house) file(head string, more ...string) {
+// them.
+func (h *house) file(head string) {
 	h.Helper()
 	text := fmt.Sprintf(`control = %q
 control_group = ""
@@ -149,7 +149,7 @@ forward = "fullnat"
 type = "on"
 [[virtual.real]]
 address = %q
-%s`, h.path("sock"), h.path("state"), head, h.tcp, h.web, h.udp, h.dns, strings.Join(more, ""))
+`, h.path("sock"), h.path("state"), head, h.tcp, h.web, h.udp, h.dns)
 	h.must(os.WriteFile(h.path("goipvs.toml"), []byte(text), 0o600))
 }
 

@@ -29,8 +29,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 			return
 		}
 		seen[v] = true
-		for i := range v.NumField() {
-			f := v.Field(i)
+		for f := range v.Fields() {
 			look(f.Type)
 			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && !strings.Contains(string(text), "`"+name+"`") {
 				t.Errorf("%v: docs/json.md does not have `%s`", v, name)

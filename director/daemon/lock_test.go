@@ -82,7 +82,7 @@ func TestLockedByOthers(t *testing.T) {
 		t.Errorf("while flock has the lock: %v", err)
 	}
 	in.Close()
-	flock.Wait() // its read fails
+	_ = flock.Wait() // its read fails
 	if l, err = Acquire(p); err != nil {
 		t.Fatal(err)
 	}

@@ -28,13 +28,6 @@ var (
 	byMark    = dispatch{"marked", "marks", *nftables.ChainPriorityNATSource - 1, []string{"firewall marks, as far as IPVS has sent the packet"}}
 )
 
-func dispatchOf(k ipvs.ServiceKey) *dispatch {
-	if k.FWMark != 0 {
-		return &byMark
-	}
-	return &byAddress
-}
-
 // entry is what a table has for one service.
 type entry struct {
 	sign   string
@@ -91,7 +84,7 @@ func (t *table) change(f nftables.TableFamily, want map[ipvs.ServiceKey]wanted) 
 			err = e.begin()
 		}
 	}
-	if err == nil && next.marked && !(keep && t.marked) {
+	if err == nil && next.marked && (!keep || !t.marked) {
 		err = e.beginMarks()
 	}
 	for k := range t.services {

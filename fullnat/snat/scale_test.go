@@ -150,29 +150,24 @@ func TestKernelPlaneMany(t *testing.T) {
 		t.Errorf("rules of services that have not changed are new: %v, before %v", after, before)
 	}
 
-	for name, spoil := range map[string]func(c *nftables.Conn, table *nftables.Table) error{
-		"a chain is flushed": func(c *nftables.Conn, table *nftables.Table) error {
+	for name, spoil := range map[string]func(c *nftables.Conn, table *nftables.Table){
+		"a chain is flushed": func(c *nftables.Conn, table *nftables.Table) {
 			c.FlushChain(&nftables.Chain{Table: table, Name: "tcp-10.200.0.9-80"})
-			return nil
 		},
-		"the hook's is flushed": func(c *nftables.Conn, table *nftables.Table) error {
+		"the hook's is flushed": func(c *nftables.Conn, table *nftables.Table) {
 			c.FlushChain(&nftables.Chain{Table: table, Name: "postrouting"})
-			return nil
 		},
-		"nothing leads to chains": func(c *nftables.Conn, table *nftables.Table) error {
+		"nothing leads to chains": func(c *nftables.Conn, table *nftables.Table) {
 			c.FlushSet(&nftables.Set{Table: table, Name: "services"})
-			return nil
 		},
-		"the table is gone": func(c *nftables.Conn, table *nftables.Table) error { c.DelTable(table); return nil },
+		"the table is gone": func(c *nftables.Conn, table *nftables.Table) { c.DelTable(table) },
 	} {
 		inside(t, n, func() error {
 			c, err := nftables.New()
 			if err != nil {
 				return err
 			}
-			if err := spoil(c, &nftables.Table{Family: nftables.TableFamilyIPv4, Name: "goipvs"}); err != nil {
-				return err
-			}
+			spoil(c, &nftables.Table{Family: nftables.TableFamilyIPv4, Name: "goipvs"})
 			if err := c.Flush(); err != nil {
 				return err
 			}
