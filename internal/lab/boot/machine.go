@@ -20,6 +20,7 @@ type wires struct {
 	out, err, ctl *os.File // to read
 	ctlIn, in     *os.File // to write; in is the terminal's input
 	log           *os.File // the kernel's messages
+	monitor       *os.File // to write, nil: has none; QEMU's, for a kernel that does not answer
 }
 
 // A kernel knows how to make machines of one kind.

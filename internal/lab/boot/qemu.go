@@ -100,7 +100,8 @@ func (q *qemu) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 		"-cpu", "max",
 		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(o.Memory),
 		"-kernel", q.image, "-initrd", initrd,
-		"-append", "console=ttyS0 panic=-1 rdinit=/init " + job.Env + "=/job",
+		// The NMI is for expire; then all processors say where they are.
+		"-append", "console=ttyS0 panic=-1 unknown_nmi_panic panic_print=0x40 rdinit=/init " + job.Env + "=/job",
 		"-chardev", "file,id=log,path=/dev/fd/1", "-serial", "chardev:log",
 		"-device", "virtio-serial-pci", // the first virtio device, so that its ports are vport0pN
 		"-fsdev", "local,id=root,path=/,security_model=none,multidevs=remap",
@@ -121,7 +122,12 @@ func (q *qemu) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 			"-chardev", fmt.Sprintf("socket,id=port%d,fd=%d", i, fd),
 			"-device", fmt.Sprintf("virtserialport,chardev=port%d,nr=%d", i, i+1))
 	}
-	m.wires = wires{out: ports[0], err: ports[1], ctl: ports[2], ctlIn: ports[2], in: ports[0]}
+	monitor, fd, err := m.socket()
+	if err != nil {
+		return nil, err
+	}
+	m.argv = append(m.argv, "-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", fd), "-mon", "monitor")
+	m.wires = wires{out: ports[0], err: ports[1], ctl: ports[2], ctlIn: ports[2], in: ports[0], monitor: monitor}
 	return m, nil
 }
 

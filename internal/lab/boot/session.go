@@ -48,6 +48,7 @@ type outcome struct {
 	sig    unix.Signal // made us end the machine
 	halted bool        // was told to power off
 	limit  bool        // the time limit made us end the program or the machine
+	poked  bool        // the kernel was made to say where it is
 }
 
 // follow waits for the end.
@@ -144,7 +145,8 @@ func (s *session) halt(c *outcome) {
 }
 
 // expire is called when time is up, first for the program, which a SIGQUIT
-// makes say where it is if it is a Go program, then for the machine.
+// makes say where it is if it is a Go program, then for the machine: a kernel
+// that hangs is made to say where, too, if it can be.
 func (c *outcome) expire(s *session) {
 	done := c.end != nil || c.fault != ""
 	if done && (s.copies[0].writing.Load() || s.copies[1].writing.Load()) {
@@ -156,6 +158,11 @@ func (c *outcome) expire(s *session) {
 			s.send(fmt.Sprintf("%s %d\n", job.Signal, unix.SIGQUIT))
 			return
 		}
+	}
+	if c.ready && !done && !c.poked && s.monitor != nil {
+		c.poked = true
+		_, _ = s.monitor.WriteString("nmi\n") // it panics (unknown_nmi_panic), which ends the machine
+		return
 	}
 	s.life.Close()
 }

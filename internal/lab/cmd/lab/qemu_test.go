@@ -67,4 +67,6 @@ func TestQEMUPanic(t *testing.T) {
 func TestQEMUTimeLimit(t *testing.T) {
 	got := runLab(t, command(append(needQEMU(t), "LAB_TIMEOUT=10s"), programPath, "hang"))
 	expect(t, got, 124, "hanging\n", `(?s)SIGQUIT: quit.*lab: time limit of 10s reached while the program ran`)
+	got = runLab(t, command(append(needQEMU(t), "LAB_TIMEOUT=10s"), programPath, "deaf"))
+	expect(t, got, 124, "deaf\n", `(?s)^lab: time limit of 10s reached while the program ran; .*NMI: Not continuing.*Call Trace`)
 }
