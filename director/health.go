@@ -63,10 +63,9 @@ func (s *Server) Observe(now time.Time, h Health, reason string) bool {
 		return false
 	}
 	s.Failed = h == Down && (was == Up || s.AdoptedIn)
-	s.Health, s.Reason, s.Since, s.Held = h, reason, now, false
-	s.Ramp = time.Time{}
-	if was == Down && h == Up {
+	if was == Down && h == Up && !s.Held { // one that was held has never left
 		s.Ramp = now
 	}
+	s.Health, s.Reason, s.Since, s.Held = h, reason, now, false
 	return true
 }

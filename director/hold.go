@@ -34,8 +34,7 @@ const (
 // Active reports whether a hold is on, and since when.
 func (h *Hold) Active() (since time.Time, on bool) { return h.since, !h.since.IsZero() }
 
-// Update marks the servers to be held, or frees them, and reports whether a
-// hold began or ended.
+// Update marks the servers to be held, or frees them, and reports whether it did.
 func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
 	n, failed, held, window := 0, 0, false, time.Duration(0)
 	for s := range all {
@@ -52,7 +51,9 @@ func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
 	mass = mass && !believed
 	if mass || held {
 		for s := range all {
-			s.Held = mass && h.counts(now, s)
+			hold := mass && h.counts(now, s)
+			changed = changed || hold != s.Held
+			s.Held = hold
 		}
 	}
 	switch {
@@ -61,7 +62,7 @@ func (h *Hold) Update(now time.Time, all iter.Seq[*Server]) (changed bool) {
 	case !mass:
 		h.since = time.Time{}
 	}
-	return mass != was
+	return changed || mass != was
 }
 
 // counts reports whether a server's failure is one of those that may be ours: of

@@ -344,6 +344,10 @@ func TestDrift(t *testing.T) {
 				}
 				f.verdict(v, Down, 2)
 				f.holds(strings.Replace(tt.report, "2:2", "2:0", 1))
+				time.Sleep(time.Minute)
+				if n := f.seen(Drift); n != 1 {
+					t.Errorf("%d times drift after a change of our own", n)
+				}
 			})
 		})
 	}
@@ -430,6 +434,33 @@ func TestWordFollowsTheName(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.holds("192.0.2.1:80 2:2 3:3 9:1")
+	})
+}
+
+// TestWordFollowsTheNameOverRestart: it does so also when the name leads elsewhere
+// since before the start, and the old address is another server's.
+func TestWordFollowsTheNameOverRestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		k := ipvstest.New(ipvstest.Options{})
+		f := start(t, k, setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		if _, err := f.d.Override(Selector{Server: "rs1"}, &Override{Kind: Maintain, Reason: "disk"}); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("192.0.2.1:80 1:0 2:2 3:3")
+		b, err := json.Marshal(f.saved)
+		if err = errors.Join(err, f.stop()); err != nil {
+			t.Fatal(err)
+		}
+		var saved Persistent
+		if err := json.Unmarshal(b, &saved); err != nil {
+			t.Fatal(err)
+		}
+		swapped := testService(func(v *VirtualService) { v.Servers[0].Addr, v.Servers[1].Addr = addr(9), addr(1) })
+		g := start(t, k, setupOf(swapped), saved)
+		g.verdict(swapped, Up, 9, 1, 3)
+		g.holds("192.0.2.1:80 1:2 3:3 9:0")
 	})
 }
 
@@ -808,6 +839,80 @@ func TestSlowStart(t *testing.T) {
 	})
 }
 
+// TestReportedDriftChanges: drift that is only reported is told again when it is
+// another one, and when it comes again.
+func TestReportedDriftChanges(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		setup := setupOf(v)
+		setup.Settings.ReportDrift = true
+		f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		foreign := ipvs.Change{Op: ipvs.AddDestination, Service: v.Service, Destination: ipvs.Destination{Addr: addr(9), Weight: 5}}
+		gone := foreign
+		gone.Op = ipvs.DeleteDestination
+		heavy := ipvs.Change{Op: ipvs.UpdateDestination, Service: v.Service, Destination: ipvs.Destination{Addr: addr(1), Weight: 50}}
+		light := heavy
+		light.Destination.Weight = 1
+		for i, c := range []ipvs.Change{foreign, heavy, light, gone, foreign} {
+			if err := f.k.Other().Do(c); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				time.Sleep(2 * time.Second)
+				f.verdict(v, Down, 3)
+				f.verdict(v, Up, 3)
+			}
+			if n, want := f.seen(Drift), []int{1, 2, 3, 3, 4}[i]; n != want {
+				t.Errorf("%d times drift after %v, want %d", n, c, want)
+			}
+		}
+	})
+}
+
+// TestSlowStartOverRestart: a server goes on climbing from where it was when the
+// daemon died, and not anew.
+func TestSlowStartOverRestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService(slow)
+		k := ipvstest.New(ipvstest.Options{})
+		f := start(t, k, setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.verdict(v, Down, 3)
+		f.verdict(v, Up, 3)
+		f.holds("192.0.2.1:80 1:1 2:2 3:1")
+		time.Sleep(21 * time.Second)
+		f.holds("192.0.2.1:80 1:1 2:2 3:2")
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := start(t, k, setupOf(v), f.saved)
+		g.holds("192.0.2.1:80 1:1 2:2 3:2")
+		g.verdict(v, Up, 1, 2, 3)
+		g.holds("192.0.2.1:80 1:1 2:2 3:2")
+		time.Sleep(6 * time.Second)
+		g.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestWeightSaidOverRestart: an operator's weight does not climb.
+func TestWeightSaidOverRestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService(slow)
+		k := ipvstest.New(ipvstest.Options{})
+		f := start(t, k, setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		if _, err := f.d.Override(Selector{Server: "rs3"}, &Override{Kind: SetWeight, Weight: 2}); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("192.0.2.1:80 1:1 2:2 3:2")
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		start(t, k, setupOf(v), f.saved).holds("192.0.2.1:80 1:1 2:2 3:2")
+	})
+}
+
 // TestMassFailure: all failing at once are held, said, and believed in the end.
 func TestMassFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -828,6 +933,77 @@ func TestMassFailure(t *testing.T) {
 			t.Error("want one hold", f.seen(HoldBegan), f.seen(HoldEnded))
 		}
 	})
+}
+
+// TestMassFailureHasNoSlowStart: servers that were held have never left, so they
+// do not climb when they are well again.
+func TestMassFailureHasNoSlowStart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService(slow)
+		setup := setupOf(v)
+		setup.Settings.HoldShare = 0.8
+		f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		f.verdict(v, Down, 1, 2, 3)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+		f.verdict(v, Up, 1, 2, 3)
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestMassFailureOverRestart: a mass failure is held on after a restart, for what
+// is left of its time, also when most servers are out by an operator's word; what
+// the kernel has lost meanwhile is not.
+func TestMassFailureOverRestart(t *testing.T) {
+	for _, flushed := range []bool{false, true} {
+		t.Run(fmt.Sprint("flushed ", flushed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				v := testService()
+				setup := setupOf(v)
+				setup.Settings.HoldShare = 0.8
+				k := ipvstest.New(ipvstest.Options{})
+				f := start(t, k, setup, Persistent{})
+				f.verdict(v, Up, 1, 2, 3)
+				for _, rs := range []string{"rs1", "rs2"} {
+					if _, err := f.d.Override(Selector{Server: rs}, &Override{Kind: Drain}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(3 * time.Second)
+				f.holds("192.0.2.1:80 3:3")
+				f.verdict(v, Down, 1, 2, 3)
+				f.holds("192.0.2.1:80 3:3")
+				time.Sleep(100 * time.Second)
+				b, err := json.Marshal(f.saved) // as it is when the daemon is killed
+				if err = errors.Join(err, f.stop()); err != nil {
+					t.Fatal(err)
+				}
+				var saved Persistent
+				if err := json.Unmarshal(b, &saved); err != nil {
+					t.Fatal(err)
+				}
+				if flushed {
+					if err := k.Other().Do(ipvs.Change{Op: ipvs.DeleteService, Service: v.Service}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				g := start(t, k, setup, saved)
+				g.verdict(v, Down, 1, 2, 3)
+				if flushed {
+					g.holds("192.0.2.1:80 3:0")
+					return
+				}
+				g.holds("192.0.2.1:80 3:3")
+				time.Sleep(30 * time.Second)
+				g.holds("192.0.2.1:80 3:3")
+				time.Sleep(30 * time.Second)
+				g.holds("192.0.2.1:80 3:0")
+				if g.seen(HoldEnded) != 1 {
+					t.Error("want the end of the hold told")
+				}
+			})
+		})
+	}
 }
 
 // withPaths is a service whose servers are checked by the path.

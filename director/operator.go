@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -57,10 +59,9 @@ func (s *state) override(id ServerID, o *Override, reason string) {
 	if o == nil {
 		delete(s.overrides, id)
 	} else {
-		c := *o
-		s.overrides[id] = &c
+		s.overrides[id] = o.of(s.server(id))
 	}
-	if v == nil || v.server(id) == nil {
+	if s.server(id) == nil {
 		return
 	}
 	v.mem.Server(id.Addr).Override = s.overrides[id]
@@ -74,6 +75,45 @@ func (s *state) override(id ServerID, o *Override, reason string) {
 		}
 		s.emit(v.event(ServerEnabled, id.Addr, reason))
 	}
+}
+
+// of is the word with the name of the server that it is about.
+func (o *Override) of(r *RealServer) *Override {
+	c := *o
+	if c.Name = ""; r != nil && !sameAddr(r.Name, r.Addr) {
+		c.Name = r.Name
+	}
+	return &c
+}
+
+// server finds a real server of the file.
+func (s *state) server(id ServerID) *RealServer {
+	if v := s.services[id.Service]; v != nil {
+		return v.server(id)
+	}
+	return nil
+}
+
+// followNames takes what operators said to where the servers are now that they
+// said it of: the word is about the machine, whatever its name led to when it was
+// said, before the last start even.
+func (s *state) followNames() {
+	moved := make(map[ServerID]*Override)
+	for id, o := range s.overrides {
+		r := s.server(id)
+		if r != nil && o.Name == "" { // said when states had no names
+			s.overrides[id] = o.of(r)
+		}
+		v := s.services[id.Service]
+		if v == nil || o.Name == "" || r != nil && r.Name == o.Name {
+			continue
+		}
+		if i := slices.IndexFunc(v.Servers, func(r RealServer) bool { return r.Name == o.Name }); i >= 0 {
+			delete(s.overrides, id)
+			moved[ServerID{id.Service, v.Servers[i].Addr}] = o
+		}
+	}
+	maps.Copy(s.overrides, moved)
 }
 
 // expire ends the overrides whose time is over.

@@ -9,6 +9,7 @@ import (
 // kept across restarts and reloads until it expires or the server is enabled.
 type Override struct {
 	Kind   OverrideKind `json:"kind"`
+	Name   string       `json:"name,omitempty"`   // the server's, which the word follows to its next address; empty: it has none
 	Weight int32        `json:"weight,omitempty"` // of SetWeight
 	Reason string       `json:"reason,omitempty"`
 	By     string       `json:"by,omitempty"` // who said it: a user's name or number

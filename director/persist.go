@@ -2,6 +2,8 @@ package director
 
 import (
 	"maps"
+	"slices"
+	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -19,8 +21,16 @@ type Persistent struct {
 	Gone map[ipvs.ServiceKey]bool
 	// Leaving are destinations on their way out, of the file's servers and of others.
 	Leaving map[ServerID]Leave
+	// Hold is the mass failure that is held.
+	Hold MassFailure
 	// Sync are the sync daemons that we started, or found as our file wants them.
 	Sync []ipvs.Daemon
+}
+
+// A MassFailure is one that is held, see Hold. The zero value is none.
+type MassFailure struct {
+	Since   time.Time
+	Servers []ServerID // that are held
 }
 
 // save hands out what is to survive.
@@ -30,7 +40,7 @@ func (s *state) save() {
 }
 
 func (s *state) persistent() Persistent {
-	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services)), Gone: make(map[ipvs.ServiceKey]bool), Leaving: make(map[ServerID]Leave), Sync: s.daemons}
+	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services)), Gone: make(map[ipvs.ServiceKey]bool), Leaving: make(map[ServerID]Leave), Hold: s.massFailure(), Sync: s.daemons}
 	for key, v := range s.services {
 		if v.Manual == nil {
 			p.Owned[key] = true
@@ -43,4 +53,21 @@ func (s *state) persistent() Persistent {
 		}
 	}
 	return p
+}
+
+func (s *state) massFailure() (m MassFailure) {
+	since, on := s.hold.Active()
+	if !on {
+		return m
+	}
+	m.Since = since
+	for key, v := range s.services {
+		for a, srv := range v.mem.Servers {
+			if srv.Held {
+				m.Servers = append(m.Servers, ServerID{key, a})
+			}
+		}
+	}
+	slices.SortFunc(m.Servers, ServerID.compare)
+	return m
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -16,6 +17,7 @@ type persistentJSON struct {
 	Overrides []overrideJSON `json:"overrides"`
 	Owned     []ownedJSON    `json:"owned"`
 	Leaving   []leaveJSON    `json:"leaving,omitempty"`
+	Hold      *holdJSON      `json:"mass_failure,omitempty"`
 	Sync      []syncJSON     `json:"sync,omitempty"`
 }
 
@@ -38,6 +40,16 @@ type ownedJSON struct {
 type leaveJSON struct {
 	Service keyJSON `json:"service"`
 	leaving
+}
+
+type holdJSON struct {
+	Since   time.Time    `json:"since"`
+	Servers []serverJSON `json:"servers"`
+}
+
+type serverJSON struct {
+	Service keyJSON        `json:"service"`
+	Server  netip.AddrPort `json:"server"`
 }
 
 type overrideJSON struct {
@@ -89,6 +101,12 @@ func (p Persistent) MarshalJSON() ([]byte, error) {
 	slices.SortFunc(j.Leaving, func(a, b leaveJSON) int {
 		return strings.Compare(fmt.Sprint(a.Service, a.Server), fmt.Sprint(b.Service, b.Server))
 	})
+	if !p.Hold.Since.IsZero() {
+		j.Hold = &holdJSON{Since: p.Hold.Since}
+		for _, id := range p.Hold.Servers {
+			j.Hold.Servers = append(j.Hold.Servers, serverJSON{keyToJSON(id.Service), id.Addr})
+		}
+	}
 	for _, d := range p.Sync {
 		j.Sync = append(j.Sync, syncJSON(d))
 	}
@@ -101,7 +119,7 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool), make(map[ipvs.ServiceKey]bool), make(map[ServerID]Leave), nil}
+	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool), make(map[ipvs.ServiceKey]bool), make(map[ServerID]Leave), MassFailure{}, nil}
 	for i := range j.Overrides {
 		o := &j.Overrides[i]
 		key, err := o.Service.key()
@@ -135,6 +153,16 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("leaving %d: no server", i)
 		}
 		out.Leaving[ServerID{key, l.Server}] = Leave{l.Since, l.Until}
+	}
+	if j.Hold != nil {
+		out.Hold.Since = j.Hold.Since
+		for i, o := range j.Hold.Servers {
+			key, err := o.Service.key()
+			if err != nil {
+				return fmt.Errorf("mass_failure %d: %w", i, err)
+			}
+			out.Hold.Servers = append(out.Hold.Servers, ServerID{key, o.Server})
+		}
 	}
 	for _, d := range j.Sync {
 		out.Sync = append(out.Sync, ipvs.Daemon(d))

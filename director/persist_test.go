@@ -15,12 +15,13 @@ func TestPersistentJSON(t *testing.T) {
 	web, mark := testService().Key(), ipvs.MarkService(7, ipvs.IPv6)
 	want := Persistent{
 		Overrides: map[ServerID]*Override{
-			{web, addr(1)}:  {Kind: Maintain, Reason: "disk", By: "root", Since: t0, Until: t0.Add(time.Hour)},
+			{web, addr(1)}:  {Kind: Maintain, Reason: "disk", By: "root", Name: "rs1", Since: t0, Until: t0.Add(time.Hour)},
 			{mark, addr(2)}: {Kind: SetWeight, Weight: 5, Since: t0},
 		},
 		Owned:   map[ipvs.ServiceKey]bool{web: true, mark: true},
 		Gone:    map[ipvs.ServiceKey]bool{mark: true},
 		Leaving: map[ServerID]Leave{{web, addr(3)}: {t0, t0.Add(time.Minute)}, {mark, addr(3)}: {Since: t0}},
+		Hold:    MassFailure{t0, []ServerID{{web, addr(1)}, {mark, addr(2)}}},
 	}
 	b, err := json.Marshal(want)
 	if err != nil {
@@ -35,7 +36,7 @@ func TestPersistentJSON(t *testing.T) {
 	}
 	for _, bad := range []string{`{"overrides":[{"service":{"protocol":"tcp","address":"192.0.2.1:80"},"server":"10.0.0.1:80","kind":"kill"}]}`,
 		`{"overrides":[{"service":{},"server":"10.0.0.1:80","kind":"drain"}]}`, `{"owned":[{}]}`, `{"owned":{}}`,
-		`{"leaving":[{"service":{},"server":"10.0.0.1:80"}]}`, `{"leaving":[{"service":{"protocol":"tcp","address":"192.0.2.1:80"}}]}`} {
+		`{"leaving":[{"service":{},"server":"10.0.0.1:80"}]}`, `{"mass_failure":{"servers":[{"service":{}}]}}`, `{"leaving":[{"service":{"protocol":"tcp","address":"192.0.2.1:80"}}]}`} {
 		if err := json.Unmarshal([]byte(bad), &got); err == nil {
 			t.Errorf("%s: want an error", bad)
 		}

@@ -196,31 +196,9 @@ func (s *state) adoptNew(fresh []*service) {
 	}
 }
 
-// moved takes along what operators said of servers that have another address
-// under their name now: the word was about the machine.
-func (v *service) moved(s *state, next *VirtualService) {
-	for i := range v.Servers {
-		old := ServerID{v.Key(), v.Servers[i].Addr}
-		word := s.overrides[old]
-		if word == nil || v.Servers[i].Name == "" || next.server(old) != nil {
-			continue
-		}
-		j := slices.IndexFunc(next.Servers, func(r RealServer) bool { return r.Name == v.Servers[i].Name })
-		if j < 0 {
-			continue
-		}
-		now := ServerID{v.Key(), next.Servers[j].Addr}
-		if v.server(now) == nil && s.overrides[now] == nil {
-			delete(s.overrides, old)
-			s.overrides[now] = word
-		}
-	}
-}
-
 // update gives a service another definition. Servers are known by their
 // addresses: those that stay keep their health.
 func (v *service) update(s *state, next *VirtualService) {
-	v.moved(s, next)
 	for i := range v.Servers {
 		a := v.Servers[i].Addr
 		if next.server(ServerID{v.Key(), a}) == nil {

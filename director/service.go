@@ -1,6 +1,7 @@
 package director
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -87,6 +88,10 @@ type RealServer struct {
 type ServerID struct {
 	Service ipvs.ServiceKey
 	Addr    netip.AddrPort
+}
+
+func (id ServerID) compare(o ServerID) int {
+	return cmp.Or(id.Service.Compare(o.Service), id.Addr.Compare(o.Addr))
 }
 
 func (id ServerID) String() string { return id.Addr.String() + " of " + id.Service.String() }

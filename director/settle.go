@@ -75,12 +75,17 @@ func (v *service) reconsider(s *state, now time.Time) bool {
 
 // watchHold looks for a mass failure, which concerns all services.
 func (s *state) watchHold(now time.Time) {
+	_, was := s.hold.Active()
 	if !s.hold.Update(now, s.servers()) {
 		return
 	}
-	if _, on := s.hold.Active(); on {
+	s.unsaved = true
+	switch _, on := s.hold.Active(); {
+	case on == was:
+		return // one more is held, and decided about anyway
+	case on:
 		s.emit(Event{Kind: HoldBegan})
-	} else {
+	default:
 		s.emit(Event{Kind: HoldEnded})
 	}
 	s.touchAll()
@@ -258,8 +263,10 @@ func (s *state) applyTo(k plane, work []*service) {
 // applied takes note of what the kernel was made to hold, and of what it was not.
 func (v *service) applied(s *state, r ipvs.Result, err error) {
 	e := v.decision.Entry
-	left := v.drift != "" && s.setup.Settings.ReportDrift // as others made it
-	v.asked, v.made, v.drift = &e, &e, ""
+	left := v.drift != "" && s.setup.Settings.ReportDrift // as others made it, which is told
+	if v.asked, v.made = &e, &e; !left {
+		v.drift = ""
+	}
 	reason := refusedOf(err, v.Key())
 	unsettled := errors.Is(err, ipvs.ErrUnsettled)
 	v.failure = nil

@@ -123,6 +123,15 @@ func ramp(now time.Time, full int32, start time.Time, d time.Duration) int32 {
 	return max(1, int32(float64(full)*(float64(max(passed, 0))/float64(d))))
 }
 
+// climbed is when a server began to climb that has got this far by now: what ramp
+// needs to go on from there. Zero: it has arrived.
+func climbed(now time.Time, weight, full int32, d time.Duration) time.Time {
+	if d <= 0 || weight >= full {
+		return time.Time{}
+	}
+	return now.Add(-time.Duration(float64(d) * (float64(weight) + 0.5) / float64(full)))
+}
+
 // limit is until when a drained server may stay. The operator's deadline is a
 // time of day: a restart does not put it off, and it counts from when it was
 // said, not from when the server began to leave. A clock that was set back

@@ -47,6 +47,7 @@ func (s *state) start() error {
 			v.former = &former{plane: s.d.o.Kernel}
 		}
 	}
+	s.recallHold()
 	s.adoptSourceNAT()
 	s.nat.untracked = true // perhaps, by the last run
 	s.newGlobals()
@@ -65,6 +66,29 @@ func (s *state) recallLeaving() {
 	for id, l := range s.d.o.Restored.Leaving {
 		if v := s.services[id.Service]; v != nil && s.d.o.Known == nil { // else the process before has told
 			v.mem.recall(now, id.Addr, l)
+		}
+	}
+}
+
+// recallHold goes on with the mass failure that was held when the last run ended,
+// for what is left of its time. A server counts that the kernel still gives
+// traffic, and one that is out by an operator's word.
+func (s *state) recallHold() {
+	now, was := s.d.now(), s.d.o.Restored.Hold
+	if s.d.o.Known != nil { // the process before has told
+		return
+	}
+	for _, id := range was.Servers {
+		if s.server(id) == nil {
+			continue
+		}
+		srv := s.services[id.Service].mem.Server(id.Addr)
+		if srv.AdoptedIn || srv.Override.active(now) {
+			srv.Health, srv.Reason, srv.Since = Down, "failed in a mass failure before the restart", was.Since
+			srv.Failed, srv.Held = true, true
+		}
+		if srv.AdoptedIn {
+			s.hold.since = was.Since
 		}
 	}
 }
@@ -122,8 +146,12 @@ func (s *state) adopt(v *service) {
 		}
 		srv.Adopted, srv.AdoptedIn = true, h.Weight > 0
 		v.mem.Up = v.mem.Up || srv.AdoptedIn
-		if r.Weighs && srv.AdoptedIn {
+		switch {
+		case !srv.AdoptedIn:
+		case r.Weighs:
 			srv.Weight = healthcheck.Weight{Said: true, Value: h.Weight} // as its check said it before us
+		case s.overrides[ServerID{v.Key(), h.Addr}] == nil:
+			srv.Ramp = climbed(s.d.now(), h.Weight, r.Weight, v.SlowStart) // it was on its way when the last run ended
 		}
 		s.emit(v.event(ServerAdopted, h.Addr, ""))
 	}
@@ -165,6 +193,7 @@ func (s *state) configure() {
 	s.setProxyOptions()
 	set := &s.setup.Settings
 	s.hold.Share, s.hold.Window = set.HoldShare, set.HoldWindow
+	s.followNames()
 	for key, v := range s.services {
 		s.maintain(v)
 		for i := range v.Servers {

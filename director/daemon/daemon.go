@@ -195,6 +195,7 @@ func (d *Daemon) run(ctx context.Context) error {
 		made = d.made(&saved)
 		d.saver.change(func(st *state) { *st = saved })
 	}
+	d.saveAddresses()
 	d.notify = newNotifier(d.log, d.heir != nil)
 	d.cmds, d.watcher = newCommands(d.log), newWatcher(d.log)
 	d.cmds.as(d.config.CommandUser)

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/director/store"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -66,5 +68,20 @@ func testSlowResolver(t *testing.T) {
 	n.first(t.Context(), hosts, 50*time.Millisecond)
 	if took := time.Since(began); took != 50*time.Millisecond {
 		t.Errorf("waited %v, want 50 ms", took)
+	}
+}
+
+// TestAddressesAreKept: the address that a name had when the daemon started is in
+// the state file, for a start without a resolver.
+func TestAddressesAreKept(t *testing.T) {
+	f := newFixture(t, 1)
+	f.write(strings.ReplaceAll(f.text(""), "address = \"127.0.0.1:", "address = \"localhost:"))
+	f.start()
+	f.has(0, "1")
+	f.stop()
+	var saved state
+	f.must(store.Store{Path: f.path("state/state.json")}.Load(&saved))
+	if len(saved.Addresses) != 1 || saved.Addresses["localhost ipv4"] != netip.MustParseAddr("127.0.0.1") {
+		t.Errorf("saved %v", saved.Addresses)
 	}
 }

@@ -112,6 +112,7 @@ func (d *Daemon) reload(ctx context.Context, force bool) (res reloadResult) {
 	d.config = c
 	d.level(c)
 	d.names.want(c.Hosts())
+	d.saveAddresses()
 	d.folder.set(c.MaintenanceDir)
 	d.alerts.Set(alertConfig(c))
 	d.cmds.as(c.CommandUser)
@@ -207,5 +208,10 @@ func (d *Daemon) bindAgain(ctx context.Context) {
 	if err := d.dir.Rebind(setup); err != nil && !errors.Is(err, director.ErrStopped) {
 		d.log.Error("new addresses of servers or another machine cannot be used", "event", director.ResolveFailed.Name, "err", err)
 	}
+	d.saveAddresses()
+}
+
+// saveAddresses keeps the addresses of host names for a start that cannot ask.
+func (d *Daemon) saveAddresses() {
 	d.saver.change(func(st *state) { st.Addresses = d.names.addresses() })
 }
