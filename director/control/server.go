@@ -14,7 +14,8 @@ type Verb struct {
 	// Write: it changes something, so only root and the daemon's user may.
 	Write bool
 	// Do carries it out. args is one JSON object, or empty. An *Error goes to
-	// the client as it is, any other error as Failed.
+	// the client as it is, any other error as Failed. A json.RawMessage goes as
+	// it is, too, and has no line breaks.
 	Do func(ctx context.Context, p Peer, args []byte) (any, error)
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -105,20 +106,36 @@ func respond(id json.RawMessage, do func() (any, error)) *Response {
 	case err != nil:
 		return &Response{ID: id, Error: Errorf(Failed, "%v", err)}
 	}
-	b, err := json.Marshal(result)
-	if err != nil {
-		return &Response{ID: id, Error: Errorf(Failed, "%v", err)}
+	raw, ready := result.(json.RawMessage)
+	if !ready {
+		if raw, err = json.Marshal(result); err != nil {
+			return &Response{ID: id, Error: Errorf(Failed, "%v", err)}
+		}
 	}
-	return &Response{ID: id, Result: b}
+	return &Response{ID: id, Result: raw}
 }
 
 // answer sends a response and reports whether the client took it.
 func (x *session) answer(r *Response) bool {
-	b, err := json.Marshal(r)
+	b, err := r.line()
 	if err != nil {
 		return false
 	}
 	_ = x.conn.SetWriteDeadline(time.Now().Add(x.server.Limits.Write))
-	_, err = x.conn.Write(append(b, '\n'))
+	_, err = x.conn.Write(b)
 	return err == nil
+}
+
+// line is the response as it is sent. A result is on one line already, and may be
+// megabytes, which json.Marshal would read once more.
+func (r *Response) line() ([]byte, error) {
+	b, err := json.Marshal(Response{ID: r.ID, Error: r.Error})
+	if err != nil || r.Result == nil {
+		return append(b, '\n'), err
+	}
+	if b = b[:len(b)-1]; len(b) > 1 {
+		b = append(b, ',')
+	}
+	b = slices.Concat(b, []byte(`"result":`), r.Result)
+	return append(b, "}\n"...), nil
 }
