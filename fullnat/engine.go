@@ -63,6 +63,7 @@ type Engine struct {
 	rules     tproxy.Plane // that divert packets
 	ruled     bool         // there are some, or may be
 	timeouts  ipvs.Timeouts
+	ports     int // localPorts, as last read: not for each service that is listed
 	paused    bool
 	closed    bool
 	quit      chan struct{}
@@ -74,7 +75,7 @@ type Engine struct {
 func New(c Config) (*Engine, error) {
 	e := &Engine{
 		log: c.Log, pin: !c.Unpinned, plain: c.PlainCalls, began: time.Now(),
-		services: map[ipvs.ServiceKey]*service{}, quit: make(chan struct{}),
+		services: map[ipvs.ServiceKey]*service{}, ports: localPorts(), quit: make(chan struct{}),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

@@ -92,7 +92,7 @@ func (svc *service) counters() (all []CounterState) {
 			all = append(all, c)
 		}
 	}
-	info := svc.info()
+	info := svc.info(0)
 	add(netip.AddrPort{}, info.Stats)
 	for i := range info.Destinations {
 		add(info.Destinations[i].Addr, info.Destinations[i].Stats)

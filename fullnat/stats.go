@@ -50,7 +50,7 @@ func (e *Engine) Services() []ServiceInfo {
 	defer e.mu.Unlock()
 	infos := make([]ServiceInfo, 0, len(e.services))
 	for _, k := range e.keys() {
-		infos = append(infos, e.services[k].info())
+		infos = append(infos, e.services[k].info(e.ports))
 	}
 	return infos
 }
@@ -63,10 +63,11 @@ func (e *Engine) Service(k ipvs.ServiceKey) (info ServiceInfo, ok bool) {
 	if svc == nil {
 		return info, false
 	}
-	return svc.info(), true
+	return svc.info(e.ports), true
 }
 
-func (svc *service) info() ServiceInfo {
+// info is what there is of a service, whose LIPs have so many local ports.
+func (svc *service) info(ports int) ServiceInfo {
 	i := ServiceInfo{Options: svc.want.Options}
 	i.Service, i.Stats = svc.want.Service, svc.meter.read(svc.counted())
 	svc.mu.Lock()
@@ -77,10 +78,6 @@ func (svc *service) info() ServiceInfo {
 		i.Destinations = append(i.Destinations, info)
 	}
 	svc.mu.Unlock()
-	ports := 0
-	if len(svc.want.Options.Locals) > 0 {
-		ports = localPorts()
-	}
 	for _, a := range svc.want.Options.Locals {
 		l := svc.locals[a].info()
 		l.Capacity = svc.capacity(ports)
@@ -169,11 +166,12 @@ func (e *Engine) estimate() {
 		case <-e.quit:
 			return
 		case <-t.C:
-			ports := localPorts() // read once, however many services there are
+			ports := localPorts()
 			e.mu.Lock()
+			e.ports = ports
 			for _, svc := range e.services {
 				svc.tick(e.clock())
-				e.warn(svc, ports)
+				e.warn(svc)
 			}
 			e.balance()
 			e.mu.Unlock()
@@ -182,8 +180,8 @@ func (e *Engine) estimate() {
 }
 
 // warn says once when a LIP is nearly used up, and once when it is not any more.
-func (e *Engine) warn(svc *service, ports int) {
-	capacity := svc.capacity(ports)
+func (e *Engine) warn(svc *service) {
+	capacity := svc.capacity(e.ports)
 	for _, lip := range svc.locals {
 		is := float64(lip.info().Conns) > scarce*float64(capacity)
 		if is == lip.scarce {

@@ -12,6 +12,8 @@ type jsonText struct {
 	b []byte
 	// first is set after an opening bracket: the next element needs no comma.
 	first bool
+	// oneLine is a document of the control socket, where lines end answers.
+	oneLine bool
 }
 
 // open begins an object or array, '{' or '[', as the next element.
@@ -22,7 +24,12 @@ func (j *jsonText) close(c byte) { j.b = append(j.b, c); j.first = false }
 
 // line breaks the line before the next element, so that a document can be read
 // and compared line by line.
-func (j *jsonText) line() { j.comma(); j.b = append(j.b, '\n'); j.first = true }
+func (j *jsonText) line() {
+	if !j.oneLine {
+		j.comma()
+		j.b, j.first = append(j.b, '\n'), true
+	}
+}
 
 func (j *jsonText) comma() {
 	if !j.first {

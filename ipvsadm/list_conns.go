@@ -244,11 +244,11 @@ func (j *jsonText) connection(c *Connection) {
 	j.close('}')
 }
 
-// AppendConnections appends the document of -L -c --json: what goipvsd answers to
-// VerbConnections, and with it what is known of connections that the kernel
+// AppendConnections appends the document of -L -c --json, on one line: what
+// goipvsd answers to VerbConnections, and with it what is known of connections that the kernel
 // lists: their local addresses.
 func AppendConnections(b []byte, all, kernel []Connection) []byte {
-	j := jsonText{b: b, first: true}
+	j := jsonText{b: b, first: true, oneLine: true}
 	j.open('{')
 	j.field("connections", '[')
 	for i := range all {

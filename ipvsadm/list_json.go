@@ -201,9 +201,10 @@ func appendDaemonsJSON(b []byte, daemons []ipvs.Daemon) []byte {
 }
 
 // AppendServices appends the document of -L --json for services of full NAT,
-// which no kernel's version goes with. What goipvsd answers to VerbList.
+// which no kernel's version goes with, on one line. What goipvsd answers to
+// VerbList.
 func AppendServices(b []byte, services []ipvs.ServiceInfo, dests map[ipvs.ServiceKey][]ipvs.DestinationInfo, t ipvs.Timeouts) []byte {
-	j := jsonText{b: b, first: true}
+	j := jsonText{b: b, first: true, oneLine: true}
 	j.open('{')
 	j.timeouts(t)
 	j.field("services", '[')
