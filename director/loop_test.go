@@ -955,8 +955,9 @@ func TestMassFailureHasNoSlowStart(t *testing.T) {
 // is left of its time, also when most servers are out by an operator's word; what
 // the kernel has lost meanwhile is not.
 func TestMassFailureOverRestart(t *testing.T) {
-	for _, flushed := range []bool{false, true} {
-		t.Run(fmt.Sprint("flushed ", flushed), func(t *testing.T) {
+	const flushed, clockSetBack = "flushed", "the clock set back"
+	for _, meanwhile := range []string{"nothing", flushed, clockSetBack} {
+		t.Run(meanwhile, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				v := testService()
 				setup := setupOf(v)
@@ -982,16 +983,22 @@ func TestMassFailureOverRestart(t *testing.T) {
 				if err := json.Unmarshal(b, &saved); err != nil {
 					t.Fatal(err)
 				}
-				if flushed {
+				switch meanwhile {
+				case clockSetBack:
+					saved.Hold.Since = saved.Hold.Since.AddDate(1, 0, 0)
+				case flushed:
 					if err := k.Other().Do(ipvs.Change{Op: ipvs.DeleteService, Service: v.Service}); err != nil {
 						t.Fatal(err)
 					}
 				}
 				g := start(t, k, setup, saved)
 				g.verdict(v, Down, 1, 2, 3)
-				if flushed {
+				if meanwhile == flushed {
 					g.holds("192.0.2.1:80 3:0")
 					return
+				}
+				if meanwhile == clockSetBack {
+					time.Sleep(100 * time.Second) // all of its time is left
 				}
 				g.holds("192.0.2.1:80 3:3")
 				time.Sleep(30 * time.Second)

@@ -78,17 +78,18 @@ func (s *state) recallHold() {
 	if s.d.o.Known != nil { // the process before has told
 		return
 	}
+	since := now.Add(min(was.Since.Sub(now), 0)) // a clock that was set back does not make it longer
 	for _, id := range was.Servers {
 		if s.server(id) == nil {
 			continue
 		}
 		srv := s.services[id.Service].mem.Server(id.Addr)
 		if srv.AdoptedIn || srv.Override.active(now) {
-			srv.Health, srv.Reason, srv.Since = Down, "failed in a mass failure before the restart", was.Since
+			srv.Health, srv.Reason, srv.Since = Down, "failed in a mass failure before the restart", since
 			srv.Failed, srv.Held = true, true
 		}
 		if srv.AdoptedIn {
-			s.hold.since = was.Since
+			s.hold.since = since
 		}
 	}
 }
