@@ -355,6 +355,55 @@ func TestPlaneShadow(t *testing.T) {
 	})
 }
 
+// TestPlaneCovered: a service of user space whose connections the kernel gives to
+// one of every port of the address, whoever made that, is said so for as long as
+// that is so. Nothing is taken away.
+func TestPlaneCovered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exact := planeService(config.PlaneUserspace)
+		every := planeService(config.PlaneKernel)
+		every.Name, every.Service.Addr = "every", netip.AddrPortFrom(every.Service.Addr.Addr(), 0)
+		p := startPlanes(t, setupOf(exact))
+		said := func(want string, times int) {
+			t.Helper()
+			time.Sleep(3 * time.Second)
+			st, err := p.d.Status(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range st.Services {
+				if s.Name == exact.Name && s.Drift != want {
+					t.Errorf("drift %q, want %q", s.Drift, want)
+				}
+			}
+			if n := strings.Count(p.log.String(), coveredText); n != times {
+				t.Errorf("said %d times, want %d:\n%s", n, times, p.log)
+			}
+		}
+		said("", 0)
+		reload := func(services ...*VirtualService) {
+			t.Helper()
+			if _, err := p.d.Reload(setupOf(services...), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reload(exact, every)
+		said(coveredText, 1)
+		reload(exact)
+		said("", 1)
+		other := ipvs.Change{Op: ipvs.AddService, Service: every.Service}
+		if err := p.k.Other().Apply(slices.Values([]ipvs.Change{other})); err != nil {
+			t.Fatal(err)
+		}
+		said(coveredText, 2)
+		other.Op = ipvs.DeleteService
+		if err := p.k.Other().Apply(slices.Values([]ipvs.Change{other})); err != nil {
+			t.Fatal(err)
+		}
+		said("", 2)
+	})
+}
+
 // TestPlaneNotrack: clients' packets and those of local addresses are not
 // tracked, but where a local address is the kernel's plane's, too.
 func TestPlaneNotrack(t *testing.T) {

@@ -56,8 +56,9 @@ type service struct {
 	drift       string  // how the kernel differs from made
 	former      *former // where it ran before; nil: nowhere that it is not gone from
 	shadowed    bool    // it runs in user space, and the kernel has it, too
-	shadowTold  bool
-	told        Choice // where it runs, as last told
+	covered     bool    // it runs in user space, and the kernel has its address with every port
+	shadowTold  string  // shadow, as last said
+	told        Choice  // where it runs, as last told
 	// gone: it left the file and is kept only until its connections are over.
 	gone    bool
 	checks  map[netip.AddrPort]int // how many each server has

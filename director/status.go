@@ -102,8 +102,8 @@ func (v *service) status(now time.Time, checks Checks) control.ServiceStatus {
 		Quorum: max(v.Quorum, 1), Capacity: d.Capacity, Drift: v.drift, Refused: v.refusal.text,
 		Servers: make([]control.ServerStatus, 0, len(v.Servers)),
 	}
-	if v.shadowed && v.former == nil {
-		out.Drift = shadowText
+	if text := v.shadow(); text != "" {
+		out.Drift = text
 	}
 	out.ByCommand = v.Manual != nil
 	if v.fullNAT() || v.refused() {

@@ -102,6 +102,9 @@ func (s *state) look(busy func() bool) error {
 		p.ask(k, key)
 		if v.Proxy != nil && k != s.d.o.Kernel {
 			p[s.d.o.Kernel][key] = false // it would take its connections
+			if every, is := everyPort(key); is && !p[s.d.o.Kernel][every] {
+				p[s.d.o.Kernel][every] = false
+			}
 		}
 	}
 	if s.looking == nil || !s.looking.asks(p) {
@@ -123,6 +126,7 @@ func (s *state) look(busy func() bool) error {
 	}
 	for key, v := range s.services {
 		v.have, v.seen, v.shadowed = l.dests[key], l.services[key], l.also[key]
+		v.covered = v.Proxy != nil && s.covers(l, key)
 		if _, v.there = l.services[key]; !v.there {
 			v.have = nil
 		} else if v.gone && v.Service.Scheduler == "" {
@@ -130,6 +134,22 @@ func (s *state) look(busy func() bool) error {
 		}
 	}
 	return nil
+}
+
+// everyPort is the service of every port of a service's address, if it has one
+// port.
+func everyPort(k ipvs.ServiceKey) (every ipvs.ServiceKey, is bool) {
+	return ipvs.AddrService(k.Protocol, netip.AddrPortFrom(k.Addr.Addr(), 0)), k.FWMark == 0 && k.Addr.Port() != 0
+}
+
+// covers reports whether the kernel has a service of every port of an address, to
+// which it gives the packets of one that has no service of its own there
+// (ip_vs_service_find in ip_vs_ctl.c), whatever socket waits for them.
+func (s *state) covers(l *listing, key ipvs.ServiceKey) bool {
+	every, is := everyPort(key)
+	_, there := l.services[every]
+	v := s.services[every]
+	return is && (l.also[every] || there && v.Proxy == nil)
 }
 
 // settled takes note of whether listings can be believed, and says so when they
@@ -178,24 +198,37 @@ func (s *state) findDrift() {
 
 // findShadow looks for a service of user space in the kernel, which takes its
 // connections before its sockets see them. The service is ours to say where it
-// runs, so it goes.
+// runs, so it goes. One of every port of the address may be wanted: who has made
+// both hears of it.
 func (v *service) findShadow(s *state) {
-	if !v.shadowed || v.former != nil || v.gone {
-		v.shadowTold = false
-		return
-	}
-	report := s.setup.Settings.ReportDrift
-	if !v.shadowTold {
-		e := v.event(Drift, netip.AddrPort{}, shadowText)
-		e.Attrs = []slog.Attr{slog.Bool("repaired", !report)}
+	text := v.shadow()
+	repaired := text == shadowText && !s.setup.Settings.ReportDrift
+	if text != "" && text != v.shadowTold {
+		e := v.event(Drift, netip.AddrPort{}, text)
+		e.Attrs = []slog.Attr{slog.Bool("repaired", repaired)}
 		s.emit(e)
 	}
-	if v.shadowTold = true; !report {
+	if v.shadowTold = text; repaired {
 		v.former = &former{plane: s.d.o.Kernel, since: s.d.now().Add(-idleTick)}
 	}
 }
 
-const shadowText = "the kernel has the service, too, and takes its connections"
+// shadow is what of the kernel takes the service's connections; empty: nothing.
+func (v *service) shadow() string {
+	switch {
+	case v.gone || v.former != nil:
+	case v.shadowed:
+		return shadowText
+	case v.covered:
+		return coveredText
+	}
+	return ""
+}
+
+const (
+	shadowText  = "the kernel has the service, too, and takes its connections"
+	coveredText = "the kernel has a service of every port of this address, which takes its connections: both have to be in one plane"
+)
 
 // asMade reports whether the kernel has just what it was made to hold: the usual
 // case, and quickly told.

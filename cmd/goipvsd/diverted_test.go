@@ -118,8 +118,8 @@ func TestKernelPlaneDiverted(t *testing.T) {
 			t.Cleanup(s.close)
 		}
 	}
-	markTo(r, vips[0], 1)
-	markTo(r, vips[1], 8)
+	markTo(t, vips[0], 1)
+	markTo(t, vips[1], 8)
 
 	r.must(os.WriteFile(r.path("keepalived.conf"), []byte(sample), 0o600))
 	var imported, lost strings.Builder
@@ -281,10 +281,12 @@ func TestKernelPlaneDiverted(t *testing.T) {
 }
 
 // markTo gives packets to an address a firewall mark.
-func markTo(r *rig, a netip.Addr, mark uint32) {
-	r.Helper()
+func markTo(t testing.TB, a netip.Addr, mark uint32) {
+	t.Helper()
 	c, err := nftables.New()
-	r.must(err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "user"})
 	chain := c.AddChain(&nftables.Chain{Name: "prerouting", Table: table, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityMangle})
 	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
@@ -293,5 +295,7 @@ func markTo(r *rig, a netip.Addr, mark uint32) {
 		&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(mark)},
 		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1},
 	}})
-	r.must(c.Flush())
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,11 +14,15 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/goipvs/goipvs/director/control"
+	"github.com/goipvs/goipvs/fullnat/tproxy"
+	"github.com/goipvs/goipvs/ipvs"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -157,34 +163,7 @@ func TestRealSystemd(t *testing.T) {
 	load.moves()
 	load.end()
 
-	// Nobody is refused from here on, though connections that are established end
-	// with their process, some before connect has told of them.
-	var stop atomic.Bool
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for !stop.Load() {
-			c, err := net.DialTimeout("tcp", h.tcp, patience)
-			switch {
-			case err == nil:
-				c.Close()
-			case !errors.Is(err, unix.ECONNRESET):
-				t.Error(err)
-				return
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}()
-	was := m.status().PID
-	m.ctl("restart", "goipvsd")
-	h.await("another process serves", func() bool { pid := m.status().PID; return pid != was && pid != 0 })
-	h.awaitServing()
-	was = m.status().PID
-	m.ctl("kill", "--kill-who=main", "--signal=KILL", "goipvsd")
-	h.await("another process serves", func() bool { pid := m.status().PID; return pid != was && pid != 0 })
-	h.awaitServing()
-	stop.Store(true)
-	<-done
+	m.nobodyIsRefused(h.tcp)
 	if n := m.show("NRestarts"); n != "1" {
 		t.Errorf("systemd has restarted it %s times, want once: for the crash", n)
 	}
@@ -193,6 +172,112 @@ func TestRealSystemd(t *testing.T) {
 	}
 	m.ctl("stop", "goipvsd")
 	if c, err := net.Dial("tcp", h.tcp); err == nil {
+		c.Close()
+		t.Error("a service that was stopped takes connections")
+	}
+}
+
+// nobodyIsRefused restarts goipvsd, and has it crash, while clients come to these
+// addresses. Connections that are established end with their process, some before
+// connect has told of them.
+func (m *manager) nobodyIsRefused(addrs ...string) {
+	m.Helper()
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	for _, addr := range addrs {
+		all.Go(func() {
+			for !stop.Load() {
+				c, err := net.DialTimeout("tcp", addr, patience)
+				switch {
+				case err == nil:
+					c.Close()
+				case !errors.Is(err, unix.ECONNRESET):
+					m.Error(err)
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	was := m.status().PID
+	m.ctl("restart", "goipvsd")
+	m.await("another process serves", func() bool { pid := m.status().PID; return pid != was && pid != 0 })
+	m.awaitServing()
+	was = m.status().PID
+	m.ctl("kill", "--kill-who=main", "--signal=KILL", "goipvsd")
+	m.await("another process serves", func() bool { pid := m.status().PID; return pid != was && pid != 0 })
+	m.awaitServing()
+	stop.Store(true)
+	all.Wait()
+}
+
+// TestRealSystemdDiverted: systemd keeps the sockets of a firewall mark and of
+// port 0, too, with the rules that bring packets to them, and forgets those of a
+// service that leaves the file.
+func TestRealSystemdDiverted(t *testing.T) {
+	if !ownSpace(t) {
+		return
+	}
+	if err := tproxy.Check(ipvs.IPv4); err != nil {
+		t.Skip(err)
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	for _, a := range []string{"192.0.2.10/32", "192.0.2.12/32"} {
+		vip, wrong := netlink.ParseAddr(a)
+		err = errors.Join(err, wrong, netlink.AddrAdd(lo, vip))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	markTo(t, netip.MustParseAddr("192.0.2.10"), 1)
+	h := newHouse(t)
+	web := netip.MustParseAddrPort(h.web)
+	const service = "[[virtual]]\n%s\nscheduler = \"rr\"\nforward = \"fullnat\"\nunchecked = \"up\"\n[virtual.fullnat]\nplane = \"userspace\"\n[[virtual.real]]\naddress = %q\n"
+	mark := fmt.Sprintf(service, "fwmark = 1", web)
+	every := fmt.Sprintf(service, "address = \"192.0.2.12:0\"\npersistent = \"5m\"", web.Addr())
+	h.file("max_removal = 1.0\n" + mark + every)
+	m := newManager(h, h.unit())
+	h.awaitServing()
+	addrs := []string{"192.0.2.10:80", fmt.Sprintf("192.0.2.12:%d", web.Port())}
+	served := func(addr string) bool {
+		c, err := net.DialTimeout("tcp", addr, patience)
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		fmt.Fprintln(c, "hello")
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		return line == "hello\n"
+	}
+	all := func(when string) {
+		t.Helper()
+		for _, a := range addrs {
+			h.await(a+" is served "+when, func() bool { return served(a) })
+		}
+	}
+	all("at first")
+	kept := func(sockets int) {
+		t.Helper()
+		h.await(fmt.Sprintf("systemd keeps %d sockets for each loop", sockets), func() bool {
+			return m.show("NFileDescriptorStore") == fmt.Sprint(sockets*loops())
+		})
+	}
+	kept(5) // a mark is of TCP and UDP
+	m.nobodyIsRefused(addrs...)
+	all("after a crash")
+	kept(5)
+	if said := h.said(); strings.Contains(said, "none of ours") || strings.Contains(said, "is not ours") {
+		t.Error("sockets are not known again")
+	}
+	h.file("max_removal = 1.0\n" + every)
+	m.ctl("kill", "--kill-who=main", "--signal=HUP", "goipvsd")
+	kept(3)
+	m.ctl("stop", "goipvsd")
+	if c, err := net.Dial("tcp", addrs[1]); err == nil {
 		c.Close()
 		t.Error("a service that was stopped takes connections")
 	}
