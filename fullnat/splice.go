@@ -28,17 +28,14 @@ func (l *loop) splice(c *conn, side int) bool {
 		n, e := sysSplice(h.fd, p.w, pipeSize)
 		switch {
 		case e == unix.EAGAIN:
-			l.returnPipe(h)
-			h.clear(splicing)
-			h.bulk = 0
-			return false
+			l.endBulk(h)
+			return h.is(urgent) // which a splice does not pass: a read does
 		case e != noErr:
 			l.abort(c)
 			return false
-		case n == 0:
-			l.returnPipe(h)
-			l.ended(c, side)
-			return false
+		case n == 0: // the end, or urgent data before it: a read tells
+			l.endBulk(h)
+			return true
 		}
 		p.n = n
 		l.count(c, side, n)
@@ -56,6 +53,13 @@ func (l *loop) splice(c *conn, side int) bool {
 	h.pipe.n -= n
 	c.last = l.sec
 	return true // less than all was taken: that need not mean that d is full, so only EAGAIN counts
+}
+
+// endBulk has a side go on with copies.
+func (l *loop) endBulk(h *half) {
+	l.returnPipe(h)
+	h.clear(splicing)
+	h.bulk = 0
 }
 
 func (l *loop) borrowPipe(h *half) bool {

@@ -1,0 +1,54 @@
+package fullnat_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/goipvs/goipvs/fullnat"
+	"golang.org/x/sys/unix"
+)
+
+// Urgent data is no end, and no pause: what comes behind it arrives, also in bulk,
+// where a splice that meets it moves nothing. Its byte is not part of the stream.
+func TestUrgentData(t *testing.T) {
+	for _, size := range []int{128, 4 << 20} {
+		part := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+		for _, ends := range []bool{true, false} {
+			_, c, rs := through(t, fullnat.Options{})
+			go func() {
+				rs.Write(part)
+				sendUrgent(t, rs)
+				rs.Write(part)
+				if ends {
+					rs.CloseWrite()
+				}
+			}()
+			got := make([]byte, 2*size)
+			if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, append(part, part...)) {
+				t.Errorf("%d bytes of %d, %v", n, len(got), err)
+			}
+			if ends {
+				hearEnd(t, c, io.EOF)
+			}
+		}
+	}
+}
+
+// sendUrgent sends a byte of urgent data.
+func sendUrgent(t *testing.T, c *net.TCPConn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	var e error
+	err = raw.Write(func(fd uintptr) bool {
+		e = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil)
+		return e != unix.EAGAIN
+	})
+	if err != nil || e != nil {
+		t.Errorf("urgent data: %v, %v", err, e)
+	}
+}
