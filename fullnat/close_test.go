@@ -266,6 +266,30 @@ func TestResetAfterHalfClose(t *testing.T) {
 	})
 }
 
+// So it is when the loop sees both at once.
+func TestResetWithHalfClose(t *testing.T) {
+	for _, from := range []string{"client", "server"} {
+		t.Run(from, func(t *testing.T) {
+			e, a, b := through(t, fullnat.Options{})
+			if from == "server" {
+				a, b = b, a
+			}
+			e.InLoops(func() {
+				say(t, a, "last words")
+				a.CloseWrite()
+				a.SetLinger(0)
+				a.Close()
+			})
+			hear(t, b, "last words")
+			hearEnd(t, b, io.EOF) // which it was, and the reset comes behind it
+			eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+			if got := states(e); got != "CLOSE" {
+				t.Errorf("state %s, want CLOSE", got)
+			}
+		})
+	}
+}
+
 // A server that answers early and closes while the client still sends: its
 // answer must arrive.
 func TestEarlyAnswer(t *testing.T) {

@@ -141,6 +141,10 @@ func (l *loop) ended(c *conn, side int) {
 	}
 	c.last = l.sec // a FIN is a packet: the shorter timeout begins with it
 	sysShutdownWrite(d.fd)
+	if h.is(failed) { // a RST came behind the FIN, and epoll does not tell of it again
+		l.abort(c)
+		return
+	}
 	if side == client {
 		l.enter(c, sched.CloseWait)
 	} else {
