@@ -19,10 +19,7 @@ import (
 	"github.com/goipvs/goipvs/ipvs"
 )
 
-var (
-	bulk = flag.Int64("bulk", 48, "megabytes each way in TestBulk")
-	soak = flag.Duration("soak", time.Second, "how long TestSoak runs")
-)
+var bulk = flag.Int64("bulk", 48, "megabytes each way in TestBulk")
 
 // Both ways at once, with both ends pausing at random: buffers fill and empty,
 // pipes are borrowed and given back, and every byte arrives in order.
@@ -241,53 +238,6 @@ func TestShorterTimeout(t *testing.T) {
 	}
 }
 
-// Random traffic with random faults: clients and servers that stop, reset,
-// half-close, do not answer. In the end nothing is left.
-func TestSoak(t *testing.T) {
-	n := newNetwork()
-	servers := []*server{}
-	for i := range byte(4) {
-		servers = append(servers, serveTCP(t, n.addr(11+i), moody))
-	}
-	e := start(t, fullnat.Config{Loops: 2})
-	s := tcpService(t, n.addr(1), "wlc", servers...)
-	s.Options.Locals = n.locals(4)
-	apply(t, e, s)
-	files := openFiles(t)
-	end := time.Now().Add(*soak)
-	var wg sync.WaitGroup
-	var conns sync.Map
-	for i := range 64 {
-		wg.Go(func() {
-			n := 0
-			for ; time.Now().Before(end); n++ {
-				capricious(t, s)
-			}
-			conns.Store(i, n)
-		})
-	}
-	for i := 0; time.Now().Before(end); i++ { // and the control plane is busy, too
-		change := s
-		change.Destinations = append([]ipvs.Destination(nil), s.Destinations...)
-		change.Destinations[i%4].Weight = int32(i % 3)
-		if i%5 == 0 {
-			change.Destinations = change.Destinations[:3]
-			change.Options.CutRemoved = i%2 == 0
-		}
-		apply(t, e, change)
-		e.Connections()
-		e.Move(i%2, 1-i%2, 0.5)
-		time.Sleep(10 * time.Millisecond)
-	}
-	wg.Wait()
-	total := 0
-	conns.Range(func(_, n any) bool { total += n.(int); return true })
-	t.Logf("%d connections, errors %+v", total, e.Errors())
-	eventually(t, "all connections end", func() bool { return e.Conns() == 0 })
-	checkEmpty(t, e)
-	eventually(t, "all descriptors are closed", func() bool { return openFiles(t) <= files+2*2*32 }) // pipes are kept
-}
-
 // checkEmpty waits until nothing is left of connections that have all ended. A
 // client that hung up at once may be accepted when others have ended long ago.
 func checkEmpty(t *testing.T, e *fullnat.Engine) {
@@ -324,57 +274,4 @@ func remains(e *fullnat.Engine) string {
 		return fmt.Sprintf("%d connections are not forgotten", n)
 	}
 	return ""
-}
-
-// moody is a server that does anything.
-func moody(c *net.TCPConn) {
-	c.SetDeadline(time.Now().Add(time.Duration(1+rand.IntN(1000)) * time.Millisecond))
-	switch rand.IntN(8) {
-	case 0:
-		c.SetLinger(0)
-	case 1:
-		c.Write(make([]byte, rand.IntN(1<<20)))
-		c.SetLinger(0)
-	case 2:
-		c.CloseWrite()
-		io.Copy(io.Discard, c)
-	case 3:
-		io.CopyN(c, c, int64(rand.IntN(1<<16)))
-	default:
-		echo(c)
-	}
-}
-
-// capricious is a client that does anything; but what it gets is what it sent.
-func capricious(t *testing.T, s fullnat.Service) {
-	c, err := net.Dial("tcp", s.Addr.String())
-	if err != nil {
-		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-			t.Errorf("connect: %v", err)
-		}
-		return
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Duration(1+rand.IntN(1000)) * time.Millisecond))
-	if rand.IntN(4) == 0 {
-		c.(*net.TCPConn).SetLinger(0)
-	}
-	switch rand.IntN(6) {
-	case 0:
-	case 1:
-		c.(*net.TCPConn).CloseWrite()
-		io.Copy(io.Discard, c)
-	case 2:
-		c.Write(make([]byte, rand.IntN(2<<20)))
-	default:
-		b := make([]byte, 1+rand.IntN(32<<10))
-		for range rand.IntN(20) {
-			if _, err := c.Write(b); err != nil {
-				return
-			}
-			if _, err := io.ReadFull(c, b); err != nil {
-				return
-			}
-		}
-	}
 }

@@ -19,7 +19,9 @@ func TestUrgentData(t *testing.T) {
 			_, c, rs := through(t, fullnat.Options{})
 			go func() {
 				rs.Write(part)
-				sendUrgent(t, rs)
+				if err := sendUrgent(rs); err != nil {
+					t.Error(err)
+				}
 				rs.Write(part)
 				if ends {
 					rs.CloseWrite()
@@ -37,18 +39,16 @@ func TestUrgentData(t *testing.T) {
 }
 
 // sendUrgent sends a byte of urgent data.
-func sendUrgent(t *testing.T, c *net.TCPConn) {
+func sendUrgent(c *net.TCPConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		t.Error(err)
-		return
+		return err
 	}
-	var e error
-	err = raw.Write(func(fd uintptr) bool {
-		e = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil)
-		return e != unix.EAGAIN
-	})
-	if err != nil || e != nil {
-		t.Errorf("urgent data: %v, %v", err, e)
+	if e := raw.Write(func(fd uintptr) bool {
+		err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil)
+		return err != unix.EAGAIN
+	}); e != nil {
+		return e
 	}
+	return err
 }
