@@ -37,7 +37,7 @@ type divertNet struct {
 
 const divertPort = 8000 // at which real servers answer, beside the ports of services
 
-func newDivertNet(t *testing.T) *divertNet {
+func newDivertNet(t *testing.T, loops int) *divertNet {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("makes network namespaces: needs root")
@@ -60,7 +60,7 @@ func newDivertNet(t *testing.T) *divertNet {
 		return tproxy.Check(ipvs.IPv6)
 	})
 	d.serve()
-	d.e = startOn(t, n.Director, fullnat.Config{Loops: 2})
+	d.e = startOn(t, n.Director, fullnat.Config{Loops: loops})
 	return d
 }
 
@@ -174,7 +174,7 @@ func (d *divertNet) ask(network, to string) topo.Answer {
 // and without one at the one that the client asked. Its counters, listings and
 // limits are those of other services.
 func TestKernelPlaneMarks(t *testing.T) {
-	d := newDivertNet(t)
+	d := newDivertNet(t, 2)
 	foreign := map[ipvs.Family]netip.Addr{ipvs.IPv4: netip.MustParseAddr("192.0.2.99"), ipvs.IPv6: netip.MustParseAddr("2001:db8:ffff::99")}
 	own := map[ipvs.Family]netip.Addr{ipvs.IPv4: d.VIP4, ipvs.IPv6: d.VIP6}
 	var all []fullnat.Service
@@ -245,7 +245,7 @@ func TestKernelPlaneMarks(t *testing.T) {
 // TestKernelPlanePortZero: a service of port 0 takes all ports of its address
 // that no other service has, and a client goes to one server with all of them.
 func TestKernelPlanePortZero(t *testing.T) {
-	d := newDivertNet(t)
+	d := newDivertNet(t, 2)
 	for f, vip := range map[ipvs.Family]netip.Addr{ipvs.IPv4: d.VIP4, ipvs.IPv6: d.VIP6} {
 		for p, network := range map[ipvs.Protocol]string{ipvs.TCP: "tcp", ipvs.UDP: "udp"} {
 			every := d.service(ipvs.AddrService(p, netip.AddrPortFrom(vip, 0)), 0, ipvs.Persistent)
@@ -282,9 +282,23 @@ func TestKernelPlanePortZero(t *testing.T) {
 	}
 }
 
+// TestKernelPlaneFull: a session that makes room for a new one may be the last of
+// the address that both clients asked.
+func TestKernelPlaneFull(t *testing.T) {
+	d := newDivertNet(t, 1)
+	d.mark(7, d.VIP4)
+	d.route(7)
+	s := d.service(ipvs.MarkService(7, ipvs.IPv4), divertPort, 0)
+	s.Options.MaxConns = 1
+	d.apply(s)
+	for range 3 {
+		d.ask("udp", netip.AddrPortFrom(d.VIP4, 5000).String())
+	}
+}
+
 // TestKernelPlaneHeader: a PROXY header says what the client addressed.
 func TestKernelPlaneHeader(t *testing.T) {
-	d := newDivertNet(t)
+	d := newDivertNet(t, 2)
 	d.mark(7, d.VIP4)
 	s := d.service(ipvs.MarkService(7, ipvs.IPv4), 9000, 0)
 	s.Options.ProxyProtocol = fullnat.ProxyV1
@@ -319,7 +333,7 @@ func TestKernelPlaneHeader(t *testing.T) {
 // TestKernelPlaneDrift: rules that somebody takes away are missed, and come back;
 // what is connected does not notice.
 func TestKernelPlaneDrift(t *testing.T) {
-	d := newDivertNet(t)
+	d := newDivertNet(t, 2)
 	d.apply(d.service(ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(d.VIP4, 0)), 0, ipvs.Persistent))
 	to := netip.AddrPortFrom(d.VIP4, 80)
 	c, err := d.Client.Dial(t.Context(), "tcp", netip.AddrPort{}, to)

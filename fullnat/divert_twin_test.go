@@ -17,7 +17,7 @@ import (
 // takes a kernel with both IPVS and TPROXY.
 func TestKernelPlaneTwin(t *testing.T) {
 	lab.Need(t)
-	ours := newDivertNet(t)
+	ours := newDivertNet(t, 2)
 	n, err := topo.New(topo.Spec{Clients: 2, Servers: 2, IPv6: true})
 	if err != nil {
 		t.Fatal(err)

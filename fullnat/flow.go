@@ -156,17 +156,18 @@ func (l *loop) flowFor(at *virtual, from *sockaddr, set *settings) *flow {
 
 func (l *loop) newFlow(at *virtual, from *sockaddr, h uint32) *flow {
 	ln := at.ln
+	at.join() // before others end, of which one may be its last
 	if l.engine.atLimit() || ln.crowded() {
 		l.evict()
 		if l.engine.atLimit() || ln.crowded() {
 			l.errs.noFiles.Add(1)
+			l.leave(at)
 			return nil
 		}
 	}
 	f, i := l.flows.take()
 	*f = flow{fd: -1, index: i, gen: f.gen + 1, hash: h, at: at, client: *from, last: l.sec, many: true}
 	f.limits[client] = l.engine.trains
-	at.join()
 	l.insert(&ln.table, f)
 	ln.svc.live.Add(1)
 	l.engine.conns.Add(1)
