@@ -144,6 +144,28 @@ func ConnectByRing(fds []int, to netip.AddrPort) ([]int32, error) {
 	return res, nil
 }
 
+// StickRing has the first loop's ring owe the result of a connect that it was
+// never given.
+func (e *Engine) StickRing() (had bool) {
+	done := make(chan bool)
+	e.loops[0].do(func(l *loop) {
+		if r := l.tray.ring; r != nil {
+			r.calling++
+			had = true
+		}
+		close(done)
+	})
+	<-done
+	return had
+}
+
+// HasRing tells whether the first loop uses io_uring.
+func (e *Engine) HasRing() bool {
+	done := make(chan bool, 1)
+	e.loops[0].do(func(l *loop) { done <- l.tray.ring != nil })
+	return <-done
+}
+
 // testRing is one for the test's thread.
 var testRing = sync.OnceValues(func() (*ring, error) { return newRing(64) })
 
@@ -181,6 +203,13 @@ func ShortSilence() (undo func()) {
 func (e *Engine) Patience() int {
 	done := make(chan int, 1)
 	e.loops[0].do(func(l *loop) { done <- l.patience() })
+	return <-done
+}
+
+// Rounds is how many rounds the first loop has made.
+func (e *Engine) Rounds() uint64 {
+	done := make(chan uint64, 1)
+	e.loops[0].do(func(l *loop) { done <- l.round })
 	return <-done
 }
 

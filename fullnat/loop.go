@@ -179,10 +179,7 @@ func (l *loop) run() {
 	}
 	l.release()
 	l.deliver()
-	if r := l.tray.ring; r != nil {
-		l.tray.ring = nil
-		r.close()
-	}
+	l.closeRing()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dead = true

@@ -208,9 +208,10 @@ func (r *ring) enter(n int, flags uintptr) int {
 
 // result takes a result: the name of an entry and the bytes that it moved, or
 // an error as a negative number. A call takes in some twenty connects at most
-// (since Linux 6.13), so it is repeated until there is a result for each.
+// (since Linux 6.13), so it is repeated until there is a result for each. Should
+// the kernel owe some for long, stuck tells.
 func (r *ring) result() (name int, res int32, ok bool) {
-	for {
+	for range ringTries {
 		for head := *r.cqHead; head != atomic.LoadUint32(r.cqTail); head++ {
 			x := r.results[head&r.cqMask]
 			atomic.StoreUint32(r.cqHead, head+1)
@@ -225,9 +226,18 @@ func (r *ring) result() (name int, res int32, ok bool) {
 			}
 			return int(uint32(x.name)), x.res, true
 		}
-		if r.calling == 0 {
+		if !r.stuck() {
 			return 0, 0, false
 		}
 		r.stopWaiting(0)
 	}
+	return 0, 0, false
 }
+
+// stuck tells whether there are connects whose results have not come. Such a ring
+// is to be closed: they may come later.
+func (r *ring) stuck() bool { return r.calling > 0 }
+
+// ringTries is how often the kernel is asked in vain for the next result of a
+// connect: a millisecond or so.
+const ringTries = 1000

@@ -62,6 +62,13 @@ func (l *loop) openRing() {
 	l.tray.ring = r
 }
 
+func (l *loop) closeRing() {
+	if r := l.tray.ring; r != nil {
+		l.tray.ring = nil
+		r.close()
+	}
+}
+
 // post puts the first n bytes of scratch into the tray, which is not full. The
 // last ones are followed by the side's end.
 func (l *loop) post(c *conn, side, n int, last bool) {
@@ -251,15 +258,17 @@ func (l *loop) connectByRing(calling []ref) int {
 		c := l.conns.at(r.index)
 		b.targets[i] = c.at.reaches(c.dst)
 		b.ring.connect(c.half[origin].fd, &b.targets[i], i)
+		b.answers[i] = unix.EINPROGRESS // if nothing is heard of it
 	}
 	did := b.ring.submit(len(calling))
-	for {
-		i, res, ok := b.ring.result()
-		if !ok {
-			return did
-		}
+	for i, res, ok := b.ring.result(); ok; i, res, ok = b.ring.result() {
 		b.answers[i] = syscall.Errno(-res)
 	}
+	if b.ring.stuck() {
+		l.closeRing()
+		l.engine.log.Warn("io_uring is not used any more: results are missing")
+	}
+	return did
 }
 
 func (l *loop) connectPlainly(calling []ref, did int) {

@@ -112,6 +112,31 @@ func TestRingConnects(t *testing.T) {
 	}
 }
 
+// A kernel that owes the result of a connect for good stops nobody: the loop goes
+// on without io_uring.
+func TestRingStuck(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), echo))
+	apply(t, e, s)
+	if !e.StickRing() {
+		t.Skip("no io_uring here")
+	}
+	var cs [3]*net.TCPConn
+	e.InLoops(func() { // which connects them together
+		for i := range cs {
+			cs[i] = dial(t, s.Addr)
+		}
+	})
+	for _, c := range cs {
+		say(t, c, "hello")
+		hear(t, c, "hello")
+	}
+	if e.HasRing() {
+		t.Error("the ring is still used")
+	}
+}
+
 // Clients that come at once are connected at once, around a server that refuses
 // and one that does not answer at first: with io_uring and without.
 func TestManyAtOnce(t *testing.T) {
