@@ -91,6 +91,9 @@ const (
 // event handles what epoll reports of one side.
 func (l *loop) event(c *conn, side int, ev uint32) {
 	h := &c.half[side]
+	if ev&unix.EPOLLERR != 0 {
+		h.set(failed) // what is still to be read comes first, then the error
+	}
 	switch {
 	case h.is(dying):
 		return
@@ -104,12 +107,9 @@ func (l *loop) event(c *conn, side int, ev uint32) {
 	if ev&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0 {
 		h.set(finished)
 	}
-	if ev&unix.EPOLLERR != 0 {
-		h.set(failed) // what is still to be read comes first, then the error
-		if h.is(eof) {
-			l.abort(c)
-			return
-		}
+	if ev&unix.EPOLLERR != 0 && h.is(eof) {
+		l.abort(c)
+		return
 	}
 	gen := c.gen
 	if ev&unix.EPOLLOUT != 0 && h.is(blocked) {
