@@ -71,7 +71,7 @@ func (l *loop) acceptOne(ln *listener) (g guest, ok bool) {
 	var e syscall.Errno
 	if g.fd, e = sysAccept(ln.fd, &g.client); e != noErr {
 		ln.burst = max(ln.burst/2, 1)
-		l.acceptFailed(e)
+		l.acceptFailed(ln, e)
 		return g, false
 	}
 	g.at = l.addressed(ln, g.fd)
@@ -79,9 +79,15 @@ func (l *loop) acceptOne(ln *listener) (g guest, ok bool) {
 }
 
 // acceptFailed: of a failed accept only a shortage of descriptors or memory
-// matters. The connection waits in the kernel meanwhile.
-func (l *loop) acceptFailed(e syscall.Errno) {
+// matters, during which the connection waits in the kernel, and that the socket
+// does not listen any more, as somebody has shut it down: another process that has
+// it, or "ss --kill".
+func (l *loop) acceptFailed(ln *listener, e syscall.Errno) {
 	switch e {
+	case unix.EINVAL:
+		if unix.Listen(int(ln.fd), backlog) != nil {
+			l.pause()
+		}
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
 		l.errs.noFiles.Add(1)
 		l.pause()

@@ -114,6 +114,30 @@ func TestKernelPortExhaustion(t *testing.T) {
 	}
 }
 
+// A service that comes while epoll has no room for its sockets is served as soon
+// as there is some.
+func TestKernelOutOfWatches(t *testing.T) {
+	lab.Need(t)
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), named("a")))
+	const file = "/proc/sys/fs/epoll/max_user_watches"
+	was, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, most := range [][]byte{[]byte("0"), was} {
+		if err := os.WriteFile(file, most, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, e, s)
+		e.InLoops(func() {})
+	}
+	if got := ask(t, s.Addr); got != "a" {
+		t.Errorf("the server said %q", got)
+	}
+}
+
 // lockedBuffer is a log to be read while it is written.
 type lockedBuffer struct {
 	mu sync.Mutex

@@ -152,18 +152,19 @@ func (l *loop) serve(svc *service, p ipvs.Protocol, fd int32) {
 		l.attract(fd)
 	}
 	l.listenGen++
-	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: p == ipvs.UDP}
+	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: p == ipvs.UDP, quiet: true}
+	l.quiet++
 	if diverted(svc.key) {
 		ln.addr = socketAddr(fd)
 	} else {
 		ln.own = &virtual{ln: ln, addr: svc.key.Addr, fd: fd}
 	}
 	l.listeners[i] = ln
-	if e := sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN, newToken(kindListen, ln.index, ln.gen)); e != noErr {
-		l.engine.log.Error("cannot wait for connections", "service", svc.key, "err", e) // fs.epoll.max_user_watches
-	}
 	if l.held || l.paused && !ln.datagrams {
-		l.listen(ln, false)
+		return
+	}
+	if e := l.listen(ln, true); e != noErr {
+		l.engine.log.Error("cannot wait for connections yet", "service", svc.key, "err", e) // fs.epoll.max_user_watches
 	}
 }
 

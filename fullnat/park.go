@@ -2,6 +2,7 @@ package fullnat
 
 import (
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -94,20 +95,24 @@ func (l *loop) resume() {
 	}
 }
 
-// listen has epoll report new connections, or not.
-func (l *loop) listen(ln *listener, on bool) {
-	if ln.quiet != on {
-		return
-	}
-	var ev uint32
-	if on {
-		ev = unix.EPOLLIN
-		l.quiet--
-	} else {
+// listen has epoll report new connections, or know nothing of the socket: of one
+// that it knows it would always report errors, to nobody who deals with them. When
+// it takes no more sockets this is tried again, as all that is quiet is.
+func (l *loop) listen(ln *listener, on bool) (e syscall.Errno) {
+	switch {
+	case ln.quiet != on:
+		return noErr
+	case !on:
 		l.quiet++
+		sysEpollControl(l.epoll, unix.EPOLL_CTL_DEL, ln.fd, 0, 0)
+	default:
+		if e = sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, ln.fd, unix.EPOLLIN, newToken(kindListen, ln.index, ln.gen)); e != noErr {
+			return e
+		}
+		l.quiet--
 	}
 	ln.quiet = !on
-	sysEpollControl(l.epoll, unix.EPOLL_CTL_MOD, ln.fd, ev, newToken(kindListen, ln.index, ln.gen))
+	return noErr
 }
 
 // full tells whether nothing more may be accepted, and sees to it.

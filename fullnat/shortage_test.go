@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
+	"golang.org/x/sys/unix"
 )
 
 // Without descriptors nothing is accepted and nothing spins; what waited is
@@ -63,6 +64,58 @@ func TestOutOfDescriptors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A listening socket that somebody else has shut down listens again, and takes no
+// CPU meanwhile.
+func TestListenerShutDown(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), named("a")))
+	apply(t, e, s)
+	files, err := e.Listeners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut := func() {
+		t.Helper()
+		for _, f := range files {
+			raw, err := f.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e := raw.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_RDWR) }); e != nil || err != nil {
+				t.Fatal(e, err)
+			}
+		}
+	}
+	t.Cleanup(func() {
+		for _, f := range files {
+			f.Close()
+		}
+	})
+	listens := func() bool {
+		c, err := net.Dial("tcp", s.Addr.String())
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	shut()
+	eventually(t, "it listens again", listens)
+	if got := ask(t, s.Addr); got != "a" {
+		t.Errorf("the server said %q", got)
+	}
+	e.Pause()
+	shut()
+	before := e.Rounds()
+	e.InTurns(func() {}, func() {}, func() {})
+	time.Sleep(time.Second / 2)            // a measured time, not a wait
+	if n := e.Rounds() - before; n > 200 { // 10 ms is how long a loop waits at the most
+		t.Errorf("%d rounds of a loop that has nothing to do", n)
+	}
+	e.Resume()
+	eventually(t, "it listens again after a pause", listens)
 }
 
 // A service's own limit makes its clients wait, not others.
