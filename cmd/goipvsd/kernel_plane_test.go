@@ -29,6 +29,7 @@ type planesRig struct {
 	servers []netip.Addr
 	locals  []netip.Addr // the two in use
 	forward sysctl.Knob
+	asked   uint16 // clients so far
 }
 
 func newPlanesRig(t *testing.T, v6 bool) *planesRig {
@@ -129,13 +130,15 @@ func (r *planesRig) runs(name, plane string) {
 }
 
 // answers has four clients ask, each of which must be answered, and returns how
-// the real servers saw them.
+// the real servers saw them. Each has a port of its own, or the kernel might know
+// it for one that was there before.
 func (r *planesRig) answers(network string, port uint16) (seen map[netip.Addr]int) {
 	r.Helper()
 	seen = map[netip.Addr]int{}
 	for range 4 {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		a, err := r.net.Client.Ask(ctx, network, netip.AddrPort{}, netip.AddrPortFrom(r.vip, port))
+		r.asked++
+		a, err := r.net.Client.Ask(ctx, network, netip.AddrPortFrom(netip.Addr{}, 10000+r.asked), netip.AddrPortFrom(r.vip, port))
 		cancel()
 		if err != nil {
 			_, status, _ := r.goipvs("status")
