@@ -27,7 +27,7 @@ var daemonKeys = []key[Config]{
 		func(c *Config) *string { return &c.LogFormat }, "text", "json"),
 	boolKey("autoreload", "false", "Reload when the file, or one that it includes, changes on disk (ldirectord's `autoreload`).",
 		func(c *Config) *bool { return &c.Autoreload }),
-	choiceKey("on_stop", `"keep"`, "What becomes of the services, and of the daemons of `[sync]`, when the daemon stops: `keep` leaves them, `flush` removes them (ldirectord's `cleanstop=yes`), `drain` removes them once they are idle.",
+	choiceKey("on_stop", `"keep"`, "What becomes of the services, and of the daemons of `[sync]`, when the daemon stops: `keep` leaves them, `flush` removes them (ldirectord's `cleanstop=yes`), `drain` removes them once they are idle, at the latest after their `drain`, if they have one.",
 		func(c *Config) *OnStop { return &c.OnStop }, StopKeep, StopFlush, StopDrain),
 	spanKey("upgrade_drain", `"1h"`, "How long, after an upgrade by `goipvsd upgrade`, the old process keeps the connections of full NAT that it has. Then they are cut.",
 		func(c *Config) *time.Duration { return &c.UpgradeDrain }, 0, 30*day),

@@ -43,6 +43,10 @@ type Options struct {
 	Paths func([]netip.Addr)
 	// Abort, when closed, ends the waiting of a stop that drains.
 	Abort <-chan struct{}
+	// Draining is called in each round of a stop that drains, with how many services
+	// are left and how long those with a drain of their own may still take; nil:
+	// nobody listens. It must not block.
+	Draining func(services int, left time.Duration)
 	// Saved is given what is to survive a restart, whenever it changed.
 	Saved func(Persistent)
 	// Restored is what survived the last one.
@@ -62,7 +66,7 @@ type Director struct {
 	done  chan struct{}
 }
 
-// ErrStopped is the error of a Director that no longer runs.
+// ErrStopped is the error of a Director that no longer runs, or is about to end.
 var ErrStopped = errors.New("the director has stopped")
 
 // New makes a Director that has not been started.
@@ -91,6 +95,9 @@ func New(o Options) *Director {
 	}
 	if d.o.Beat == nil {
 		d.o.Beat = func() {}
+	}
+	if d.o.Draining == nil {
+		d.o.Draining = func(int, time.Duration) {}
 	}
 	if d.o.Saved == nil {
 		d.o.Saved = func(Persistent) {}
@@ -189,6 +196,21 @@ func (d *Director) do(f func(*state)) error {
 	case <-d.done:
 		return ErrStopped
 	}
+}
+
+// change is do for what would bring services back: a Director that drains all of
+// them because it stops takes no more of it.
+func (d *Director) change(f func(*state)) error {
+	stopping := false
+	err := d.do(func(s *state) {
+		if stopping = s.stopping; !stopping {
+			f(s)
+		}
+	})
+	if stopping {
+		return ErrStopped
+	}
+	return err
 }
 
 // Observe takes results of checks. It does not wait for what follows from them,

@@ -73,7 +73,7 @@ var ErrYielded = errors.New("another process has taken over")
 // nothing and answers nobody. When f returns true Run ends with ErrYielded and
 // leaves all as it is, whatever the setup's OnStop says; otherwise it goes on.
 func (d *Director) Yield(f func(Persistent, *Knowledge) bool) error {
-	return d.do(func(s *state) {
+	return d.change(func(s *state) {
 		answer := make(chan bool, 1)
 		p, k := s.persistent(), s.knowledge()
 		go func() { answer <- f(p, k) }()

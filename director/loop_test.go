@@ -822,6 +822,53 @@ func TestStopAtOnce(t *testing.T) {
 	})
 }
 
+// TestDraining: whoever has to grant the time is told how long drains may still
+// take, and nothing that asks for the services brings them back meanwhile.
+func TestDraining(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		limited, unlimited := testService(func(v *VirtualService) { v.Drain = 2 * time.Minute }), testService(named("other", "192.0.2.2:80"))
+		setup := setupOf(limited, unlimited)
+		setup.Settings.OnStop = StopDrain
+		var told []string
+		f := startWith(t, ipvstest.New(ipvstest.Options{}), setup, Options{Draining: func(services int, left time.Duration) {
+			if left%time.Minute == 0 {
+				told = append(told, fmt.Sprint(services, " ", left))
+			}
+		}})
+		for _, v := range []*VirtualService{limited, unlimited} {
+			f.verdict(v, Up, 1, 2, 3)
+			f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{Active: 1})
+		}
+		refused := make(map[string]error)
+		time.AfterFunc(30*time.Second, func() {
+			_, refused["reload"] = f.d.Reload(setup, true)
+			refused["new addresses"] = f.d.Rebind(setup)
+			refused["an upgrade"] = f.d.Yield(func(Persistent, *Knowledge) bool { return true })
+			_ = f.d.Beside(func(b Beside) {
+				key := ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.3:80"))
+				refused["a command"] = b.Put(map[ipvs.ServiceKey]*ipvs.Entry{key: {}}, Machine{})[key]
+			})
+		})
+		time.AfterFunc(4*time.Minute, func() { f.k.CountDestination(unlimited.Key(), addr(2), ipvstest.Load{}) })
+		began := time.Now()
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("")
+		if took := time.Since(began).Round(10 * time.Second); took != 4*time.Minute {
+			t.Errorf("took %v", took)
+		}
+		if got := strings.Join(slices.Compact(told), ", "); got != "2 2m0s, 2 1m0s, 1 0s" {
+			t.Error(got)
+		}
+		for _, what := range []string{"reload", "new addresses", "an upgrade", "a command"} {
+			if !errors.Is(refused[what], ErrStopped) {
+				t.Errorf("%s: %v", what, refused[what])
+			}
+		}
+	})
+}
+
 // TestSlowStart: a server that comes back climbs.
 func TestSlowStart(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -117,6 +117,13 @@ func (b Beside) ManualTable() (t ipvs.Table) {
 // It returns what was refused, and why. The entries are the Director's from then
 // on.
 func (b Beside) Put(next map[ipvs.ServiceKey]*ipvs.Entry, m Machine) (refused map[ipvs.ServiceKey]error) {
+	if b.s.stopping {
+		refused = make(map[ipvs.ServiceKey]error, len(next))
+		for k := range next {
+			refused[k] = ErrStopped
+		}
+		return refused
+	}
 	before := make(map[ipvs.ServiceKey]*ipvs.Entry, len(next))
 	b.s.ending = nil
 	for k := range next {

@@ -32,7 +32,7 @@ func (r Reload) String() string {
 // the health of servers stays with those that are in both. Unless forced it is
 // refused with ErrTooManyRemoved when it removes too much.
 func (d *Director) Reload(setup *Setup, force bool) (r Reload, err error) {
-	stopped := d.do(func(s *state) {
+	stopped := d.change(func(s *state) {
 		if !force {
 			err = s.setup.guard(setup)
 		}
@@ -226,7 +226,7 @@ func (v *service) update(s *state, next *VirtualService) {
 // addresses: no reload to anybody but the servers concerned.
 func (d *Director) Rebind(setup *Setup) error {
 	var err error
-	stopped := d.do(func(s *state) {
+	stopped := d.change(func(s *state) {
 		if err = s.refusedOf(setup); err == nil {
 			s.swap(setup)
 			s.ending = nil // the event says it

@@ -34,6 +34,7 @@ type state struct {
 	unsaved            bool                   // something that is to survive has changed
 	own                timeline               // events of the daemon as a whole
 	yielded            bool                   // another process has taken over
+	stopping           bool                   // all services are being drained
 	began              time.Time
 	looking            *look  // at the kernels, broken off for who waited; nil: none
 	round              *round // of a tick, likewise

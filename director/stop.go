@@ -54,7 +54,12 @@ func (s *state) flush() error {
 // their own take as long as their connections do. Health no longer matters.
 // It ends early when the operator has no more patience (Options.Abort).
 func (s *state) drainAll() error {
+	s.stopping = true
+	var until time.Time // the last drain that has an end of its own
 	for _, v := range s.services {
+		if end := s.d.now().Add(v.Drain); v.Drain > 0 && end.After(until) {
+			until = end
+		}
 		if v.gone {
 			continue
 		}
@@ -65,8 +70,8 @@ func (s *state) drainAll() error {
 	}
 	tick := time.NewTicker(idleTick)
 	defer tick.Stop()
-	for len(s.services) > 0 {
-		s.tick(nil)
+	for s.tick(nil); len(s.services) > 0; s.tick(nil) {
+		s.d.o.Draining(len(s.services), max(until.Sub(s.d.now()), 0))
 		select {
 		case <-tick.C:
 		case f := <-s.d.inbox:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -280,6 +281,43 @@ func TestRealSystemdDiverted(t *testing.T) {
 	if c, err := net.Dial("tcp", addrs[1]); err == nil {
 		c.Close()
 		t.Error("a service that was stopped takes connections")
+	}
+}
+
+// TestRealSystemdDrains: a stop that drains may take longer than the unit's
+// TimeoutStopSec, as long as the drain of a service says.
+func TestRealSystemdDrains(t *testing.T) {
+	h := newHouse(t)
+	h.file("on_stop = \"drain\"\ndrain = \"10m\"\n")
+	const limit = time.Second
+	m := newManager(h, regexp.MustCompile(`TimeoutStopSec=\w+`).ReplaceAllString(h.unit(), fmt.Sprintf("TimeoutStopSec=%v", limit)))
+	h.awaitServing()
+	c, err := net.Dial("tcp", h.tcp)
+	h.must(err)
+	defer c.Close()
+	says := func(text string) {
+		t.Helper()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		b := make([]byte, len(text))
+		_, err := c.Write([]byte(text))
+		h.must(err)
+		if _, err := io.ReadFull(c, b); err != nil || string(b) != text {
+			t.Fatalf("%q came back, %v\n%s", b, err, m.show("StatusText"))
+		}
+	}
+	says("before")
+	m.ctl("stop", "--no-block", "goipvsd")
+	h.await("it is stopping", func() bool { return m.show("SubState") == "stop-sigterm" })
+	began := time.Now()
+	h.await("several times the limit is over", func() bool { return time.Since(began) > 4*limit && m.show("SubState") == "stop-sigterm" })
+	says("while it stops")
+	if text := m.show("StatusText"); !strings.Contains(text, "wait for the end of their connections, for at most") {
+		t.Errorf("systemctl status: %q", text)
+	}
+	c.Close()
+	h.await("it has stopped", func() bool { return m.show("SubState") == "dead" })
+	if result := m.show("Result"); result != "success" {
+		t.Errorf("result: %s", result)
 	}
 }
 

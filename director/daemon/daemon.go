@@ -216,7 +216,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.followKernel()
 	d.dir = director.New(director.Options{
 		Kernel: d.o.Kernel, Proxy: d.proxy, SourceNAT: d.o.SourceNAT, Manual: made, Log: d.log, Restored: saved.Persistent, Known: known,
-		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort,
+		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort, Draining: d.notify.draining,
 		Command: d.cmds.put, VIPs: d.vips.set, Claimed: d.claimed, Paths: d.accept.set,
 	})
 	if err = d.door.open(d.heir); err != nil {

@@ -22,9 +22,10 @@ type notifier struct {
 	deaf  atomic.Bool   // the last message could not be sent
 	news  chan struct{} // something happened that the status may tell
 
-	mu   sync.Mutex
-	last time.Time // sign of life
-	said string    // last status line
+	mu    sync.Mutex
+	last  time.Time // sign of life
+	asked time.Time // for more time
+	said  string    // last status line
 }
 
 func newNotifier(log *slog.Logger, quiet bool) *notifier {
@@ -94,6 +95,36 @@ func (n *notifier) beat() {
 	if due {
 		n.told(n.sendFiles("WATCHDOG=1", nil, unix.MSG_DONTWAIT))
 	}
+}
+
+// A stop that drains asks systemd for more time again and again, each time for a
+// while, so that one that hangs is ended. lastWord is for what comes after the
+// drain: what is queued is told and written.
+const (
+	extendEvery = 5 * time.Second
+	extendBy    = 30 * time.Second
+	lastWord    = 10 * time.Second
+)
+
+// draining is called by the director's loop while a stop drains. systemd grants
+// what drains of services may take, and to connections without such a limit what
+// the unit's TimeoutStopSec says: a shutdown must come to its end.
+func (n *notifier) draining(services int, left time.Duration) {
+	n.mu.Lock()
+	now := time.Now()
+	due := now.Sub(n.asked) >= extendEvery
+	if due {
+		n.asked = now
+	}
+	n.mu.Unlock()
+	if !due {
+		return
+	}
+	text := fmt.Sprintf("STATUS=stopping, %d services wait for the end of their connections", services)
+	if left > 0 {
+		text += fmt.Sprintf(", for at most %v more\nEXTEND_TIMEOUT_USEC=%d", left.Round(time.Second), (min(left, extendBy) + lastWord).Microseconds())
+	}
+	n.told(n.sendFiles(text, nil, unix.MSG_DONTWAIT))
 }
 
 // statusEvery is how soon systemctl status may show the next thing that happened.

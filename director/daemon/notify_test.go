@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/goipvs/goipvs/ipvs/ipvstest"
 	"golang.org/x/sys/unix"
 )
 
@@ -111,6 +113,43 @@ func TestSystemd(t *testing.T) {
 		t.Fatal("does not stop")
 	}
 	f.await("stopping", func() bool { return s.count("STOPPING=1") == 1 })
+}
+
+// TestSystemdGrantsDrains: while a stop drains, systemd is asked for the time that
+// the drain of a service may take, and told what is waited for; for connections
+// without a limit it is not asked.
+func TestSystemdGrantsDrains(t *testing.T) {
+	for drain, want := range map[string]string{"10m": "EXTEND_TIMEOUT_USEC=40000000", "": ""} {
+		t.Run("drain "+drain, func(t *testing.T) {
+			s := newSystemd(t)
+			f := newFixture(t, 1)
+			text := f.text("on_stop = \"drain\"\n")
+			if drain != "" {
+				text = strings.Replace(text, "[virtual.check]", fmt.Sprintf("drain = %q\n[virtual.check]", drain), 1)
+			}
+			f.write(text)
+			f.start()
+			f.has(0, "1")
+			services, err := f.kernel.Services()
+			f.must(err)
+			server := netip.MustParseAddrPort(f.servers[0].Addr().String())
+			f.kernel.CountDestination(services[0].ServiceKey, server, ipvstest.Load{Active: 1})
+			f.signals <- unix.SIGTERM
+			f.await("systemd is told", func() bool {
+				return s.count("STATUS=stopping, 1 services wait for the end of their connections") > 0
+			})
+			if n := s.count("EXTEND_TIMEOUT_USEC="); want == "" && n > 0 || want != "" && s.count(want) != n || n == 0 && want != "" {
+				t.Errorf("%d requests for time, want %s", n, want)
+			}
+			f.kernel.CountDestination(services[0].ServiceKey, server, ipvstest.Load{})
+			select {
+			case err := <-f.done:
+				f.done <- err
+			case <-time.After(30 * time.Second):
+				t.Fatal("does not stop")
+			}
+		})
+	}
 }
 
 // TestSystemdHangs: a systemd that reads nothing holds up no verdict and no stop.
