@@ -2,6 +2,7 @@ package director
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -146,6 +148,9 @@ func (s *state) keepSourceNAT(again bool) {
 		return
 	}
 	err := s.d.o.SourceNAT.Keep(want, forwards)
+	if errors.Is(err, snat.ErrOthers) {
+		return // who made what is there lives: that may be the process before us, and is asked again
+	}
 	if err != nil && len(want) == 0 && len(n.kept) == 0 {
 		err = nil // there is nothing, and nothing is wanted
 	}
@@ -218,8 +223,9 @@ func (s *state) findDivertDrift() {
 		s.emit(Event{Kind: Drift, Reason: text, Attrs: []slog.Attr{slog.Bool("repaired", !report)}})
 	}
 	if !differs && !s.nat.swept && !s.rushed() {
-		s.nat.swept = true
-		_ = s.d.o.Proxy.Mend() // no nf_tables, or no right to it: who needs it hears of it
+		// No nf_tables, or no right to it: who needs it hears of it. The process
+		// before us may still be at work.
+		s.nat.swept = !errors.Is(s.d.o.Proxy.Mend(), fullnat.ErrOthers)
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 // ErrPermission is a service that takes rights that the process does not have.
 var ErrPermission = errors.New("a service of a firewall mark, or of port 0, takes CAP_NET_ADMIN")
 
+// ErrOthers are rules that another process lives by.
+var ErrOthers = tproxy.ErrOthers
+
 // rulesWanted are those for the services that there are.
 func (e *Engine) rulesWanted() (r tproxy.Rules) {
 	for _, k := range e.keys() {
@@ -64,7 +67,8 @@ func (e *Engine) divert(added []ipvs.ServiceKey) error {
 }
 
 // Undivert takes away the rules of an engine whose process was killed, where there
-// is no engine any more. They do no harm, but nobody else would.
+// is no engine any more. They do no harm, but nobody else would. Those of one that
+// lives stay (ErrOthers).
 func Undivert() error {
 	_, err := new(tproxy.Plane).Apply(tproxy.Rules{})
 	return err

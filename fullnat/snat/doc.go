@@ -14,7 +14,7 @@
 //		elements = { 192.0.2.10 . tcp . 80 : goto tcp-192.0.2.10-80 }
 //	}
 //	chain postrouting {
-//		type nat hook postrouting priority srcnat
+//		type nat hook postrouting priority srcnat - 1
 //		ct original ip daddr . meta l4proto . ct original proto-dst vmap @services
 //		ct original ip daddr . meta l4proto . 0 vmap @services # every port
 //	}

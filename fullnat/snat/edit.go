@@ -20,12 +20,14 @@ type dispatch struct {
 	rules      []string // by comment
 }
 
-// Marks go first, as with IPVS (ip_vs_service_find in ip_vs_ctl.c). Their chain
-// is there while there are services of marks, because not every kernel can have
-// it.
+// Both are before others' chains of source NAT, as the first that gives an address
+// decides: a firewall that masquerades all that leaves would keep local addresses
+// from being used. Marks go first, as with IPVS (ip_vs_service_find in
+// ip_vs_ctl.c). Their chain is there while there are services of marks, because
+// not every kernel can have it.
 var (
-	byAddress = dispatch{"postrouting", "services", *nftables.ChainPriorityNATSource, []string{"services", "services of every port"}}
-	byMark    = dispatch{"marked", "marks", *nftables.ChainPriorityNATSource - 1, []string{"firewall marks, as far as IPVS has sent the packet"}}
+	byAddress = dispatch{"postrouting", "services", *nftables.ChainPriorityNATSource - 1, []string{"services", "services of every port"}}
+	byMark    = dispatch{"marked", "marks", *nftables.ChainPriorityNATSource - 2, []string{"firewall marks, as far as IPVS has sent the packet"}}
 )
 
 // entry is what a table has for one service.

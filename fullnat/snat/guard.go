@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -14,7 +15,21 @@ import (
 const ownedTable = 2 // NFT_TABLE_F_OWNER
 
 // guardName is the name of this process' guard.
-func guardName() string { return tableName + "-guard-" + strconv.Itoa(os.Getpid()) }
+func guardName() string { return guardPrefix + strconv.Itoa(os.Getpid()) }
+
+const guardPrefix = tableName + "-guard-"
+
+// guarded tells whether another process has a guard.
+func guarded() (bool, error) {
+	c, err := dial()
+	if err != nil {
+		return false, err
+	}
+	tables, err := c.ListTables()
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool {
+		return strings.HasPrefix(t.Name, guardPrefix) && t.Name != guardName()
+	}), reason(err)
+}
 
 // newGuard adds a table that nobody else can flush: it belongs to a socket, and
 // goes with it. It has a chain for NAT, without any of which the kernel would

@@ -103,16 +103,28 @@ func TestKernelPlane(t *testing.T) {
 	checkShares(t, n, "udp", 53, locals)
 	checkCounts(t, n, &plane, want, 12)
 
-	inside(t, n, func() error { // somebody flushes everything
+	firewall := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: "firewall"}
+	inside(t, n, func() error { // somebody flushes everything, and masquerades what leaves
 		c, err := nftables.New()
 		if err != nil {
 			return err
 		}
 		c.FlushRuleset()
+		c.AddTable(firewall)
+		chain := c.AddChain(&nftables.Chain{Name: "postrouting", Table: firewall, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
+		c.AddRule(&nftables.Rule{Table: firewall, Chain: chain, Exprs: []expr.Any{&expr.Masq{}}})
 		return c.Flush()
 	})
 	apply(t, n, &plane, want, true)
 	checkShares(t, n, "tcp", 80, locals)
+	inside(t, n, func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		c.DelTable(firewall)
+		return c.Flush()
+	})
 
 	apply(t, n, &plane, []snat.Service{{Key: want[0].Key, Locals: locals[:1]}}, true)
 	checkCounts(t, n, &plane, want[:1], 12) // goes on

@@ -116,7 +116,7 @@ func (n *Notrack) applyFamily(f nftables.TableFamily, want []untracked, change b
 	var signs []string
 	for _, chain := range notrackChains {
 		for _, r := range rules {
-			if r.chain == chain.name && isHook(chains[chain.name], nftables.ChainTypeFilter, chain.hook) {
+			if r.chain == chain.name && isHook(chains[chain.name], nftables.ChainTypeFilter, chain.hook, *nftables.ChainPriorityRaw) {
 				signs = append(signs, r.sign)
 			}
 		}

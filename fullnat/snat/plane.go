@@ -1,6 +1,7 @@
 package snat
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -32,6 +33,7 @@ type Counts struct{ Conns, Bytes uint64 }
 var (
 	ErrUnsupported = errors.New("not possible in the kernel's plane")
 	ErrNoNAT       = errors.New("the kernel has no NAT by nf_tables (Linux 5.6; modules nft_chain_nat, nft_nat, nft_numgen, nft_ct)")
+	ErrOthers      = errors.New("another goipvsd has full NAT in the kernel of this network namespace")
 	ErrNoMarks     = errors.New("the kernel has no rules for firewall marks, that go by what IPVS has sent (modules nft_compat, xt_ipvs)")
 )
 
@@ -144,7 +146,9 @@ func (s *Service) Check() error {
 // it had to change anything: the second time it does not, unless somebody else
 // did. All changes of a family are one step, which touches only the services
 // that change; where somebody else changed our rules the table is made anew.
-// Connections keep the address they have. Counts of services that stay go on.
+// Connections keep the address they have. Counts of services that stay go on. A
+// Plane that has made no rules yet takes none away while the process that made
+// them lives, as far as its guard shows that (ErrOthers).
 func (p *Plane) Apply(want []Service) (changed bool, err error) {
 	for i := range want {
 		if err := want[i].Check(); err != nil {
@@ -153,6 +157,11 @@ func (p *Plane) Apply(want []Service) (changed bool, err error) {
 	}
 	if err := p.look(); err != nil {
 		return false, err
+	}
+	if len(want) == 0 && p.guards == [2]*netlink.Conn{} && (p.have[0].exists || p.have[1].exists) {
+		if others, err := guarded(); others || err != nil {
+			return false, cmp.Or(err, ErrOthers)
+		}
 	}
 	commits := uint32(0)
 	for i, f := range families {

@@ -48,7 +48,7 @@ func read(f nftables.TableFamily) (t table, err error) {
 		if d == &byMark && !t.marked {
 			continue
 		}
-		t.whole = t.whole && isHook(chains[d.chain], nftables.ChainTypeNAT, nftables.ChainHookPostrouting) && slices.Equal(comments[d.chain], d.rules) && readElements(c, f, d.set, leads) == nil
+		t.whole = t.whole && isHook(chains[d.chain], nftables.ChainTypeNAT, nftables.ChainHookPostrouting, d.priority) && slices.Equal(comments[d.chain], d.rules) && readElements(c, f, d.set, leads) == nil
 	}
 	t.whole = t.whole && len(leads) == len(t.services)
 	for k := range t.services {
@@ -76,9 +76,9 @@ func readChains(c *nftables.Conn, f nftables.TableFamily, name string) (map[stri
 	return chains, reason(err)
 }
 
-// isHook tells whether a chain is of this type and at this hook.
-func isHook(c *nftables.Chain, kind nftables.ChainType, hook *nftables.ChainHook) bool {
-	return c != nil && c.Type == kind && c.Hooknum != nil && *c.Hooknum == *hook
+// isHook tells whether a chain is of this type and at this place.
+func isHook(c *nftables.Chain, kind nftables.ChainType, hook *nftables.ChainHook, at nftables.ChainPriority) bool {
+	return c != nil && c.Type == kind && c.Hooknum != nil && *c.Hooknum == *hook && c.Priority != nil && *c.Priority == at
 }
 
 // readElements reads which chains a map leads to. Keys of different maps have

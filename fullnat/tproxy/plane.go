@@ -1,6 +1,7 @@
 package tproxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,6 +31,9 @@ type Rules struct {
 // ErrNone is a kernel without nf_tables' TPROXY.
 var ErrNone = errors.New("the kernel has no TPROXY by nf_tables (Linux 4.19; modules nf_tables, nft_tproxy)")
 
+// ErrOthers are rules of a process that is at work.
+var ErrOthers = errors.New("another goipvsd has packets brought to user space in this network namespace")
+
 // ErrPermission is a process that may not do it.
 var ErrPermission = errors.New("it takes CAP_NET_ADMIN")
 
@@ -38,6 +42,7 @@ var ErrPermission = errors.New("it takes CAP_NET_ADMIN")
 // not be called at the same time.
 type Plane struct {
 	want Rules
+	made bool // there are, or were, rules that this Plane has made or found as wanted
 	// The kernel numbers the states of all its tables: they need not be read
 	// again while there is no other number than when they were as wanted.
 	known      bool
@@ -76,8 +81,17 @@ var families = [...]ipvs.Family{ipvs.IPv4, ipvs.IPv6}
 // Apply makes the tables hold exactly these rules and tells whether it had to
 // change anything: the second time it does not, unless somebody else did. What
 // changes of a family does so in one step, which no packet sees the middle of.
+// Where nothing is wanted rules that the Plane has not made stay while there are
+// sockets to them (ErrOthers).
 func (p *Plane) Apply(want Rules) (changed bool, err error) {
 	before, err := p.look(want)
+	if len(want.Diverts) > 0 {
+		p.made = true
+	} else if !p.made && err == nil && !before.same {
+		if others, err := served(); others || err != nil {
+			return false, cmp.Or(err, ErrOthers)
+		}
+	}
 	if err != nil || before.same {
 		return false, err
 	}

@@ -110,6 +110,30 @@ func Read() (all []Divert, err error) {
 	return all, nil
 }
 
+// served tells whether packets are diverted to a port that a socket has.
+func served() (bool, error) {
+	all, err := Read()
+	return slices.ContainsFunc(all, taken), err
+}
+
+// taken tells whether the port that a Divert leads to is a socket's.
+func taken(d Divert) bool {
+	kind, at := unix.SOCK_STREAM, unix.Sockaddr(&unix.SockaddrInet4{Port: int(d.Port), Addr: [4]byte{127, 0, 0, 1}})
+	family := unix.AF_INET
+	if d.Key.AF() == ipvs.IPv6 {
+		family, at = unix.AF_INET6, &unix.SockaddrInet6{Port: int(d.Port), Addr: netip.IPv6Loopback().As16()}
+	}
+	if d.Protocol == ipvs.UDP {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return errors.Is(unix.Bind(fd, at), unix.EADDRINUSE)
+}
+
 // decode reads an element.
 func decode(set string, f ipvs.Family, e nftables.SetElement) (d Divert, ok bool) {
 	n := len(e.Key) - 4
