@@ -9,7 +9,6 @@ import (
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
-	"github.com/google/nftables/userdata"
 )
 
 // Names and signatures, by which rules are known again.
@@ -59,9 +58,6 @@ func (s *Service) sign() string {
 	}
 	return "full NAT, local addresses: " + strconv.Itoa(len(s.Locals)) + " (" + strconv.FormatUint(h.Sum64(), 16) + ")"
 }
-
-// comment is what a rule carries so that nft shows it as its comment.
-func comment(text string) []byte { return userdata.AppendString(nil, userdata.TypeComment, text) }
 
 // element is the key of a service in its map: registers of four bytes each.
 func element(k ipvs.ServiceKey) []byte {

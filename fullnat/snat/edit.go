@@ -3,6 +3,7 @@ package snat
 import (
 	"fmt"
 
+	"github.com/goipvs/goipvs/fullnat/internal/nft"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -180,7 +181,7 @@ func (e editor) begin() error {
 		&expr.Immediate{Register: second + 1, Data: []byte{0, 0}},
 	}
 	for i, port := range ports {
-		e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, UserData: comment(byAddress.rules[i]), Exprs: []expr.Any{
+		e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, UserData: nft.Comment(byAddress.rules[i]), Exprs: []expr.Any{
 			&expr.Ct{Key: expr.CtKeyDST, Register: unix.NFT_REG_1}, // of the original direction: the VIP
 			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: second},
 			port,
@@ -203,7 +204,7 @@ func (e editor) beginMarks() error {
 	if err := e.c.AddSet(set, nil); err != nil {
 		return err
 	}
-	e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, UserData: comment(byMark.rules[0]), Exprs: []expr.Any{
+	e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, UserData: nft.Comment(byMark.rules[0]), Exprs: []expr.Any{
 		&expr.Match{Name: "ipvs", Info: &sentByIPVS},
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
 		&expr.Lookup{SourceRegister: 1, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetID: set.ID, SetName: set.Name},
@@ -232,7 +233,7 @@ func (e editor) add(s wanted, n Counts) error {
 		return err
 	}
 	chain := e.c.AddChain(e.chain(s.Key))
-	e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, Exprs: exprs, UserData: comment(s.sign)})
+	e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, Exprs: exprs, UserData: nft.Comment(s.sign)})
 	return e.c.SetAddElements(e.leads(s.Key), []nftables.SetElement{
 		{Key: element(s.Key), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain.Name}},
 	})
@@ -251,7 +252,7 @@ func (e editor) replace(s wanted) error {
 	if err != nil {
 		return err
 	}
-	e.c.ReplaceRule(&nftables.Rule{Table: e.table, Chain: e.chain(s.Key), Handle: rules[0].rule, Exprs: exprs, UserData: comment(s.sign)})
+	e.c.ReplaceRule(&nftables.Rule{Table: e.table, Chain: e.chain(s.Key), Handle: rules[0].rule, Exprs: exprs, UserData: nft.Comment(s.sign)})
 	return nil
 }
 

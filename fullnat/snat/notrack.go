@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/goipvs/goipvs/fullnat/internal/nft"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -137,7 +138,7 @@ func (n *Notrack) applyFamily(f nftables.TableFamily, want []untracked, change b
 			chains = append(chains, c.AddChain(&nftables.Chain{Name: x.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: x.hook, Priority: nftables.ChainPriorityRaw}))
 		}
 		for _, r := range want {
-			c.AddRule(&nftables.Rule{Table: t, Chain: chains[r.chain], Exprs: r.exprs(), UserData: comment(r.sign())})
+			c.AddRule(&nftables.Rule{Table: t, Chain: chains[r.chain], Exprs: r.exprs(), UserData: nft.Comment(r.sign())})
 		}
 	}
 	return true, reason(c.Flush())

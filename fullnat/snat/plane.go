@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/goipvs/goipvs/fullnat/internal/nft"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -112,6 +113,12 @@ func try(n Need) error {
 	}
 	c.DelTable(e.table)
 	return reason(c.Flush())
+}
+
+// generation numbers the state of all tables.
+func generation() (uint32, error) {
+	n, err := nft.Generation()
+	return n, reason(err)
 }
 
 func reason(err error) error {

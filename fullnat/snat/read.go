@@ -1,11 +1,10 @@
 package snat
 
 import (
-	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"slices"
 
+	"github.com/goipvs/goipvs/fullnat/internal/nft"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -124,84 +123,27 @@ func readLocals(c *nftables.Conn, f nftables.TableFamily, name string) []netip.A
 	return locals
 }
 
-// ask has the kernel answer a question about nf_tables.
-func ask(f nftables.TableFamily, kind netlink.HeaderType, flags netlink.HeaderFlags, attributes func(*netlink.AttributeEncoder)) ([]netlink.Message, error) {
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, fmt.Errorf("snat: %w", err)
-	}
-	defer c.Close()
-	e := netlink.NewAttributeEncoder()
-	attributes(e)
-	b, err := e.Encode()
-	if err != nil {
-		return nil, fmt.Errorf("snat: %w", err)
-	}
-	answers, err := c.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | kind, Flags: netlink.Request | flags},
-		Data:   append([]byte{byte(f), 0, 0, 0}, b...), // struct nfgenmsg
-	})
-	return answers, reason(err)
-}
-
-// generation is the number of the state of all tables in this network namespace:
-// each change that anybody makes counts it up by one.
-func generation() (n uint32, err error) {
-	answers, err := ask(0, unix.NFT_MSG_GETGEN, 0, func(*netlink.AttributeEncoder) {})
-	for _, m := range answers {
-		if len(m.Data) < 4 {
-			continue
-		}
-		d, err := netlink.NewAttributeDecoder(m.Data[4:])
-		if err != nil {
-			return 0, fmt.Errorf("snat: %w", err)
-		}
-		d.ByteOrder = binary.BigEndian
-		for d.Next() {
-			if d.Type() == unix.NFTA_GEN_ID {
-				n = d.Uint32()
-			}
-		}
-	}
-	return n, err
-}
-
 // rule is what we know a rule by.
 type rule struct {
 	chain string
 	entry
 }
 
-// readRules reads the rules of a table, or of one of its chains. It does so
-// itself because the library (v0.3.0) takes the direction of a ct expression for
-// four bytes, which the kernel gives as one, and then fails. That there is no
+// readRules reads the rules of a table, or of one of its chains. That there is no
 // such table is no error.
 func readRules(f nftables.TableFamily, table, chain string) (rules []rule, err error) {
-	answers, err := ask(f, unix.NFT_MSG_GETRULE, netlink.Dump, func(e *netlink.AttributeEncoder) {
-		e.String(unix.NFTA_RULE_TABLE, table)
-		if chain != "" {
-			e.String(unix.NFTA_RULE_CHAIN, chain)
-		}
-	})
-	for _, m := range answers {
-		if r, ok := decodeRule(m.Data); ok {
+	all, err := nft.Rules(f, table, chain)
+	for _, b := range all {
+		if r, ok := decodeRule(b); ok {
 			rules = append(rules, r)
 		}
 	}
-	return rules, err
+	return rules, reason(err)
 }
 
 // decodeRule reads a message about a rule.
 func decodeRule(b []byte) (r rule, ok bool) {
-	if len(b) < 4 {
-		return r, false
-	}
-	d, err := netlink.NewAttributeDecoder(b[4:])
-	if err != nil {
-		return r, false
-	}
-	d.ByteOrder = binary.BigEndian
-	for d.Next() {
+	err := nft.Each(b, func(d *netlink.AttributeDecoder) {
 		switch d.Type() {
 		case unix.NFTA_RULE_CHAIN:
 			r.chain = d.String()
@@ -217,8 +159,8 @@ func decodeRule(b []byte) (r rule, ok bool) {
 				return nil
 			})
 		}
-	}
-	return r, d.Err() == nil
+	})
+	return r, err == nil
 }
 
 // decodeComment finds the comment in user data, which others may have written.

@@ -4,11 +4,11 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/goipvs/goipvs/fullnat/internal/nft"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 )
 
@@ -80,13 +80,10 @@ func (e editor) fill(r Rules) error {
 			&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: exact.Name, SetID: exact.ID}, &expr.Verdict{Kind: expr.VerdictAccept}},
 		e.to(addresses, e.daddr(), protocol(second)),
 	} {
-		e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, Exprs: exprs, UserData: comment(comments[i])})
+		e.c.AddRule(&nftables.Rule{Table: e.table, Chain: chain, Exprs: exprs, UserData: nft.Comment(comments[i])})
 	}
 	return nil
 }
-
-// comment is what a rule carries so that nft shows it as its comment.
-func comment(text string) []byte { return userdata.AppendString(nil, userdata.TypeComment, text) }
 
 // to gives packets to the port that a map has for the key that is loaded. One
 // that has none, or at which nobody listens, goes on to the next rule.

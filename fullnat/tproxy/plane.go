@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/goipvs/goipvs/fullnat/internal/nft"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -62,6 +63,12 @@ func Check(f ipvs.Family) error {
 	}
 	c.DelTable(t)
 	return reason(c.Flush())
+}
+
+// generation numbers the state of all tables.
+func generation() (uint32, error) {
+	n, err := nft.Generation()
+	return n, reason(err)
 }
 
 func reason(err error) error {

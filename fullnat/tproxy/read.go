@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 
+	"github.com/goipvs/goipvs/fullnat/internal/nft"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -34,7 +34,7 @@ func is(f ipvs.Family, want Rules) (bool, error) {
 		return false, reason(err)
 	}
 	have, err := readComments(f)
-	if err != nil || !slices.EqualFunc(have, comments, func(b []byte, text string) bool { return bytes.Equal(b, comment(text)) }) {
+	if err != nil || !slices.EqualFunc(have, comments, func(b []byte, text string) bool { return bytes.Equal(b, nft.Comment(text)) }) {
 		return false, err
 	}
 	for _, name := range []string{setMarks, setExact, setAddress} {
@@ -150,72 +150,19 @@ func decode(set string, f ipvs.Family, e nftables.SetElement) (d Divert, ok bool
 	return d, ok
 }
 
-// ask has the kernel answer a question about nf_tables.
-func ask(f nftables.TableFamily, kind netlink.HeaderType, flags netlink.HeaderFlags, attributes ...netlink.Attribute) ([]netlink.Message, error) {
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, reason(err)
-	}
-	defer c.Close()
-	b, err := netlink.MarshalAttributes(attributes)
-	if err != nil {
-		return nil, reason(err)
-	}
-	answers, err := c.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | kind, Flags: netlink.Request | flags},
-		Data:   append([]byte{byte(f), 0, 0, 0}, b...), // struct nfgenmsg
-	})
-	return answers, reason(err)
-}
-
-// generation is the number of the state of all tables in this network namespace:
-// each change that anybody makes counts it up by one.
-func generation() (n uint32, err error) {
-	answers, err := ask(0, unix.NFT_MSG_GETGEN, 0)
-	for _, m := range answers {
-		if err := each(m, func(d *netlink.AttributeDecoder) {
-			if d.Type() == unix.NFTA_GEN_ID {
-				n = d.Uint32()
-			}
-		}); err != nil {
-			return 0, err
-		}
-	}
-	return n, err
-}
-
-// readComments reads the comments of the chain's rules. It does so itself because
-// the library (v0.3.0) takes the family of a tproxy expression for one byte, and
-// fails.
+// readComments reads the comments of the chain's rules.
 func readComments(f ipvs.Family) (all [][]byte, err error) {
-	answers, err := ask(familyOf(f), unix.NFT_MSG_GETRULE, netlink.Dump,
-		netlink.Attribute{Type: unix.NFTA_RULE_TABLE, Data: []byte(tableName + "\x00")}, netlink.Attribute{Type: unix.NFTA_RULE_CHAIN, Data: []byte(chainName + "\x00")})
-	for _, m := range answers {
+	rules, err := nft.Rules(familyOf(f), tableName, chainName)
+	for _, b := range rules {
 		var text []byte // which is not taken apart: others may have written it
-		if err := each(m, func(d *netlink.AttributeDecoder) {
+		if err := nft.Each(b, func(d *netlink.AttributeDecoder) {
 			if d.Type() == unix.NFTA_RULE_USERDATA {
 				text = d.Bytes()
 			}
 		}); err != nil {
-			return nil, err
+			return nil, reason(err)
 		}
 		all = append(all, text)
 	}
-	return all, err
-}
-
-// each calls f with the attributes of an answer.
-func each(m netlink.Message, f func(*netlink.AttributeDecoder)) error {
-	if len(m.Data) < 4 {
-		return fmt.Errorf("tproxy: an answer of %d bytes", len(m.Data))
-	}
-	d, err := netlink.NewAttributeDecoder(m.Data[4:])
-	if err != nil {
-		return fmt.Errorf("tproxy: %w", err)
-	}
-	d.ByteOrder = binary.BigEndian
-	for d.Next() {
-		f(d)
-	}
-	return d.Err()
+	return all, reason(err)
 }

@@ -36,9 +36,10 @@ var allowed = map[string][]string{
 	"contrib/prometheus":                  {}, // tests only
 	"examples":                            {}, // tests only
 	"fullnat":                             {"fullnat/sched", "fullnat/tproxy", "ipvs", "ipvs/procfs"},
-	"fullnat/snat":                        {"ipvs"},
+	"fullnat/internal/nft":                {},
+	"fullnat/snat":                        {"fullnat/internal/nft", "ipvs"},
 	"fullnat/sched":                       {"ipvs"},
-	"fullnat/tproxy":                      {"ipvs"},
+	"fullnat/tproxy":                      {"fullnat/internal/nft", "ipvs"},
 	"healthcheck":                         {},
 	"ipvs":                                {"ipvs/internal/wire"},
 	"ipvs/internal/wire":                  {},
@@ -122,6 +123,8 @@ var outside = []struct{ tree, module string }{
 	{"internal/lab", "github.com/vishvananda/netns"},
 	{"internal/lab", "golang.org/x/sys"},
 	{"internal/demo", "golang.org/x/sys"},
+	{"fullnat/internal/nft", "github.com/google/nftables"},
+	{"fullnat/internal/nft", "github.com/mdlayher/netlink"},
 	{"fullnat/snat", "github.com/google/nftables"},
 	{"fullnat/snat", "github.com/mdlayher/netlink"},
 	{"fullnat/tproxy", "github.com/google/nftables"},
