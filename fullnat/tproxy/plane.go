@@ -72,7 +72,7 @@ func generation() (uint32, error) {
 }
 
 func reason(err error) error {
-	switch {
+	switch err = nft.Cause(err); {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM):

@@ -5,6 +5,7 @@ package nft
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/google/nftables"
@@ -74,6 +75,15 @@ func Each(b []byte, f func(*netlink.AttributeDecoder)) error {
 		f(d)
 	}
 	return d.Err()
+}
+
+// Cause is the first error of a transaction. The kernel answers what depends on the
+// part that it refused with errors of their own.
+func Cause(err error) error {
+	if number := unix.Errno(0); errors.As(err, &number) {
+		return number
+	}
+	return err
 }
 
 // Comment is what a rule carries so that nft shows it as its comment.
