@@ -104,18 +104,27 @@ func TestKernelPlane(t *testing.T) {
 	checkCounts(t, n, &plane, want, 12)
 
 	firewall := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: "firewall"}
-	inside(t, n, func() error { // somebody flushes everything, and masquerades what leaves
+	inside(t, n, func() error { // somebody flushes everything
 		c, err := nftables.New()
 		if err != nil {
 			return err
 		}
 		c.FlushRuleset()
+		return c.Flush()
+	})
+	apply(t, n, &plane, want, true)
+	checkShares(t, n, "tcp", 80, locals)
+	inside(t, n, func() error { // and masquerades what leaves: of chains at one place the last made is asked first
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
 		c.AddTable(firewall)
 		chain := c.AddChain(&nftables.Chain{Name: "postrouting", Table: firewall, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
 		c.AddRule(&nftables.Rule{Table: firewall, Chain: chain, Exprs: []expr.Any{&expr.Masq{}}})
 		return c.Flush()
 	})
-	apply(t, n, &plane, want, true)
+	apply(t, n, &plane, want, false)
 	checkShares(t, n, "tcp", 80, locals)
 	inside(t, n, func() error {
 		c, err := nftables.New()
