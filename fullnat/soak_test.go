@@ -95,6 +95,10 @@ func meddle(t *testing.T, e *fullnat.Engine, services []fullnat.Service, i int) 
 		e.Services()
 		e.Resume()
 	case 3:
+		release := e.Hold(i % 2) // the loop finds much to do at once, and things that have come one after the other
+		time.Sleep(time.Duration(size(25)))
+		release()
+	case 4:
 		e.SetTimeouts(ipvs.Timeouts{TCPFin: time.Duration(2+i%2) * time.Minute})
 	default:
 		e.Move(i%2, 1-i%2, rand.Float64())
@@ -134,6 +138,8 @@ type plan struct {
 	piece  int64
 	urgent int
 	slow   bool
+	narrow bool          // its socket takes little at a time
+	stall  time.Duration // before it reads
 	fault  fault
 	after  time.Duration // until the fault
 }
@@ -152,10 +158,13 @@ const (
 func size(most int) int64 { return 1 + rand.Int64N(1<<rand.IntN(most)) }
 
 func newPlan() plan {
-	p := plan{send: 8 + size(22), piece: size(20), urgent: -1, slow: rand.IntN(8) == 0, after: time.Duration(size(28))}
+	p := plan{send: 8 + size(22), piece: size(20), urgent: -1, slow: rand.IntN(8) == 0, narrow: rand.IntN(4) == 0, after: time.Duration(size(28))}
 	p.piece = max(p.piece, p.send/1000)
 	if rand.IntN(16) == 0 {
 		p.urgent = rand.IntN(8)
+	}
+	if rand.IntN(4) == 0 {
+		p.stall = time.Duration(size(28))
 	}
 	if rand.IntN(2) == 0 {
 		p.fault = fault(1 + rand.IntN(4))
@@ -229,6 +238,10 @@ func (w *world) call(to netip.AddrPort, cut bool) {
 // run does what is planned and reads what comes.
 func (e *end) run(open func() (io.Reader, error)) {
 	e.c.SetDeadline(time.Now().Add(patience))
+	if e.plan.narrow {
+		e.c.SetReadBuffer(128 << 10) // less than some of loopback's segments of 64 KiB is a stream that crawls
+		e.c.SetWriteBuffer(16 << 10)
+	}
 	switch e.plan.fault {
 	case mute:
 		e.c.SetLinger(0)
@@ -329,6 +342,7 @@ func (e *end) read(r io.Reader) {
 	}
 	e.peer = p
 	e.got.Add(8)
+	time.Sleep(e.plan.stall)
 	for b := make([]byte, 256+size(18)); e.rerr == nil; {
 		var n int
 		n, e.rerr = r.Read(b)
