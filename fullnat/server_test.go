@@ -279,6 +279,19 @@ func TestApply(t *testing.T) {
 	hear(t, old, "3")
 }
 
+// Rates are there with the kernel's first look, after two seconds.
+func TestRates(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), named(strings.Repeat("a", 1000))))
+	apply(t, e, s)
+	eventually(t, "rates of the service and the server", func() bool {
+		ask(t, s.Addr)
+		got := e.Services()[0]
+		return got.Stats.OutBPS > 0 && got.Destinations[0].Stats.OutBPS > 0
+	})
+}
+
 func TestPersistence(t *testing.T) {
 	n := newNetwork()
 	a, b := serveTCP(t, n.addr(11), named("a")), serveTCP(t, n.addr(12), named("b"))
