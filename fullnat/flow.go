@@ -158,7 +158,7 @@ func (l *loop) newFlow(at *virtual, from *sockaddr, h uint32) *flow {
 	ln := at.ln
 	at.join() // before others end, of which one may be its last
 	if l.engine.atLimit() || ln.crowded() {
-		l.evict()
+		l.evict(ln)
 		if l.engine.atLimit() || ln.crowded() {
 			l.errs.noFiles.Add(1)
 			l.leave(at)
@@ -365,21 +365,50 @@ func (l *loop) flowExpired(i int32) {
 	l.endFlow(f)
 }
 
-// evict ends the longest idle of a few flows, to make room for a new one.
-func (l *loop) evict() {
+// evict ends the longest idle of a few flows, to make room for a new one: of the
+// listener's if it is its service that may not have more.
+func (l *loop) evict(ln *listener) {
 	var oldest *flow
 	for range 16 {
-		if l.flows.used == 0 {
-			return
+		f := l.anyFlow()
+		if ln.crowded() {
+			f = l.someFlow(&ln.table)
 		}
-		f := l.flows.at(int32(l.random() % uint32(l.flows.used)))
-		if f.gen%2 == 1 && (oldest == nil || f.last < oldest.last) {
+		if f != nil && (oldest == nil || f.last < oldest.last) {
 			oldest = f
 		}
 	}
 	if oldest != nil {
 		l.endFlow(oldest)
 	}
+}
+
+// anyFlow is a flow at random; nil: it was none.
+func (l *loop) anyFlow() *flow {
+	if l.flows.used == 0 {
+		return nil
+	}
+	f := l.flows.at(int32(l.random() % uint32(l.flows.used)))
+	if f.gen%2 == 0 {
+		return nil
+	}
+	return f
+}
+
+// someFlow is the eldest flow of a bucket at random that has any; nil: none was
+// found soon.
+func (l *loop) someFlow(t *flowTable) *flow {
+	at := int(l.random() >> 1)
+	for n := range min(len(t.buckets), 256) {
+		if i := t.buckets[(at+n)%len(t.buckets)]; i != 0 {
+			f := l.flows.at(i - 1)
+			for f.next != 0 {
+				f = l.flows.at(f.next - 1)
+			}
+			return f
+		}
+	}
+	return nil
 }
 
 // remembered is the server that a client's session had in the process before

@@ -374,6 +374,33 @@ func TestUDPLimit(t *testing.T) {
 	}
 }
 
+// A service at its own limit takes the sessions of no other one.
+func TestUDPLimitAmongOthers(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), func(from netip.AddrPort, _ []byte) []byte { return []byte(from.String()) })
+	e := start(t, fullnat.Config{Loops: 1})
+	s, other := udpService(t, n.addr(1), "rr", a), udpService(t, n.addr(2), "rr", a)
+	s.Options.MaxConns = 1
+	apply(t, e, s, other)
+	var clients []*net.UDPConn
+	var ports []string
+	for range 20 {
+		c := udpClient(t, other.Addr)
+		clients, ports = append(clients, c), append(ports, query(t, c, "1"))
+	}
+	for range 20 {
+		query(t, udpClient(t, s.Addr), "1")
+	}
+	for i, c := range clients {
+		if got := query(t, c, "1"); got != ports[i] {
+			t.Errorf("session %d comes from %s, and came from %s", i, got, ports[i])
+		}
+	}
+	if got := e.Errors().Dropped; got != 0 {
+		t.Errorf("%d datagrams dropped", got)
+	}
+}
+
 // Sessions that end leave the others alone: their clients stay with their
 // servers, and nothing is made anew.
 func TestUDPSessionsEndAmongOthers(t *testing.T) {
