@@ -95,8 +95,8 @@ func meddle(t *testing.T, e *fullnat.Engine, services []fullnat.Service, i int) 
 		e.Services()
 		e.Resume()
 	case 3:
-		release := e.Hold(i % 2) // the loop finds much to do at once, and things that have come one after the other
-		time.Sleep(time.Duration(size(25)))
+		release := e.Hold(i % 2)
+		time.Sleep(time.Duration(size(25))) // not a wait: the loop is to find much at once, also what came one after the other
 		release()
 	case 4:
 		e.SetTimeouts(ipvs.Timeouts{TCPFin: time.Duration(2+i%2) * time.Minute})
@@ -161,7 +161,7 @@ func newPlan() plan {
 	p := plan{send: 8 + size(22), piece: size(20), urgent: -1, slow: rand.IntN(8) == 0, narrow: rand.IntN(4) == 0, after: time.Duration(size(28))}
 	p.piece = max(p.piece, p.send/1000)
 	if rand.IntN(16) == 0 {
-		p.urgent = rand.IntN(8)
+		p.urgent = rand.IntN(32)
 	}
 	if rand.IntN(4) == 0 {
 		p.stall = time.Duration(size(28))
@@ -342,7 +342,7 @@ func (e *end) read(r io.Reader) {
 	}
 	e.peer = p
 	e.got.Add(8)
-	time.Sleep(e.plan.stall)
+	time.Sleep(e.plan.stall) // not a wait: what an end does that is slow
 	for b := make([]byte, 256+size(18)); e.rerr == nil; {
 		var n int
 		n, e.rerr = r.Read(b)
