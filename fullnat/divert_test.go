@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -326,6 +327,96 @@ func TestKernelPlaneHeader(t *testing.T) {
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(in, got); err != nil || string(got) != want {
 			t.Errorf("header %q, %v, want %q", got, err, want)
+		}
+	}
+}
+
+// TestKernelPlaneThresholds: a threshold counts the connections to all ports of a
+// mark, and of an address.
+func TestKernelPlaneThresholds(t *testing.T) {
+	d := newDivertNet(t, 2)
+	other := netip.MustParseAddr("192.0.2.30")
+	if err := d.AddVIP(other); err != nil {
+		t.Fatal(err)
+	}
+	d.mark(7, d.VIP4)
+	for to, s := range map[netip.Addr]fullnat.Service{
+		d.VIP4: d.service(ipvs.MarkService(7, ipvs.IPv4), divertPort, 0),
+		other:  d.service(ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(other, 0)), 0, ipvs.Persistent),
+	} {
+		s.Destinations = s.Destinations[:1]
+		s.Destinations[0].Upper = 2
+		d.apply(s)
+		for i, port := range []uint16{80, 443, 80} {
+			client := d.Clients[i/2] // one whom a template leads is let in, as in the kernel (ip_vs_check_template)
+			c, err := client.Dial(t.Context(), "tcp", netip.AddrPort{}, netip.AddrPortFrom(to, port))
+			if err == nil {
+				defer c.Close()
+				_, err = c.Ask(t.Context())
+			}
+			if full := i == 2; full != errors.Is(err, unix.ECONNRESET) || !full && err != nil {
+				t.Errorf("%s: connection %d: %v", s.ServiceKey, i+1, err)
+			}
+		}
+	}
+}
+
+// TestKernelPlaneDatagramHeaders: headers of datagrams, of the first of a session,
+// of each, and of those that are scheduled by themselves, say what the client
+// addressed; answers come from there.
+func TestKernelPlaneDatagramHeaders(t *testing.T) {
+	d := newDivertNet(t, 1)
+	d.mark(7, d.VIP4)
+	var server, client net.PacketConn
+	d.on(d.Servers[0], func() (err error) {
+		server, err = net.ListenPacket("udp", netip.AddrPortFrom(d.Servers[0].Addr4, 9000).String())
+		return err
+	})
+	d.on(d.Client, func() (err error) {
+		client, err = net.ListenPacket("udp", netip.AddrPortFrom(d.Client.Addr4, 0).String())
+		return err
+	})
+	var all sync.WaitGroup
+	t.Cleanup(func() { server.Close(); client.Close(); all.Wait() })
+	all.Go(func() {
+		for b := make([]byte, 1500); ; {
+			n, from, err := server.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = server.WriteTo(b[:n], from)
+		}
+	})
+	_ = client.SetDeadline(time.Now().Add(patience))
+	from := netip.MustParseAddrPort(client.LocalAddr().String())
+	for i, test := range []struct {
+		flags  ipvs.Flags
+		proxy  fullnat.ProxyProtocol
+		second bool // has a header, too
+	}{{0, fullnat.ProxyV2, false}, {0, fullnat.ProxyV2Every, true}, {ipvs.OnePacket, fullnat.ProxyV2, true}, {ipvs.OnePacket, fullnat.ProxyV2Every, true}} {
+		s := d.service(ipvs.MarkService(7, ipvs.IPv4), 9000, test.flags)
+		s.Options.ProxyProtocol, s.Destinations = test.proxy, s.Destinations[:1]
+		d.apply() // sessions of the one before end
+		d.apply(s)
+		for _, port := range []uint16{53, 4433} {
+			to := netip.AddrPortFrom(d.VIP4, port)
+			for n, header := range []bool{true, test.second} {
+				want := "data"
+				if header {
+					want = string(fullnat.AppendProxyHeader(nil, fullnat.ProxyV2, ipvs.UDP, from, to)) + want
+				}
+				if _, err := client.WriteTo([]byte("data"), net.UDPAddrFromAddrPort(to)); err != nil {
+					t.Fatal(err)
+				}
+				b := make([]byte, 1500)
+				got, at, err := client.ReadFrom(b)
+				if err != nil {
+					t.Fatalf("case %d, port %d, datagram %d: %v", i, port, n, err)
+				}
+				if string(b[:got]) != want || at.String() != to.String() {
+					t.Errorf("case %d, port %d, datagram %d: the server got %q, want %q; the answer is of %s", i, port, n, b[:got], want, at)
+				}
+			}
 		}
 	}
 }
