@@ -29,8 +29,18 @@ type Confinement struct {
 
 // Start starts a program without the capabilities that this process passes on to
 // its children (the ambient ones, by which a daemon that is not root has
-// CAP_NET_ADMIN), and confined.
-func (c Confinement) Start(cmd *exec.Cmd) error {
+// CAP_NET_ADMIN), and confined. Its end must be waited for by wait, not by the
+// command's own Wait, see Orphan.
+func (c Confinement) Start(cmd *exec.Cmd) (wait func() error, err error) {
+	children.starting.Add(1)
+	defer children.starting.Add(-1)
+	if err := c.start(cmd); err != nil {
+		return nil, err
+	}
+	return waiting(cmd), nil
+}
+
+func (c Confinement) start(cmd *exec.Cmd) error {
 	id, err := c.identity()
 	if err != nil {
 		return err

@@ -162,7 +162,7 @@ func command(ctx context.Context, as Confinement, path string, args, env []strin
 	}
 	defer r.Close()
 	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Dir: "/", Stdout: w, Stderr: w, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
-	err = as.Start(cmd)
+	wait, err := as.Start(cmd)
 	w.Close()
 	if err != nil {
 		ended()
@@ -170,7 +170,7 @@ func command(ctx context.Context, as Confinement, path string, args, env []strin
 	}
 	printed := collect(r)
 	reaped := make(chan error, 1)
-	go reap(ctx, cmd, reaped, ended)
+	go reap(ctx, cmd, wait, reaped, ended)
 	select {
 	case err = <-reaped:
 	case <-ctx.Done():
@@ -184,14 +184,14 @@ func command(ctx context.Context, as Confinement, path string, args, env []strin
 const grace = 100 * time.Millisecond
 
 // reap waits for the program's end, and kills its group then or when ctx ends.
-func reap(ctx context.Context, cmd *exec.Cmd, reaped chan<- error, ended func()) {
+func reap(ctx context.Context, cmd *exec.Cmd, wait func() error, reaped chan<- error, ended func()) {
 	defer ended()
 	group := -cmd.Process.Pid
 	stop := context.AfterFunc(ctx, func() { unix.Kill(group, unix.SIGKILL) })
 	awaitExit(cmd.Process.Pid)
 	killed := !stop()
 	unix.Kill(group, unix.SIGKILL) // its id is still held by the one we have not waited for
-	cmd.Wait()
+	_ = wait()
 	switch {
 	case killed:
 		reaped <- ctx.Err()

@@ -28,9 +28,9 @@ func sendCommand(ctx context.Context, c *Config, _ string, list []Event) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	err := healthcheck.Confinement{User: c.User}.Start(cmd)
+	wait, err := healthcheck.Confinement{User: c.User}.Start(cmd)
 	if err == nil {
-		err = cmd.Wait()
+		err = wait()
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Command[0], err)

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/goipvs/goipvs/healthcheck"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,27 +26,17 @@ func reapAdopted(ctx context.Context) {
 }
 
 // reapOne takes a child that has ended, unless it is one that we started: whoever
-// did waits for it at this moment. Those lead groups in our session, which nobody
-// else's children do but by a shell's job control (set -m).
+// did waits for it at this moment.
 func reapOne() bool {
 	var ended unix.Siginfo
 	if err := unix.Waitid(unix.P_ALL, 0, &ended, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
 		return false // no child at all
 	}
 	pid := childOf(&ended)
-	if pid == 0 {
-		return false // none that has ended
-	}
-	group, err := unix.Getpgid(pid)
-	if err != nil {
+	if pid == 0 || !healthcheck.Orphan(pid) {
 		return false
 	}
-	session, err := unix.Getsid(pid)
-	ours, _ := unix.Getsid(0) // it always works
-	if err != nil || group == pid && session == ours {
-		return false
-	}
-	_, err = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	_, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
 	return err == nil
 }
 

@@ -120,9 +120,9 @@ func runCommand(ctx context.Context, user string, argv, env []string) (string, e
 	cmd.WaitDelay = time.Second
 	var out head
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := healthcheck.Confinement{User: user}.Start(cmd)
+	wait, err := healthcheck.Confinement{User: user}.Start(cmd)
 	if err == nil {
-		err = cmd.Wait()
+		err = wait()
 	}
 	if ctx.Err() != nil && err != nil {
 		err = errors.Join(errors.New("it took too long and was killed"), err)
