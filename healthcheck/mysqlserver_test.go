@@ -4,15 +4,20 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goipvs/goipvs/internal/testserver"
 )
 
 // mysqlServer says these packets, each after it has heard something; the first
@@ -120,5 +125,38 @@ func TestMySQLLargeKey(t *testing.T) {
 	res := lookMySQL(t, mysqlServer(t, mysqlGreeting("caching_sha2_password"), "\x01\x04", mysqlKey(t, 400_000)))
 	if !errors.Is(res.Err, ErrFlood) {
 		t.Errorf("%v after %v", res.Err, res.Took)
+	}
+}
+
+// A server may announce 16 MiB inside of TLS, where nothing but the driver sees it,
+// on each of a hundred connections: no room is made for it.
+func TestMySQLAnnouncesInTLS(t *testing.T) {
+	pair := testserver.NewAuthority(t).Issue(t, time.Time{}, "evil.example")
+	cert, err := tls.LoadX509KeyPair(pair.CertFile, pair.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := accepting(t, func(c net.Conn) {
+		greeting := strings.Replace(mysqlGreeting("mysql_native_password"), "\x09\x82", "\x09\x8a", 1) // CLIENT_SSL is 0x0800
+		_, _ = c.Write(append([]byte{byte(len(greeting)), 0, 0, 0}, greeting...))
+		if _, err := io.ReadFull(c, make([]byte, 36)); err != nil {
+			return
+		}
+		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}})
+		_, _ = s.Read(make([]byte, 4<<10))
+		_, _ = s.Write([]byte{0xfe, 0xff, 0xff, 3, 0})
+		_, _ = s.Read(make([]byte, 1))
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	res, err := Look(ctx, Check{Type: "mysql", Login: "monitor", Password: "watchword", TLS: TLS{Mode: "starttls", Insecure: true}}, Target{Real: at})
+	runtime.ReadMemStats(&after)
+	if err != nil || !errors.Is(res.Err, ErrFlood) {
+		t.Errorf("%v %v after %v, want it found out\n%s", err, res.Err, res.Took, res.Transcript)
+	}
+	if made := after.TotalAlloc - before.TotalAlloc; made > 8<<20 {
+		t.Errorf("%d bytes were allocated", made)
 	}
 }
