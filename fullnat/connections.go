@@ -122,11 +122,15 @@ func (l *loop) listGhosts(to *[]Connection) {
 }
 
 func (l *loop) describeGhost(g *ghost) Connection {
-	to := g.at.reaches(of(g.hold.Server()))
+	svc := g.at.ln.svc
+	svc.mu.Lock() // a server that comes back to the scheduler becomes ours anew
+	d := of(g.hold.Server())
+	svc.mu.Unlock()
+	to := g.at.reaches(d)
 	c := Connection{Connection: procfs.Connection{
 		Protocol: ipvs.TCP, Client: g.clientAddr(), Virtual: g.at.addr, Destination: to.addrPort(),
 		State: g.state.String(), Expires: max(g.ends-l.now, 0).Truncate(time.Second),
-	}, Service: g.at.ln.svc.key}
+	}, Service: svc.key}
 	if g.lip != nil {
 		c.Local = netip.AddrPortFrom(g.lip.addr, 0)
 	}
