@@ -52,6 +52,8 @@ type Facts struct {
 	Conntrack  Conntrack
 	Marks      []uint32 // that traffic control sets on incoming packets
 	MarksBPF   bool     // programs are attached there, which may set any mark
+	Diverted   []uint32 // marks of services of full NAT in user space, by goipvsd's rules
+	Marked     []Marked // what packets with a service's mark are to, as far as rules name it
 	Managers   []Process
 
 	// Before and After are counters at the start and the end of gathering:
@@ -87,6 +89,13 @@ func (r Release) Before(major, minor int) bool {
 type Service struct {
 	ipvs.ServiceInfo
 	Destinations []ipvs.DestinationInfo
+}
+
+// Marked is an address, or the first of some, that rules give a mark to packets to.
+type Marked struct {
+	Mark  uint32
+	Addr  netip.Addr
+	Local bool // this host takes packets to it, with that mark, for its own
 }
 
 // Connections are the entries of the connection table that have all of this in

@@ -406,6 +406,31 @@ func names4(r FilterRule, vip netip.Addr) bool {
 	})
 }
 
+// serves tells whether packets with this mark are for a service.
+func (f *Facts) serves(mark uint32) bool {
+	return slices.Contains(f.Diverted, mark) || slices.ContainsFunc(f.Services, func(s Service) bool { return s.FWMark == mark && mark != 0 })
+}
+
+// fwmarkNotLocal: a service's mark is given to packets that this host routes on.
+func fwmarkNotLocal(f *Facts) (found []Finding) {
+	for _, m := range f.Marked {
+		if m.Local {
+			continue
+		}
+		rule := func(verb string) []string {
+			return []string{fmt.Sprintf("%s rule %s fwmark %d lookup 100", ip(m.Addr), verb, m.Mark), fmt.Sprintf("%s route %s local default dev lo table 100", ip(m.Addr), verb)}
+		}
+		found = append(found, Finding{
+			Object: fmt.Sprintf("%s with mark %d", m.Addr, m.Mark),
+			Seen:   fmt.Sprintf("packets to %s get the mark %d of a service, and with it this host does not take them for its own", m.Addr, m.Mark),
+			Why:    "IPVS, and full NAT in user space, see only what is to this host: these packets are routed on or dropped, and clients hear nothing",
+			Fix:    append(rule("add"), "# or the address itself: goipvs vip add "+m.Addr.String()+" --dev IF"),
+			Undo:   rule("del"),
+		})
+	}
+	return found
+}
+
 // fwmarkUnmarked: a service for packets that nobody marks.
 func fwmarkUnmarked(f *Facts) (found []Finding) {
 	for _, s := range f.Services {

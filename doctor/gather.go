@@ -36,7 +36,7 @@ func Gather(ctx context.Context, o Options) (*Facts, error) {
 	g.host()
 	start := time.Now()
 	g.Before = readCounters()
-	for _, part := range []func(){g.links, g.ipvs, g.conf, g.knobs, g.files, g.sockets, g.clients, g.firewall, g.marks,
+	for _, part := range []func(){g.links, g.ipvs, g.conf, g.knobs, g.files, g.sockets, g.clients, g.firewall, g.marks, g.marked,
 		g.routes, g.arp, g.conntrack, g.managers} {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("doctor: %w", err)

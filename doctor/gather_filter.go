@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -42,6 +43,26 @@ func (g *gatherer) marks() {
 			g.marksOf(l)
 		}
 		return
+	}
+}
+
+// marked are addresses to which packets get a mark, and whether the kernel would
+// take them for its own with it: by an address, a route, or a rule for the mark.
+func (g *gatherer) marked() {
+	for _, c := range g.Firewall.Chains {
+		for _, r := range c.Rules {
+			if r.Verdict != SetMark || !g.Facts.serves(r.Mark) {
+				continue
+			}
+			for _, a := range r.to() {
+				m := Marked{Mark: r.Mark, Addr: a}
+				answers, err := g.rt.RouteGetWithOptions(a.AsSlice(), &netlink.RouteGetOptions{Mark: r.Mark})
+				m.Local = err == nil && len(answers) > 0 && answers[0].Type == unix.RTN_LOCAL
+				if !slices.Contains(g.Facts.Marked, m) && len(g.Facts.Marked) < mostQuestions {
+					g.Facts.Marked = append(g.Facts.Marked, m)
+				}
+			}
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package doctor_test
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -45,7 +47,17 @@ func (s *site) services() []fault {
 	byFilter := fault{name: "marked by the packet filter", on: s.Director,
 		do:   func() { s.with("", mark, s.both(mark, func(int, *ipvs.Destination) {})...).do(); markedToo() },
 		undo: func() { unmark(); s.remove(mark) }}
+	elsewhere, back := s.filter(s.Director, filterSpec{table: "mangle", hook: "prerouting", rules: []ruleSpec{{to: netip.MustParseAddr("192.0.2.99"), mark: 7, verdict: "mark"}}})
+	notLocal := fault{want: "fwmark-not-local", on: s.Director,
+		do:   func() { s.with("", mark, s.both(mark, func(int, *ipvs.Destination) {})...).do(); elsewhere() },
+		undo: func() { back(); s.remove(mark) }}
+	routed := notLocal
+	routed.want, routed.name = "", "a rule takes the mark for this host"
+	routed.do = func() { notLocal.do(); s.must(s.Director.Do(func() error { return markRoute(7, true) })) }
+	routed.undo = func() { s.must(s.Director.Do(func() error { return markRoute(7, false) })); notLocal.undo() }
 	return []fault{
+		notLocal,
+		routed,
 		s.with("no-usable-server", rr),
 		s.with("no-usable-server", rr, s.both(rr, quiet)...),
 		s.with("hash-no-fallback", sh, s.both(sh, one)...),
@@ -55,6 +67,22 @@ func (s *site) services() []fault {
 		byFilter,
 		marked,
 	}
+}
+
+// markRoute has packets with a mark be this host's own: ip rule add fwmark MARK
+// lookup 100; ip route add local default dev lo table 100. Or no more.
+func markRoute(mark uint32, on bool) error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	rule := netlink.NewRule()
+	rule.Mark, rule.Table, rule.Family = mark, 100, netlink.FAMILY_V4
+	route := &netlink.Route{LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Table: 100, Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}}
+	if !on {
+		return errors.Join(netlink.RuleDel(rule), netlink.RouteDel(route))
+	}
+	return errors.Join(netlink.RuleAdd(rule), netlink.RouteAdd(route))
 }
 
 func (s *site) knobs() []fault {

@@ -44,8 +44,29 @@ func (g *gatherer) nftables() error {
 			x.Rules = append(x.Rules, nftRules(c, chain.Table, r)...)
 		}
 		g.Firewall.Chains = append(g.Firewall.Chains, x)
+		if x.Table == divertTable {
+			g.diverted(c, chain.Table)
+		}
 	}
 	return nil
+}
+
+const divertTable = "goipvs-tproxy" // package fullnat/tproxy makes it
+
+// diverted are the marks of services of full NAT in user space.
+func (g *gatherer) diverted(c *nftables.Conn, t *nftables.Table) {
+	all, err := c.GetSetElements(&nftables.Set{Table: t, Name: "marks"})
+	if err != nil {
+		return // it has just gone
+	}
+	for _, e := range all {
+		if len(e.Key) < 4 {
+			continue
+		}
+		if mark := binary.NativeEndian.Uint32(e.Key); !slices.Contains(g.Facts.Diverted, mark) {
+			g.Facts.Diverted = append(g.Facts.Diverted, mark)
+		}
+	}
 }
 
 var hooks = [...]string{"prerouting", "input", "forward", "output", "postrouting"} // NF_INET_*

@@ -37,6 +37,7 @@ func rules() []rule {
 		{"masquerade-hits-dr", masqueradeHitsDR},
 		{"fullnat-conntrack-off", fullnatConntrackOff},
 		{"fwmark-unmarked", fwmarkUnmarked},
+		{"fwmark-not-local", fwmarkNotLocal},
 
 		// reach.go
 		{"rp-filter-director", rpFilterDirector},

@@ -192,6 +192,19 @@ func (w *Firewall) ClampsMSS() bool {
 	})
 }
 
+// to are the addresses that a rule is for, the first one of a network or range;
+// none: it does not say, or names what it is not for.
+func (r *FilterRule) to() (all []netip.Addr) {
+	for _, m := range r.Matches {
+		for _, x := range m.Ranges {
+			if a, ok := netip.AddrFromSlice(x.From); ok && m.Field == Destination && !m.Not {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
+}
+
 // Marks are the firewall marks that rules set.
 func (w *Firewall) Marks() (marks []uint32) {
 	for _, c := range w.Chains {
