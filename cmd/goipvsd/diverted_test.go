@@ -212,6 +212,21 @@ func TestKernelPlaneDiverted(t *testing.T) {
 		}
 	}
 
+	// A mark for an address whose packets go on elsewhere.
+	doctor := func() string {
+		var out, errw strings.Builder
+		verbs.Run([]string{"goipvs", "doctor"}, "test", nil, &out, &errw)
+		return out.String() + errw.String()
+	}
+	if out := doctor(); strings.Contains(out, "fwmark-not-local") {
+		t.Errorf("the doctor says\n%s", out)
+	}
+	markTo(t, netip.MustParseAddr("192.0.2.99"), 8)
+	// Where it is not known whether nf_tables is loaded the doctor does not ask it.
+	if out := doctor(); lab.Kind() != "" && (!strings.Contains(out, "fwmark-not-local") || !strings.Contains(out, "ip rule add fwmark 8 lookup 100")) {
+		t.Errorf("the doctor says\n%s", out)
+	}
+
 	// Others' hands.
 	n, err := nftables.New()
 	r.must(err)
