@@ -25,8 +25,13 @@ import (
 // run runs an Alerter for the test. It finds the events in its queues.
 func run(t *testing.T, c Config, events ...Event) *Alerter {
 	t.Helper()
+	return runLogged(t, c, io.Discard, events...)
+}
+
+func runLogged(t *testing.T, c Config, log io.Writer, events ...Event) *Alerter {
+	t.Helper()
 	c.On = append(c.On, "down", "up")
-	a := New(c, slog.New(slog.DiscardHandler))
+	a := New(c, slog.New(slog.NewTextHandler(log, nil)))
 	for _, e := range events {
 		a.Tell(e)
 	}
@@ -62,6 +67,62 @@ func TestCommand(t *testing.T) {
 	await(t, "two lines", func() bool { got, _ = os.ReadFile(out); return len(got) >= len(want) })
 	if string(got) != want {
 		t.Errorf("%q", got)
+	}
+}
+
+// lines is a log that is read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.b.Write(p) }
+func (l *lines) String() string              { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
+
+// TestFailuresAreExplained: who reads alert_failed learns which alert was not
+// delivered, why not, and what helps.
+func TestFailuresAreExplained(t *testing.T) {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	elsewhere := httptest.NewServer(http.RedirectHandler(s.URL+"/secret", http.StatusFound))
+	defer elsewhere.Close()
+	for name, test := range map[string]struct {
+		c    Config
+		want string
+	}{
+		"command":           {Config{Command: []string{"/bin/sh", "-c", "yes noise | head -c 1000; echo; echo token expired >&2; exit 3"}}, "exit status 3: token expired"},
+		"much":              {Config{Command: []string{"/bin/sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; exit 4"}}, "exit status 4: xxx"},
+		"unknown authority": {Config{Webhook: s.URL}, "the certificate is not trusted: x509: "},
+		"redirect":          {Config{Webhook: elsewhere.URL}, "status 302, and redirects are not followed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log lines
+			a := runLogged(t, test.c, &log)
+			a.Tell(down(1))
+			await(t, "a failure", func() bool { return strings.Contains(log.String(), "event=alert_failed") })
+			for _, want := range []string{test.want, "alert=down vs=web rs=10.0.0.1:80"} {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("want %s", want)
+				}
+			}
+			if strings.Contains(log.String(), "secret") || len(log.String()) > 1000 {
+				t.Errorf("%s", log.String())
+			}
+		})
+	}
+}
+
+// TestCommandLeavesSomething: a command that has ended well, and left something
+// that keeps its output open, has told, and is not run again.
+func TestCommandLeavesSomething(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	var log lines
+	a := runLogged(t, Config{Command: []string{"/bin/sh", "-c", "echo $GOIPVS_REAL >> " + out + "; sleep 5 &"}}, &log)
+	a.Tell(down(1))
+	a.Tell(down(2))
+	await(t, "the next command", func() bool { b, _ := os.ReadFile(out); return strings.Contains(string(b), "10.0.0.2:80") })
+	if b, err := os.ReadFile(out); string(b) != "10.0.0.1:80\n10.0.0.2:80\n" || log.String() != "" {
+		t.Errorf("%q %v %s", b, err, log.String())
 	}
 }
 

@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"syscall"
-	"time"
+	"strings"
 
 	"github.com/goipvs/goipvs/healthcheck"
 )
@@ -19,21 +16,23 @@ func sendCommand(ctx context.Context, c *Config, _ string, list []Event) error {
 		return nil
 	}
 	e := &list[0]
-	cmd := exec.CommandContext(ctx, c.Command[0], c.Command[1:]...)
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8",
+	env := []string{
 		"GOIPVS_EVENT=" + e.Alert, "GOIPVS_NAME=" + e.Event, "GOIPVS_VIRTUAL=" + e.Virtual, "GOIPVS_REAL=" + e.Real,
 		"GOIPVS_REASON=" + cmp.Or(e.Reason, e.Text),
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	wait, err := healthcheck.Confinement{User: c.User}.Start(cmd)
-	if err == nil {
-		err = wait()
-	}
-	if err != nil {
+	out, err := healthcheck.Confinement{User: c.User}.Run(ctx, c.Command, env)
+	if err != nil && out != "" {
+		return fmt.Errorf("%s: %w: %s", c.Command[0], err, lastLine(out))
+	} else if err != nil {
 		return fmt.Errorf("%s: %w", c.Command[0], err)
 	}
 	return nil
+}
+
+// lastLine is what a program most likely says of its end.
+func lastLine(out string) string {
+	const most = 200
+	out = strings.TrimSpace(out)
+	out = out[strings.LastIndexByte(out, '\n')+1:]
+	return out[:min(len(out), most)]
 }

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 )
@@ -99,11 +100,14 @@ func (w *way) tell(ctx context.Context, list []Event) {
 		c := w.a.get()
 		once, cancel := context.WithTimeout(ctx, sendTime)
 		err := w.send(once, &c, w.a.host, list)
+		if err != nil && ctx.Err() == nil && once.Err() != nil {
+			err = fmt.Errorf("no end within %v: %w", sendTime, err)
+		}
 		cancel()
 		if err == nil {
 			return
 		}
-		w.a.log.Warn("an alert could not be delivered", "event", "alert_failed", "way", w.name, "attempt", i+1, "of", attempts, "err", err)
+		w.a.log.Warn("an alert could not be delivered", append([]any{"event", "alert_failed", "way", w.name, "attempt", i + 1, "of", attempts, "err", err}, about(list)...)...)
 		if i+1 == attempts {
 			return
 		}
@@ -114,4 +118,18 @@ func (w *way) tell(ctx context.Context, list []Event) {
 		}
 		pause *= 2
 	}
+}
+
+// about says which alert it is, the first where there are several.
+func about(list []Event) (attrs []any) {
+	e := &list[0]
+	for _, a := range [][2]string{{"alert", e.Alert}, {"vs", e.Virtual}, {"rs", e.Real}} {
+		if a[1] != "" {
+			attrs = append(attrs, a[0], a[1])
+		}
+	}
+	if len(list) > 1 {
+		attrs = append(attrs, "more", len(list)-1)
+	}
+	return attrs
 }

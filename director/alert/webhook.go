@@ -3,6 +3,7 @@ package alert
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,10 +40,17 @@ func sendWebhook(ctx context.Context, c *Config, _ string, list []Event) error {
 		if errors.As(err, &u) {
 			err = u.Err
 		}
+		var wrong *tls.CertificateVerificationError
+		if errors.As(err, &wrong) {
+			return fmt.Errorf("webhook: the certificate is not trusted: %w (hint: the system's store must have the authority: update-ca-certificates)", wrong.Err)
+		}
 		return fmt.Errorf("webhook: %w", err)
 	}
 	defer res.Body.Close()
 	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
+	if res.StatusCode/100 == 3 {
+		return fmt.Errorf("webhook: status %d, and redirects are not followed (hint: give the address that it leads to)", res.StatusCode)
+	}
 	if res.StatusCode/100 != 2 {
 		return fmt.Errorf("webhook: status %d", res.StatusCode)
 	}

@@ -2,12 +2,8 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"os"
-	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/goipvs/goipvs/director"
@@ -19,7 +15,6 @@ const (
 	commandTimeout = time.Minute
 	commandQueue   = 4096 // that wait or run
 	commandsAtOnce = 16
-	commandOutput  = 4 << 10
 )
 
 // commands runs programs on goroutines of their own: what they take is nobody
@@ -89,7 +84,9 @@ func (c *commands) next(ctx context.Context, s subject) {
 	c.mu.Lock()
 	cmd, user := c.lines[s][0], c.user
 	c.mu.Unlock()
-	if out, err := runCommand(ctx, user, cmd.Argv, cmd.Env); err != nil {
+	once, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	if out, err := (healthcheck.Confinement{User: user}).Run(once, cmd.Argv, cmd.Env); err != nil {
 		c.log.Warn(director.CommandFailed.Brief, "event", director.CommandFailed.Name, "vs", cmd.Virtual, "rs", cmd.Real,
 			"command", cmd.Argv, "err", err, "output", director.Clean(out))
 	}
@@ -106,45 +103,3 @@ func (c *commands) next(ctx context.Context, s subject) {
 
 // finish waits until all commands have ended; each has its time.
 func (c *commands) finish() { c.open.Wait() }
-
-// runCommand runs a program in a process group of its own, with a small
-// environment, and kills the group when its time is over. It returns the
-// beginning of what it printed.
-func runCommand(ctx context.Context, user string, argv, env []string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}, env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	var out head
-	cmd.Stdout, cmd.Stderr = &out, &out
-	wait, err := healthcheck.Confinement{User: user}.Start(cmd)
-	if err == nil {
-		err = wait()
-	}
-	if ctx.Err() != nil && err != nil {
-		err = errors.Join(errors.New("it took too long and was killed"), err)
-	}
-	return out.String(), err
-}
-
-// head keeps the beginning of what is written.
-type head struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (h *head) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.b = append(h.b, p[:min(len(p), commandOutput-len(h.b))]...)
-	return len(p), nil
-}
-
-func (h *head) String() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return string(h.b)
-}
