@@ -160,6 +160,7 @@ func (l *loop) newFlow(at *virtual, from *sockaddr, h uint32) *flow {
 	if l.engine.atLimit() || ln.crowded() {
 		l.evict(ln)
 		if l.engine.atLimit() || ln.crowded() {
+			l.askForRoom(ln)
 			l.errs.noFiles.Add(1)
 			l.leave(at)
 			return nil
@@ -381,6 +382,23 @@ func (l *loop) evict(ln *listener) {
 	if oldest != nil {
 		l.endFlow(oldest)
 	}
+}
+
+// askForRoom has another loop end a session, as this one has none of the listener's
+// service, so that the client's next datagram finds room.
+func (l *loop) askForRoom(ln *listener) {
+	others := uint32(len(l.engine.loops) - 1)
+	if others == 0 || !ln.crowded() || l.asked == l.round {
+		return
+	}
+	l.asked = l.round
+	l.engine.loops[(uint32(l.id)+1+l.random()%others)%(others+1)].do(func(o *loop) {
+		for _, other := range o.listeners {
+			if other != nil && other.svc == ln.svc && other.datagrams && other.crowded() {
+				o.evict(other)
+			}
+		}
+	})
 }
 
 // anyFlow is a flow at random; nil: it was none.

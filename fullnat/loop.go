@@ -54,6 +54,7 @@ type loop struct {
 	in, out   *batch
 	outN      int        // places of out that are taken
 	talking   []*virtual // those with talkers
+	asked     uint64     // the last round in which another loop was asked for room
 	ghosts    [2]ghostQueue
 	tray      tray
 	scratch   *buffer

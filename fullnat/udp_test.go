@@ -374,6 +374,21 @@ func TestUDPLimit(t *testing.T) {
 	}
 }
 
+// So it does in another loop, if only that has sessions.
+func TestUDPLimitOfLoops(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("a"))
+	e := start(t, fullnat.Config{Loops: 2})
+	s := udpService(t, n.addr(1), "rr", a)
+	s.Options.MaxConns = 1
+	apply(t, e, s)
+	for range 20 { // which the kernel spreads over the loops
+		if got := queryEvery(t, udpClient(t, s.Addr), "1", 20*time.Millisecond); got != "a1" {
+			t.Errorf("answer %s, want a1", got)
+		}
+	}
+}
+
 // A service at its own limit takes the sessions of no other one.
 func TestUDPLimitAmongOthers(t *testing.T) {
 	n := newNetwork()
