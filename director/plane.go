@@ -94,6 +94,8 @@ func (m Machine) notInKernel(v *config.Virtual) string {
 		return "connection tracking does not know where IPVS sends single packets (one_packet), and answers would be lost"
 	case len(localsOf(v)) == 0:
 		return fmt.Sprintf("no local address of %s is given", s.AF())
+	case len(localsOf(v)) > snat.MostLocals:
+		return fmt.Sprintf("a rule has room for %d local addresses, and %d are given", snat.MostLocals, len(localsOf(v)))
 	}
 	for i := range v.Reals { // a fallback there is reached without NAT
 		if a := v.Reals[i].Addr; a.IsValid() && a.IsLoopback() { // ip_vs_nat_xmit in ip_vs_xmit.c

@@ -47,6 +47,8 @@ func TestChoose(t *testing.T) {
 		{"connect_timeout", full(`connect_timeout = "3s"`), Machine{}, "userspace", "the kernel knows no connect_timeout"},
 		{"notrack", full(`notrack = true`), Machine{}, "userspace", "the kernel's plane lives by connection tracking, and notrack is asked for"},
 		{"no local address", with(`"198.51.100.1"`, ""), Machine{}, "userspace", "no local address of ipv4 is given"},
+		{"many local addresses", with("198.51.100.1", "10.9.0.0-10.9.3.255"), Machine{}, "kernel", "it can do what is asked"},
+		{"too many", with("198.51.100.1", "10.9.0.0-10.9.4.0"), Machine{}, "userspace", "a rule has room for 1024 local addresses, and 1025 are given"},
 		{"of the other family", with("198.51.100.1", "2001:db8::1"), Machine{}, "userspace", "no local address of ipv4 is given"},
 		{"across families", full("[[virtual.real]]\naddress = \"[2001:db8::9]:80\""), Machine{}, "userspace", "the kernel's NAT does not cross from ipv4 to [2001:db8::9]:80"},
 		{"a fallback across families", with("forward", "fallback = [\"[2001:db8::9]:80\"]\nforward"), Machine{}, "userspace", "the kernel's NAT does not cross from ipv4 to [2001:db8::9]:80"},

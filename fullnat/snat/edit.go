@@ -9,7 +9,6 @@ import (
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -113,23 +112,6 @@ func (t *table) change(f nftables.TableFamily, want map[ipvs.ServiceKey]wanted) 
 		e.endMarks()
 	}
 	return next, reason(c.Flush())
-}
-
-// room is that of sockets: what is to be changed is sent at once, and the kernel
-// answers all of it before anybody reads.
-const room = 64 << 20
-
-func dial() (*nftables.Conn, error) {
-	c, err := nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
-		if err := c.SetWriteBuffer(room); err != nil {
-			return err
-		}
-		return c.SetReadBuffer(room)
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("snat: %w", err)
-	}
-	return c, nil
 }
 
 // editor collects changes of a table.

@@ -115,6 +115,11 @@ func try(n Need) error {
 	return reason(c.Flush())
 }
 
+func dial() (*nftables.Conn, error) {
+	c, err := nft.Dial()
+	return c, reason(err)
+}
+
 // generation numbers the state of all tables.
 func generation() (uint32, error) {
 	n, err := nft.Generation()
@@ -133,6 +138,10 @@ func reason(err error) error {
 	return fmt.Errorf("snat: %w", err)
 }
 
+// MostLocals are as many local addresses as a service may have. They go into one
+// message (64 KiB), as a map without a name has to.
+const MostLocals = 1024
+
 // Check tells what is wrong with a service.
 func (s *Service) Check() error {
 	switch {
@@ -140,6 +149,8 @@ func (s *Service) Check() error {
 		return fmt.Errorf("%w: protocol %s", ErrUnsupported, s.Key.Protocol)
 	case len(s.Locals) == 0:
 		return fmt.Errorf("%w: no local address", ipvs.ErrInvalid)
+	case len(s.Locals) > MostLocals:
+		return fmt.Errorf("%w: %d local addresses, at most %d have room in a rule", ErrUnsupported, len(s.Locals), MostLocals)
 	}
 	for _, a := range s.Locals {
 		if a.Is4() != (s.Key.AF() == ipvs.IPv4) || a.Zone() != "" || a.IsUnspecified() {

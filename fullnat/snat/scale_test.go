@@ -1,6 +1,7 @@
 package snat_test
 
 import (
+	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -25,6 +26,33 @@ func many(n int) (all []snat.Service) {
 		all = append(all, snat.Service{Key: ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(vip, 80)), Locals: locals})
 	}
 	return all
+}
+
+// TestKernelPlaneManyLocals: a service has as many local addresses as have room,
+// and one more is refused with what there may be.
+func TestKernelPlaneManyLocals(t *testing.T) {
+	n := topotest.New(t, topo.Spec{Servers: 1, IPv6: true})
+	if !available(t, n) {
+		return
+	}
+	s := snat.Service{Key: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("[2001:db8::10]:80"))}
+	for a := netip.MustParseAddr("fd09::1:0"); len(s.Locals) < snat.MostLocals; a = a.Next() {
+		s.Locals = append(s.Locals, a)
+	}
+	var plane snat.Plane
+	apply(t, n, &plane, []snat.Service{s}, true)
+	inside(t, n, func() error {
+		have, err := plane.Services()
+		if len(have) != 1 || !slices.Equal(have[0].Locals, s.Locals) {
+			t.Errorf("not what was wanted: %d services", len(have))
+		}
+		s.Locals = append(s.Locals, netip.MustParseAddr("fd09::2"))
+		if _, wrong := plane.Apply([]snat.Service{s}); !errors.Is(wrong, snat.ErrUnsupported) {
+			t.Errorf("one more: %v", wrong)
+		}
+		return err
+	})
+	inside(t, n, plane.Remove)
 }
 
 // scales are numbers of services.

@@ -37,7 +37,7 @@ func familyOf(f ipvs.Family) nftables.TableFamily {
 // write makes the table of a family have these rules, or not be there, in one
 // step.
 func write(f ipvs.Family, r Rules) error {
-	c, err := nftables.New()
+	c, err := nft.Dial()
 	if err != nil {
 		return reason(err)
 	}
@@ -66,7 +66,10 @@ func (e editor) fill(r Rules) error {
 		Hooknum: nftables.ChainHookPrerouting, Priority: &priority, Policy: &policy})
 	marks, exact, addresses := e.set(setMarks), e.set(setExact), e.set(setAddress)
 	for _, s := range []*nftables.Set{marks, exact, addresses} {
-		if err := e.c.AddSet(s, elements(s.Name, r)); err != nil {
+		if err := e.c.AddSet(s, nil); err != nil {
+			return err
+		}
+		if err := nft.AddElements(e.c, s, elements(s.Name, r)); err != nil {
 			return err
 		}
 	}

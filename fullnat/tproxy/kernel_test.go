@@ -44,6 +44,29 @@ func addr(p ipvs.Protocol, a string) ipvs.ServiceKey {
 	return ipvs.AddrService(p, netip.MustParseAddrPort(a))
 }
 
+// TestKernelPlaneManyRules: thousands of services make rules in one step, too.
+func TestKernelPlaneManyRules(t *testing.T) {
+	emptySpace(t)
+	var want tproxy.Rules
+	for i := range uint32(2500) {
+		vip := netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
+		every := ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(vip, 0))
+		for _, k := range []ipvs.ServiceKey{ipvs.MarkService(i+1, ipvs.IPv4), ipvs.MarkService(i+1, ipvs.IPv6), every} {
+			want.Diverts = append(want.Diverts, tproxy.Divert{Key: k, Protocol: ipvs.TCP, Port: uint16(10000 + i)})
+		}
+		want.Exact = append(want.Exact, ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(vip, 80)))
+	}
+	for _, changes := range []bool{true, false} {
+		var p tproxy.Plane
+		if changed, err := p.Apply(want); err != nil || changed != changes {
+			t.Errorf("changed: %v, %v, want %v", changed, err, changes)
+		}
+	}
+	if have, err := tproxy.Read(); err != nil || len(have) != len(want.Diverts) {
+		t.Errorf("%d rules, %v, want %d", len(have), err, len(want.Diverts))
+	}
+}
+
 // TestKernelPlaneRules: rules are made in one step, found again as they are, and
 // made again when somebody took some of them away; none stay.
 func TestKernelPlaneRules(t *testing.T) {

@@ -53,7 +53,7 @@ type Plane struct {
 // Check tells why the kernel cannot divert packets of a family, by having it make
 // the rules in a table that nobody sees; nil: it can.
 func Check(f ipvs.Family) error {
-	c, err := nftables.New()
+	c, err := nft.Dial()
 	if err != nil {
 		return reason(err)
 	}

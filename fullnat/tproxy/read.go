@@ -17,7 +17,7 @@ import (
 
 // is tells whether the table of a family is as write makes it.
 func is(f ipvs.Family, want Rules) (bool, error) {
-	c, err := nftables.New()
+	c, err := nft.Dial()
 	if err != nil {
 		return false, reason(err)
 	}
@@ -83,7 +83,7 @@ func absent(err error) bool { return errors.Is(err, unix.ENOENT) }
 
 // Read reads which packets are diverted now, whoever made the rules.
 func Read() (all []Divert, err error) {
-	c, err := nftables.New()
+	c, err := nft.Dial()
 	if err != nil {
 		return nil, reason(err)
 	}

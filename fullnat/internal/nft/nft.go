@@ -1,18 +1,44 @@
-// Package nft asks nf_tables what github.com/google/nftables does not: the number
-// of the state of all tables, and rules with expressions that the library (v0.3.0)
-// takes for others, and fails.
+// Package nft is github.com/google/nftables for tables of thousands of services,
+// and what of nf_tables the library (v0.3.0) does not read: the number of the state
+// of all tables, and rules with expressions that it takes for others, and fails.
 package nft
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// room is that of sockets: what is to be changed is sent at once, and the kernel
+// answers all of it before anybody reads.
+const room = 64 << 20
+
+// Dial returns a connection that has room for changes of thousands of services.
+func Dial() (*nftables.Conn, error) {
+	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
+		if err := c.SetWriteBuffer(room); err != nil {
+			return err
+		}
+		return c.SetReadBuffer(room)
+	}))
+}
+
+// AddElements adds to a set that has a name. A message has room for 64 KiB of
+// them.
+func AddElements(c *nftables.Conn, s *nftables.Set, all []nftables.SetElement) error {
+	for some := range slices.Chunk(all, 500) {
+		if err := c.SetAddElements(s, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Generation is the number of the state of all tables in this network namespace:
 // each change that anybody makes counts it up by one.
