@@ -119,8 +119,11 @@ type Alert struct {
 	Repeat           time.Duration // while it lasts; 0: once
 }
 
-// Events are the names that [Alert].On may hold, in the order of the default.
-func Events() []string {
+// Events are the words that [Alert].On may hold.
+func Events() []string { return append(usualEvents(), "service", "kernel") }
+
+// usualEvents are those of the default, in its order.
+func usualEvents() []string {
 	return []string{"down", "up", "fallback", "drift", "reload_failed", "mass_failure"}
 }
 

@@ -76,7 +76,7 @@ var timingKeys = []key[Timing]{
 }
 
 var alertKeys = []key[Alert]{
-	listKey("on", quoteList(Events()), "Events that are told.",
+	listKey("on", quoteList(usualEvents()), "Events that are told. Besides these there are `service`: one that goes down, or is up again, whatever the reason, the kernel's refusal included; and `kernel`: its IPVS cannot be reached, or can be again.",
 		func(a *Alert) *[]string { return &a.On }, func(s string) error { return oneOf(s, Events()) }),
 	listKey("command", "[]", "Program and arguments, run for each event with GOIPVS_EVENT (a word of `on`), GOIPVS_NAME (the event's name, which tells the beginning of a fallback or mass failure from its end), GOIPVS_VIRTUAL, GOIPVS_REAL and GOIPVS_REASON in its environment; without a shell.",
 		func(a *Alert) *[]string { return &a.Command }, nil),

@@ -36,7 +36,7 @@ type Event struct {
 	first bool
 }
 
-// First reports whether the event is the first word on a server.
+// First reports whether the event is the first word on a server, or on a service.
 func (e *Event) First() bool { return e.first }
 
 // log writes the event as one line: a constant message, facts as attributes.

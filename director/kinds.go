@@ -36,8 +36,8 @@ var (
 	Orphaned       = kind("upgrade_orphaned", warn, "the process before has died, this one goes on", "")
 	StoreFailed    = kind("fdstore_failed", warn, "systemd cannot keep the listening sockets", "")
 	ReloadFailed   = kind("reload_failed", fault, "reload failed, the old configuration stays", "reload_failed")
-	KernelLost     = kind("kernel_lost", fault, "the kernel's IPVS cannot be reached", "")
-	KernelBack     = kind("kernel_back", info, "the kernel's IPVS can be reached again", "")
+	KernelLost     = kind("kernel_lost", fault, "the kernel's IPVS cannot be reached", "kernel")
+	KernelBack     = kind("kernel_back", info, "the kernel's IPVS can be reached again", "kernel")
 	KernelChanged  = kind("kernel_changed", debug, "kernel changed", "")
 	KernelRefused  = kind("kernel_refused", fault, "the kernel refused a change", "")
 	Unsettled      = kind("unsettled", warn, "others kept changing the table, removals wait", "")
@@ -60,8 +60,8 @@ var (
 
 // Services.
 var (
-	ServiceUp      = kind("service_up", info, "service up", "")
-	ServiceDown    = kind("service_down", fault, "service down", "")
+	ServiceUp      = kind("service_up", info, "service up", "service")
+	ServiceDown    = kind("service_down", fault, "service down", "service")
 	ServiceAdded   = kind("service_added", info, "service added", "")
 	ServiceLeaving = kind("service_leaving", info, "service leaves the file, its connections are drained", "")
 	ServiceRemoved = kind("service_removed", info, "service removed", "")

@@ -123,6 +123,7 @@ func (v *service) tell(s *state, now time.Time) {
 	if v.gone || v.refused() || d.Pending || v.decided && up == v.up {
 		return
 	}
+	first := !v.decided
 	v.up, v.decided, v.since = up, true, now
 	if v.Manual != nil {
 		return // nobody checks it, so nobody is told
@@ -131,6 +132,7 @@ func (v *service) tell(s *state, now time.Time) {
 	if !up {
 		e = v.event(ServiceDown, netip.AddrPort{}, v.why(s))
 	}
+	e.first = first
 	s.emit(e)
 	v.notify(s, v.Notify, up, e)
 }

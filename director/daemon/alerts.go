@@ -15,8 +15,8 @@ func alertConfig(c *config.Config) alert.Config {
 
 // begins and ends are the events of what lasts.
 var (
-	begins = map[*director.EventKind]bool{director.ServerDown: true, director.FallbackOn: true, director.HoldBegan: true, director.ReloadFailed: true}
-	ends   = map[*director.EventKind]bool{director.ServerUp: true, director.FallbackOff: true, director.HoldEnded: true, director.Reloaded: true}
+	begins = map[*director.EventKind]bool{director.ServerDown: true, director.FallbackOn: true, director.HoldBegan: true, director.ReloadFailed: true, director.ServiceDown: true, director.KernelLost: true}
+	ends   = map[*director.EventKind]bool{director.ServerUp: true, director.FallbackOff: true, director.HoldEnded: true, director.Reloaded: true, director.ServiceUp: true, director.KernelBack: true}
 )
 
 // event passes on what happened: to systemd, to the counters, to people.
@@ -36,7 +36,7 @@ func (d *Daemon) event(e director.Event) {
 	if word == "" {
 		return
 	}
-	if e.Kind == director.ServerUp && e.First() {
+	if (e.Kind == director.ServerUp || e.Kind == director.ServiceUp) && e.First() {
 		return // its first success is no recovery
 	}
 	a := alert.Event{Time: e.Time, Alert: word, Event: e.Kind.Name, Text: e.Kind.Brief,

@@ -548,3 +548,33 @@ func TestAlertsEndToEnd(t *testing.T) {
 		t.Errorf("%q, want %q", b, want)
 	}
 }
+
+// TestAlertsOfServices: who asks for it is told of a service that is down and up
+// again, and of a kernel without IPVS; that a service is up at the start is no
+// recovery.
+func TestAlertsOfServices(t *testing.T) {
+	f := newFixture(t, 1)
+	out := f.path("out")
+	f.write(strings.Replace(f.text("reconcile = \"100ms\"\n"), "[check]", "[alert]\non = [\"service\", \"kernel\"]\ncommand = [\"/bin/sh\", \"-c\", \"echo $GOIPVS_EVENT $GOIPVS_NAME $GOIPVS_VIRTUAL >> "+out+"\"]\n[check]", 1))
+	f.start()
+	f.has(0, "1")
+	want := ""
+	tells := func(line string) {
+		t.Helper()
+		want += line + "\n"
+		f.await("it is told: "+line, func() bool { b, _ := os.ReadFile(out); return len(b) >= len(want) })
+		if b, _ := os.ReadFile(out); string(b) != want {
+			t.Fatalf("%q, want %q", b, want)
+		}
+	}
+	addr := f.servers[0].Addr().String()
+	f.servers[0].Close()
+	tells("service service_down web")
+	f.listen(addr)
+	tells("service service_up web")
+	f.kernel.Unload()
+	tells("kernel kernel_lost")
+	f.kernel.Load()
+	tells("kernel kernel_back")
+	f.has(0, "1")
+}
