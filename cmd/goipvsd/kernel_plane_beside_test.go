@@ -38,11 +38,8 @@ func TestKernelPlaneBeside(t *testing.T) {
 		}
 		return names[a.Remote.Addr()]
 	}
-	add := func(service, plane string, local netip.Addr) {
-		t.Helper()
-		r.oneShot(0, "", fmt.Sprintf("-A %s -s rr -p 300 --fullnat --plane %s", service, plane))
-		r.oneShot(0, "", fmt.Sprintf("-P %s -z %s", service, local))
-		r.oneShot(0, "", fmt.Sprintf("-a %s -r %s:0 -b", service, r.servers[0]))
+	rules := func(service, plane string, local netip.Addr) string {
+		return fmt.Sprintf("-A %[1]s -s rr -p 300 --fullnat --plane %[2]s\n-P %[1]s -z %[3]s\n-a %[1]s -r %[4]s:0 -b\n", service, plane, local, r.servers[0])
 	}
 	const exact, every, mark = "-t 192.0.2.10:80", "-t 192.0.2.10:0", "-f 7" // of packets to port 80
 	for _, test := range []struct{ kernel, user, port80, port81, status string }{
@@ -53,8 +50,7 @@ func TestKernelPlaneBeside(t *testing.T) {
 		{exact, mark, "kernel", "", ""}, // where both planes were one the mark would go first
 		{every, mark, "kernel", "kernel", ""},
 	} {
-		add(test.kernel, "kernel", r.locals[0])
-		add(test.user, "userspace", r.locals[1])
+		r.oneShot(0, rules(test.kernel, "kernel", r.locals[0])+rules(test.user, "userspace", r.locals[1]), "-R")
 		if at80, at81 := ask(80), ask(81); at80 != test.port80 || at81 != test.port81 {
 			t.Errorf("kernel %s, user space %s: port 80 %q, port 81 %q", test.kernel, test.user, at80, at81)
 		}
@@ -63,8 +59,7 @@ func TestKernelPlaneBeside(t *testing.T) {
 		} else if out := r.ok("status"); strings.Contains(out, "every port of this address") {
 			t.Errorf("kernel %s, user space %s: status says\n%s", test.kernel, test.user, out)
 		}
-		r.oneShot(0, "", "-D "+test.kernel)
-		r.oneShot(0, "", "-D "+test.user)
+		r.oneShot(0, "-D "+test.kernel+"\n-D "+test.user+"\n", "-R")
 	}
 }
 
