@@ -69,10 +69,14 @@ func deliver(s *smtp.Client, conn net.Conn, c *Config, server, host string, list
 	if err := s.Mail(from); err != nil {
 		return err
 	}
+	var refused []error
 	for _, to := range c.MailTo {
 		if err := s.Rcpt(to); err != nil {
-			return err
+			refused = append(refused, fmt.Errorf("%s is refused: %w", to, err))
 		}
+	}
+	if len(refused) == len(c.MailTo) {
+		return errors.Join(refused...)
 	}
 	w, err := s.Data()
 	if err != nil {
@@ -84,7 +88,11 @@ func deliver(s *smtp.Client, conn net.Conn, c *Config, server, host string, list
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return s.Quit()
+	_ = s.Quit() // the server has the mail, whatever it says now
+	if len(refused) > 0 {
+		return &partly{errors.Join(refused...)}
+	}
+	return nil
 }
 
 // tlsFor is how the mail server is spoken to, see sendMail.

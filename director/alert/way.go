@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -108,7 +109,7 @@ func (w *way) tell(ctx context.Context, list []Event) {
 			return
 		}
 		w.a.log.Warn("an alert could not be delivered", append([]any{"event", "alert_failed", "way", w.name, "attempt", i + 1, "of", attempts, "err", err}, about(list)...)...)
-		if i+1 == attempts {
+		if some := (*partly)(nil); i+1 == attempts || errors.As(err, &some) {
 			return
 		}
 		select {
@@ -119,6 +120,12 @@ func (w *way) tell(ctx context.Context, list []Event) {
 		pause *= 2
 	}
 }
+
+// partly is the error of an alert that some have, and that the others cannot have:
+// to try again would tell the former twice.
+type partly struct{ err error }
+
+func (e *partly) Error() string { return "the others have it: " + e.err.Error() }
 
 // about says which alert it is, the first where there are several.
 func about(list []Event) (attrs []any) {

@@ -1,0 +1,102 @@
+package alert
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goipvs/goipvs/internal/testserver"
+)
+
+// startPostfix is a mail server that insists on TLS and has mailboxes for some
+// addresses, which are folders of what is returned.
+func startPostfix(t *testing.T, cert testserver.Certificate, boxes ...string) (addr, mail string) {
+	port := testserver.Port(t)
+	dir := testserver.Dir(t, map[string]string{"spool/.keep": "", "data/.keep": "", "mail/.keep": ""})
+	testserver.Give(t, dir+"/data", "postfix")
+	testserver.Give(t, dir+"/mail", "nobody")
+	var list strings.Builder
+	for _, b := range boxes {
+		fmt.Fprintf(&list, "%s %s/\n", b, b)
+	}
+	testserver.Write(t, dir+"/boxes", list.String())
+	testserver.Write(t, dir+"/main.cf", fmt.Sprintf(`
+compatibility_level = 3.6
+queue_directory = %[1]s/spool
+data_directory = %[1]s/data
+myhostname = mail.goipvs.test
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+maillog_file = %[1]s/log
+maillog_file_prefixes = /
+smtpd_tls_security_level = encrypt
+smtpd_tls_cert_file = %[2]s
+smtpd_tls_key_file = %[3]s
+smtpd_error_sleep_time = 0
+alias_maps =
+alias_database =
+virtual_mailbox_domains = goipvs.test
+virtual_mailbox_maps = texthash:%[1]s/boxes
+virtual_mailbox_base = %[1]s/mail
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+`, dir, cert.CertFile, cert.KeyFile))
+	testserver.Write(t, dir+"/master.cf", fmt.Sprintf(`
+127.0.0.1:%d inet n - n - - smtpd
+postlog unix-dgram n - n - 1 postlogd
+anvil unix - - n - 1 anvil
+rewrite unix - - n - - trivial-rewrite
+proxymap unix - - n - - proxymap
+tlsmgr unix - - n 1000? 1 tlsmgr
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+virtual unix - n n - - virtual
+`, port))
+	testserver.Run(t, testserver.Program{Path: "postfix", Args: []string{"-c", dir, "check"}}) // makes the queue's folders
+	testserver.Start(t, testserver.Program{
+		Path: "/usr/lib/postfix/sbin/master", Args: []string{"-d", "-c", dir}, Env: []string{"MAIL_CONFIG=" + dir},
+	}).AwaitPort(port)
+	return fmt.Sprintf("127.0.0.1:%d", port), dir + "/mail"
+}
+
+// TestMailPostfix: a real mail server delivers, inside of TLS; an address that it
+// does not know is told of, once, and keeps no mail from the others.
+func TestMailPostfix(t *testing.T) {
+	testserver.Need(t, "postfix")
+	authority := testserver.NewAuthority(t)
+	addr, mail := startPostfix(t, authority.Issue(t, time.Time{}, "127.0.0.1"), "ops@goipvs.test", "night@goipvs.test")
+	var log lines
+	run := Config{MailTo: []string{"ops@goipvs.test", "left@goipvs.test", "night@goipvs.test"}, MailFrom: "goipvsd@goipvs.test", SMTP: addr, CA: authority.File}
+	a := runLogged(t, run, &log)
+	a.Tell(down(1))
+	for _, box := range []string{"ops@goipvs.test", "night@goipvs.test"} {
+		var files []string
+		await(t, "the mail of "+box, func() bool { files, _ = filepath.Glob(filepath.Join(mail, box, "new/*")); return len(files) > 0 })
+		b, err := os.ReadFile(files[0])
+		if err != nil || !strings.Contains(string(b), "real server down 10.0.0.1:80 of web") || !strings.Contains(string(b), "SMTPS id ") || len(files) != 1 {
+			t.Errorf("%d mails for %s: %v\n%s", len(files), box, err, b)
+		}
+	}
+	await(t, "a word of the one who left", func() bool { return strings.Contains(log.String(), "left@goipvs.test is refused: 550 ") })
+	a.Tell(down(2))
+	var first, second int
+	await(t, "the next mail", func() bool {
+		first, second = 0, 0
+		files, _ := filepath.Glob(filepath.Join(mail, "night@goipvs.test", "new/*"))
+		for _, f := range files {
+			b, _ := os.ReadFile(f)
+			first += strings.Count(string(b), "\nSubject: goipvs "+a.host+": real server down 10.0.0.1:80")
+			second += strings.Count(string(b), "\nSubject: goipvs "+a.host+": real server down 10.0.0.2:80")
+		}
+		return second > 0
+	})
+	if first != 1 {
+		t.Errorf("%d mails of the first alert", first)
+	}
+}
