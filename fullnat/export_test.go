@@ -264,6 +264,20 @@ func (e *Engine) Hold(i int) (release func()) {
 	return func() { close(on) }
 }
 
+// EndLoop has a loop do nothing more until it is released, and end then. Others
+// believe it asleep.
+func (e *Engine) EndLoop(i int) (release func()) {
+	held, on := make(chan bool), make(chan bool)
+	e.loops[i].do(func(l *loop) {
+		l.stop = true
+		l.asleep.Store(true)
+		close(held)
+		<-on
+	})
+	<-held
+	return func() { close(on) }
+}
+
 // Move moves a share of a loop's busy connections to another loop.
 func (e *Engine) Move(from, to int, share float64) {
 	e.mu.Lock()

@@ -260,6 +260,48 @@ func TestCloseWhileHelped(t *testing.T) {
 	eventually(t, "descriptors are given back", func() bool { return openFiles(t) <= was })
 }
 
+// Connections that come to a loop that ends, or has ended, are reset.
+func TestHelpOfLoopThatEnds(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 2})
+	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), echo))
+	apply(t, e, s)
+	was := openFiles(t)
+	end := e.EndLoop(1)
+	for _, ended := range []bool{false, true} {
+		var conns [100]*net.TCPConn
+		e.InTurns(func() { // so that there are too many at once for one loop
+			for i := range conns {
+				conns[i] = dial(t, s.Addr)
+			}
+		}, func() {}, func() {}, func() {}, func() {}, func() {}, func() {}, func() {}, func() {})
+		if !ended {
+			end()
+		}
+		served := 0
+		for _, c := range conns {
+			_, err := io.WriteString(c, "x")
+			if err == nil {
+				_, err = c.Read(make([]byte, 1))
+			}
+			switch {
+			case err == nil:
+				served++
+			case !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE):
+				t.Fatal(err)
+			}
+		}
+		if got := e.Conns(); got != served || served == len(conns) || served == 0 {
+			t.Errorf("%d connections of %d are served, and there are %d", served, len(conns), got)
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+		eventually(t, "connections end", func() bool { return e.Conns() == 0 })
+	}
+	eventually(t, "descriptors are given back", func() bool { return openFiles(t) <= was })
+}
+
 func TestUneven(t *testing.T) {
 	const s = time.Second
 	for _, test := range []struct {
