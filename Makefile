@@ -65,7 +65,7 @@ test-unit: test-servers ## the tests that need no kernel of their own
 test-kernel: build ## the TestKernel tests, inside the lab's kernel (LAB=uml|qemu|host)
 	bin/lab -prepare
 	$(GO) test -tags $(TAGS) -count=1 -p 2 -timeout 20m -run '^TestKernel' -exec '$(CURDIR)/bin/lab' $(LAB_PKGS)
-	LAB=qemu LAB_TIMEOUT=5m $(GO) test -tags $(TAGS) -count=1 -p 2 -timeout 15m -run '^TestKernelPlane' -exec '$(CURDIR)/bin/lab' ./fullnat ./fullnat/snat ./fullnat/tproxy ./cmd/goipvsd
+	LAB=qemu LAB_TIMEOUT=8m $(GO) test -tags $(TAGS) -count=1 -p 2 -timeout 15m -run '^TestKernelPlane' -exec '$(CURDIR)/bin/lab' ./fullnat ./fullnat/snat ./fullnat/tproxy ./cmd/goipvsd
 	LAB_MODULES=none $(GO) test -tags $(TAGS) -count=1 -run '^TestBareKernel' -exec '$(CURDIR)/bin/lab' ./ipvsadm/oracle ./doctor ./cmd/goipvsd
 
 lab: build ## a shell in client-director-servers namespaces inside the lab's kernel

@@ -36,7 +36,10 @@ type divertNet struct {
 	e *fullnat.Engine
 }
 
-const divertPort = 8000 // at which real servers answer, beside the ports of services
+const (
+	divertMark = 7
+	divertPort = 8000 // at which real servers answer, beside the ports of services
+)
 
 func newDivertNet(t *testing.T, loops int) *divertNet {
 	t.Helper()
@@ -86,9 +89,9 @@ func (d *divertNet) on(h *topo.Host, f func() error) {
 	}
 }
 
-// mark gives packets to an address a firewall mark, as users do: in a chain at
+// mark gives packets to an address the firewall mark, as users do: in a chain at
 // mangle's priority.
-func (d *divertNet) mark(mark uint32, to ...netip.Addr) {
+func (d *divertNet) mark(to ...netip.Addr) {
 	d.t.Helper()
 	d.on(d.Director, func() error {
 		c, err := nftables.New()
@@ -105,7 +108,7 @@ func (d *divertNet) mark(mark uint32, to ...netip.Addr) {
 			c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
 				&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: at, Len: uint32(a.BitLen() / 8)},
 				&expr.Cmp{Register: 1, Op: expr.CmpOpEq, Data: a.AsSlice()},
-				&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(mark)},
+				&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(divertMark)},
 				&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1},
 			}})
 		}
@@ -180,7 +183,7 @@ func TestKernelPlaneMarks(t *testing.T) {
 	own := map[ipvs.Family]netip.Addr{ipvs.IPv4: d.VIP4, ipvs.IPv6: d.VIP6}
 	var all []fullnat.Service
 	for _, f := range []ipvs.Family{ipvs.IPv4, ipvs.IPv6} {
-		d.mark(7, own[f], foreign[f])
+		d.mark(own[f], foreign[f])
 		all = append(all, d.service(ipvs.MarkService(7, f), divertPort, 0))
 	}
 	d.route(7)
@@ -287,7 +290,7 @@ func TestKernelPlanePortZero(t *testing.T) {
 // the address that both clients asked.
 func TestKernelPlaneFull(t *testing.T) {
 	d := newDivertNet(t, 1)
-	d.mark(7, d.VIP4)
+	d.mark(d.VIP4)
 	d.route(7)
 	s := d.service(ipvs.MarkService(7, ipvs.IPv4), divertPort, 0)
 	s.Options.MaxConns = 1
@@ -300,7 +303,7 @@ func TestKernelPlaneFull(t *testing.T) {
 // TestKernelPlaneHeader: a PROXY header says what the client addressed.
 func TestKernelPlaneHeader(t *testing.T) {
 	d := newDivertNet(t, 2)
-	d.mark(7, d.VIP4)
+	d.mark(d.VIP4)
 	s := d.service(ipvs.MarkService(7, ipvs.IPv4), 9000, 0)
 	s.Options.ProxyProtocol = fullnat.ProxyV1
 	s.Destinations = s.Destinations[:1]
@@ -339,7 +342,7 @@ func TestKernelPlaneThresholds(t *testing.T) {
 	if err := d.AddVIP(other); err != nil {
 		t.Fatal(err)
 	}
-	d.mark(7, d.VIP4)
+	d.mark(d.VIP4)
 	for to, s := range map[netip.Addr]fullnat.Service{
 		d.VIP4: d.service(ipvs.MarkService(7, ipvs.IPv4), divertPort, 0),
 		other:  d.service(ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(other, 0)), 0, ipvs.Persistent),
@@ -366,7 +369,7 @@ func TestKernelPlaneThresholds(t *testing.T) {
 // addressed; answers come from there.
 func TestKernelPlaneDatagramHeaders(t *testing.T) {
 	d := newDivertNet(t, 1)
-	d.mark(7, d.VIP4)
+	d.mark(d.VIP4)
 	var server, client net.PacketConn
 	d.on(d.Servers[0], func() (err error) {
 		server, err = net.ListenPacket("udp", netip.AddrPortFrom(d.Servers[0].Addr4, 9000).String())

@@ -37,7 +37,7 @@ func TestKernelPlaneTwin(t *testing.T) {
 			if err := d.AddVIP(list[1]); err != nil {
 				t.Fatal(err)
 			}
-			d.mark(7, list...)
+			d.mark(list...)
 		}
 	}
 	const seed = 7

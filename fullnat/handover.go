@@ -69,7 +69,7 @@ func (e *Engine) Pause() {
 		l.held = true
 		for _, ln := range l.listeners {
 			if ln != nil {
-				l.listen(ln, false)
+				l.hush(ln)
 			}
 		}
 	})

@@ -163,7 +163,7 @@ func (l *loop) serve(svc *service, p ipvs.Protocol, fd int32) {
 	if l.held || l.paused && !ln.datagrams {
 		return
 	}
-	if e := l.listen(ln, true); e != noErr {
+	if e := l.listen(ln); e != noErr {
 		l.engine.log.Error("cannot wait for connections yet", "service", svc.key, "err", e) // fs.epoll.max_user_watches
 	}
 }

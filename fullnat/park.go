@@ -26,7 +26,7 @@ func (l *loop) park(c *conn) {
 	l.parked = append(l.parked, parked{index: c.index, gen: c.gen})
 	for _, ln := range l.listeners {
 		if ln != nil && ln.svc == c.svc {
-			l.listen(ln, false)
+			l.hush(ln)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func (l *loop) pause() {
 	l.paused, l.pausedAt = true, l.now
 	for _, ln := range l.listeners {
 		if ln != nil && !ln.datagrams { // old sessions go on, and new ones find room by ending others
-			l.listen(ln, false)
+			l.hush(ln)
 		}
 	}
 }
@@ -90,29 +90,33 @@ func (l *loop) pause() {
 func (l *loop) resume() {
 	for _, ln := range l.listeners {
 		if ln != nil && ln.quiet && (ln.datagrams || !l.paused && !ln.crowded() && !l.waiting(ln.svc)) {
-			l.listen(ln, true)
+			_ = l.listen(ln)
 		}
 	}
 }
 
-// listen has epoll report new connections, or know nothing of the socket: of one
-// that it knows it would always report errors, to nobody who deals with them. When
-// it takes no more sockets this is tried again, as all that is quiet is.
-func (l *loop) listen(ln *listener, on bool) (e syscall.Errno) {
-	switch {
-	case ln.quiet != on:
+// listen has epoll report new connections. When epoll takes no more sockets this
+// is tried again, as all that is quiet is.
+func (l *loop) listen(ln *listener) (e syscall.Errno) {
+	if !ln.quiet {
 		return noErr
-	case !on:
-		l.quiet++
-		sysEpollControl(l.epoll, unix.EPOLL_CTL_DEL, ln.fd, 0, 0)
-	default:
-		if e = sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, ln.fd, unix.EPOLLIN, newToken(kindListen, ln.index, ln.gen)); e != noErr {
-			return e
-		}
+	}
+	if e = sysEpollControl(l.epoll, unix.EPOLL_CTL_ADD, ln.fd, unix.EPOLLIN, newToken(kindListen, ln.index, ln.gen)); e == noErr {
+		ln.quiet = false
 		l.quiet--
 	}
-	ln.quiet = !on
-	return noErr
+	return e
+}
+
+// hush has epoll know nothing of the socket: of one that it knows it would always
+// report errors, to nobody who deals with them.
+func (l *loop) hush(ln *listener) {
+	if ln.quiet {
+		return
+	}
+	ln.quiet = true
+	l.quiet++
+	_ = sysEpollControl(l.epoll, unix.EPOLL_CTL_DEL, ln.fd, 0, 0)
 }
 
 // full tells whether nothing more may be accepted, and sees to it.
@@ -122,7 +126,7 @@ func (l *loop) full(ln *listener) bool {
 	case l.engine.atLimit():
 		l.pause()
 	case ln.crowded():
-		l.listen(ln, false)
+		l.hush(ln)
 	default:
 		return false
 	}

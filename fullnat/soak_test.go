@@ -266,7 +266,7 @@ func (e *end) run(open func() (io.Reader, error)) {
 	if e.rerr = err; err == nil {
 		e.read(r)
 	}
-	if e.rerr != io.EOF {
+	if !errors.Is(e.rerr, io.EOF) {
 		e.c.SetLinger(0)
 		e.c.Close()
 	}
@@ -281,17 +281,17 @@ func (e *end) judge() {
 	p := e.peer
 	switch {
 	case p == nil:
-		if e.werr == nil && (e.rerr == io.EOF || e.rerr == io.ErrUnexpectedEOF) {
+		if e.werr == nil && (errors.Is(e.rerr, io.EOF) || errors.Is(e.rerr, io.ErrUnexpectedEOF)) {
 			e.w.t.Errorf("a clean end after less than any end has sent\n%s", e)
 		}
 		return
 	case !e.cut && e.plan.fault == none && p.plan.fault == none:
 		e.w.whole.Add(1)
-		if e.rerr != io.EOF || e.werr != nil {
+		if !errors.Is(e.rerr, io.EOF) || e.werr != nil {
 			e.w.t.Errorf("neither end gave up: read %v, write %v\n%s\n%s", e.rerr, e.werr, e, p)
 		}
 	}
-	if e.rerr != io.EOF || e.werr != nil {
+	if !errors.Is(e.rerr, io.EOF) || e.werr != nil {
 		return
 	}
 	e.w.found.Add(1)
