@@ -184,9 +184,9 @@ func TestKernelPlaneMarks(t *testing.T) {
 	var all []fullnat.Service
 	for _, f := range []ipvs.Family{ipvs.IPv4, ipvs.IPv6} {
 		d.mark(own[f], foreign[f])
-		all = append(all, d.service(ipvs.MarkService(7, f), divertPort, 0))
+		all = append(all, d.service(ipvs.MarkService(divertMark, f), divertPort, 0))
 	}
-	d.route(7)
+	d.route(divertMark)
 	d.apply(all...)
 	for _, f := range []ipvs.Family{ipvs.IPv4, ipvs.IPv6} {
 		for _, vip := range []netip.Addr{own[f], foreign[f]} {
@@ -226,7 +226,7 @@ func TestKernelPlaneMarks(t *testing.T) {
 		}
 	}
 
-	all = []fullnat.Service{d.service(ipvs.MarkService(7, ipvs.IPv4), 0, 0)}
+	all = []fullnat.Service{d.service(ipvs.MarkService(divertMark, ipvs.IPv4), 0, 0)}
 	d.apply(all...)
 	for _, port := range []string{"443", "80"} {
 		if a := d.ask("tcp", "192.0.2.99:"+port); a.Local.Port() != netip.MustParseAddrPort("192.0.2.99:"+port).Port() {
@@ -291,8 +291,8 @@ func TestKernelPlanePortZero(t *testing.T) {
 func TestKernelPlaneFull(t *testing.T) {
 	d := newDivertNet(t, 1)
 	d.mark(d.VIP4)
-	d.route(7)
-	s := d.service(ipvs.MarkService(7, ipvs.IPv4), divertPort, 0)
+	d.route(divertMark)
+	s := d.service(ipvs.MarkService(divertMark, ipvs.IPv4), divertPort, 0)
 	s.Options.MaxConns = 1
 	d.apply(s)
 	for range 3 {
@@ -304,7 +304,7 @@ func TestKernelPlaneFull(t *testing.T) {
 func TestKernelPlaneHeader(t *testing.T) {
 	d := newDivertNet(t, 2)
 	d.mark(d.VIP4)
-	s := d.service(ipvs.MarkService(7, ipvs.IPv4), 9000, 0)
+	s := d.service(ipvs.MarkService(divertMark, ipvs.IPv4), 9000, 0)
 	s.Options.ProxyProtocol = fullnat.ProxyV1
 	s.Destinations = s.Destinations[:1]
 	d.apply(s)
@@ -344,7 +344,7 @@ func TestKernelPlaneThresholds(t *testing.T) {
 	}
 	d.mark(d.VIP4)
 	for to, s := range map[netip.Addr]fullnat.Service{
-		d.VIP4: d.service(ipvs.MarkService(7, ipvs.IPv4), divertPort, 0),
+		d.VIP4: d.service(ipvs.MarkService(divertMark, ipvs.IPv4), divertPort, 0),
 		other:  d.service(ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(other, 0)), 0, ipvs.Persistent),
 	} {
 		s.Destinations = s.Destinations[:1]
@@ -397,7 +397,7 @@ func TestKernelPlaneDatagramHeaders(t *testing.T) {
 		proxy  fullnat.ProxyProtocol
 		second bool // has a header, too
 	}{{0, fullnat.ProxyV2, false}, {0, fullnat.ProxyV2Every, true}, {ipvs.OnePacket, fullnat.ProxyV2, true}, {ipvs.OnePacket, fullnat.ProxyV2Every, true}} {
-		s := d.service(ipvs.MarkService(7, ipvs.IPv4), 9000, test.flags)
+		s := d.service(ipvs.MarkService(divertMark, ipvs.IPv4), 9000, test.flags)
 		s.Options.ProxyProtocol, s.Destinations = test.proxy, s.Destinations[:1]
 		d.apply() // sessions of the one before end
 		d.apply(s)

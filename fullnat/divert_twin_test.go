@@ -61,7 +61,7 @@ func TestKernelPlaneTwin(t *testing.T) {
 		{"rr", false, ipvs.IPv4, ipvs.Persistent, 32, divertPort},
 		{"lblc", false, ipvs.IPv6, ipvs.Persistent, 128, 0},
 	} {
-		key := ipvs.MarkService(7, kind.family)
+		key := ipvs.MarkService(divertMark, kind.family)
 		if !kind.mark {
 			key = ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(vips[kind.family][0], 0))
 		}

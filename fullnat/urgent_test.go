@@ -2,6 +2,7 @@ package fullnat_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -46,7 +47,7 @@ func sendUrgent(c *net.TCPConn) error {
 	}
 	if e := raw.Write(func(fd uintptr) bool {
 		err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil)
-		return err != unix.EAGAIN
+		return !errors.Is(err, unix.EAGAIN)
 	}); e != nil {
 		return e
 	}
