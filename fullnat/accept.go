@@ -117,10 +117,10 @@ func (l *loop) choose(c *conn) bool {
 	defer svc.mu.Unlock()
 	var choice sched.Choice
 	var ok bool
-	if c.tries == 0 {
+	if len(c.tried) == 0 {
 		choice, ok = svc.sched.Choose(l.now, from, to)
 	} else {
-		choice, ok = svc.sched.ChooseOther(l.now, from, to, c.tried[:c.tries])
+		choice, ok = svc.sched.ChooseOther(l.now, from, to, c.tried)
 	}
 	if ok {
 		svc.sched.Bind(l.now, &c.hold, choice, ipvs.TCP)
@@ -128,7 +128,7 @@ func (l *loop) choose(c *conn) bool {
 		c.state = sched.SynRecv
 		c.dst = of(choice.Server)
 	}
-	if c.tries == 0 {
+	if len(c.tried) == 0 {
 		l.exorcise(c)
 	}
 	return ok

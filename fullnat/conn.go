@@ -26,8 +26,7 @@ type conn struct {
 	due    uint32 // second by which the server must have accepted
 
 	state sched.State
-	tries uint8
-	tried [maxTries]*sched.Server
+	tried []*sched.Server // most have none, so they take no room for them
 }
 
 // maxTries bounds the servers that one connection tries.

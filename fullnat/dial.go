@@ -167,9 +167,8 @@ func (l *loop) retry(c *conn) {
 	share.failed.Add(1)
 	share.live.Add(-1)
 	set := c.svc.settings.Load()
-	if int(c.tries) < min(set.retries, maxTries) {
-		c.tried[c.tries] = c.hold.Server()
-		c.tries++
+	if len(c.tried) < min(set.retries, maxTries) {
+		c.tried = append(c.tried, c.hold.Server())
 		if l.choose(c) {
 			l.start(c)
 			return
