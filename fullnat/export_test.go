@@ -285,6 +285,9 @@ func (e *Engine) Move(from, to int, share float64) {
 	e.move(e.loops[from], e.loops[to], share)
 }
 
+// StayPut has connections end in the loop that accepted them.
+func (e *Engine) StayPut() { e.listings.Add(1) }
+
 // Uneven is what becomes of loops that took so much CPU time.
 var Uneven = uneven
 
