@@ -72,7 +72,7 @@ func (l *loop) used() time.Duration {
 func (e *Engine) move(from, to *loop, share float64) {
 	var moving []conn
 	var more bool
-	done := make(chan bool)
+	done := make(chan bool, 1) // a loop that has ended does it at once
 	for step := 0; step == 0 || more && step < moveSteps; step++ {
 		from.do(func(l *loop) {
 			moving, more = l.giveUp(share, moving[:0])

@@ -266,6 +266,7 @@ func TestHelpOfLoopThatEnds(t *testing.T) {
 	e := start(t, fullnat.Config{Loops: 2})
 	s := tcpService(t, n.addr(1), "rr", serveTCP(t, n.addr(11), echo))
 	apply(t, e, s)
+	e.StayPut() // none is moved to the loop that has ended
 	was := openFiles(t)
 	end := e.EndLoop(1)
 	for _, ended := range []bool{false, true} {
