@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // maxSCRAM is how many rounds of hashing a server may ask for when we log in.
@@ -18,6 +19,7 @@ const maxSCRAM = 1_000_000
 // the server says, up to ten million times, and refuses what no server needs.
 type scramConn struct {
 	net.Conn
+	mu   sync.Mutex    // the library reads in the background, and elsewhere when it closes
 	buf  *bufio.Reader // of Conn
 	left int64         // bytes of the current message, for the library to read
 }
@@ -28,6 +30,8 @@ func newSCRAMConn(c net.Conn) *scramConn {
 
 // Read fails at a message that asks for too much work.
 func (s *scramConn) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.left == 0 {
 		if err := s.next(); err != nil {
 			return 0, err
