@@ -260,6 +260,24 @@ func TestCloseWhileHelped(t *testing.T) {
 	eventually(t, "descriptors are given back", func() bool { return openFiles(t) <= was })
 }
 
+// Whoever moves connections to a loop that ends, or has ended, does not wait for it.
+func TestMoveToLoopThatEnds(t *testing.T) {
+	e := start(t, fullnat.Config{Loops: 2})
+	e.EndLoop(1)()
+	moved := make(chan bool)
+	go func() {
+		for range 100 {
+			e.Move(0, 1, 1)
+		}
+		close(moved)
+	}()
+	select {
+	case <-moved:
+	case <-time.After(patience):
+		t.Fatal("hangs")
+	}
+}
+
 // Connections that come to a loop that ends, or has ended, are reset.
 func TestHelpOfLoopThatEnds(t *testing.T) {
 	n := newNetwork()
