@@ -14,6 +14,7 @@ type listener struct {
 	fd    int32
 	index int32
 	gen   uint32
+	loop  *loop
 	svc   *service
 	own   *virtual // what it listens to; nil: it is diverted
 	burst int      // how many connections to expect at once

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -338,6 +339,44 @@ func TestPortReuse(t *testing.T) {
 	if d := e.Services()[0].Destinations[0]; d.Active != 0 || d.Inactive != 0 {
 		t.Errorf("%d active and %d inactive in the end", d.Active, d.Inactive)
 	}
+}
+
+// A client that comes back from the same port takes the place of its earlier
+// connection also if that has ended in another loop.
+func TestPortReuseAfterMove(t *testing.T) {
+	runtime.LockOSThread()
+	if err := stayOnCPU(); err != nil { // whose loop has all connections
+		t.Fatal(err)
+	}
+	n := newNetwork()
+	end := make(chan bool)
+	rs := serveTCP(t, n.addr(11), func(c *net.TCPConn) { c.Write([]byte("x")); <-end })
+	e := start(t, fullnat.Config{Loops: 2})
+	s := tcpService(t, n.addr(1), "rr", rs)
+	apply(t, e, s)
+	from := &net.TCPAddr{IP: n.addr(2).AsSlice(), Port: int(freePort(t, "tcp", n.addr(2)).Port())}
+	for i := range 8 {
+		var c *net.TCPConn
+		var err error
+		eventually(t, "the client's port is free again", func() bool {
+			c, err = net.DialTCP("tcp", from, net.TCPAddrFromAddrPort(s.Addr))
+			return !errors.Is(err, unix.EADDRINUSE)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(patience))
+		hear(t, c, "x")
+		e.Move(i%2, 1-i%2, 1)
+		end <- true
+		hearEnd(t, c, io.EOF)
+		c.Close()
+		eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+	}
+	if d := e.Services()[0].Destinations[0]; d.Inactive != 1 {
+		t.Errorf("%d inactive, want 1", d.Inactive)
+	}
+	checkEmpty(t, e)
 }
 
 func TestClosedConnectionKeepsItsLocal(t *testing.T) {

@@ -37,27 +37,66 @@ type ghostQueue struct {
 
 const ghostChunk = 512
 
-// haunt leaves a ghost of a connection that is over.
+// haunt leaves a ghost of a connection that is over, in the loop that accepted it:
+// there its client will come back.
 func (l *loop) haunt(c *conn, st sched.State) {
-	q := &l.ghosts[0]
-	if st == sched.Close {
-		q = &l.ghosts[1]
-	}
 	from := c.client.unscoped()
-	g := q.push()
-	*g = ghost{
+	g := ghost{
 		hold: c.hold, at: c.at, lip: c.lip, client: from.Addr().As16(), port: from.Port(),
 		state: st, ends: l.now + sched.Lifetime(ipvs.TCP, st, ipvs.Timeouts{}),
 	}
-	q.link(g, q.first+q.n-1)
 	c.at.join()
 	c.hold = sched.Conn{}
+	if home := c.at.ln.loop; home == l || !home.send(&g) {
+		l.keepGhost(&g)
+	}
+}
+
+func (l *loop) keepGhost(g *ghost) {
+	q := &l.ghosts[0]
+	if g.state == sched.Close {
+		q = &l.ghosts[1]
+	}
+	kept := q.push()
+	*kept = *g
+	q.link(kept, q.first+q.n-1)
+}
+
+// send leaves a ghost with a loop that is not the caller's, unless that has ended.
+// It is only woken if nothing else would.
+func (l *loop) send(g *ghost) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		return false
+	}
+	l.strays = append(l.strays, *g)
+	if l.strayed.Add(1) == 1 && l.asleep.Load() {
+		l.wake()
+	}
+	return true
+}
+
+// takeIn keeps the ghosts that other loops have sent.
+func (l *loop) takeIn() {
+	if l.strayed.Load() == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.strays {
+		l.keepGhost(&l.strays[i])
+	}
+	clear(l.strays)
+	l.strays = l.strays[:0]
+	l.strayed.Store(0)
 }
 
 // exorcise ends the ghost of an earlier connection from the same port, now that
 // the new one was chosen a server for with it still counted, as the kernel does
 // (conn_reuse_mode 1). The service is locked.
 func (l *loop) exorcise(c *conn) {
+	l.takeIn()
 	from := c.client.unscoped()
 	client, port := from.Addr().As16(), from.Port()
 	for i := range l.ghosts {

@@ -21,8 +21,8 @@ func TestGhostTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	svc := &service{sched: model}
-	at := &virtual{ln: &listener{svc: svc}, fd: -1} // as of a diverted service
 	l := &loop{}
+	at := &virtual{ln: &listener{loop: l, svc: svc}, fd: -1} // as of a diverted service
 	q := &l.ghosts[0]
 	rnd := rand.New(rand.NewPCG(1, 1))
 	type key struct{ client, port byte }

@@ -152,7 +152,7 @@ func (l *loop) serve(svc *service, p ipvs.Protocol, fd int32) {
 		l.attract(fd)
 	}
 	l.listenGen++
-	ln := &listener{fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: p == ipvs.UDP, quiet: true}
+	ln := &listener{loop: l, fd: fd, index: int32(i), gen: l.listenGen, svc: svc, burst: 1, datagrams: p == ipvs.UDP, quiet: true}
 	l.quiet++
 	if diverted(svc.key) {
 		ln.addr = socketAddr(fd)

@@ -30,8 +30,11 @@ type loop struct {
 	mu     sync.Mutex
 	mail   []func(*loop)
 	guests []guest
+	strays []ghost
 	dead   bool
 	asleep atomic.Bool // waits, maybe with something to wake up for already
+	// strayed is how many strays there are, to be asked without the lock.
+	strayed atomic.Int32
 
 	welcome []guest // empty, to exchange for guests
 	giving  []guest // to another loop
@@ -184,6 +187,8 @@ func (l *loop) run() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dead = true
+	l.strays = nil
+	l.strayed.Store(0)
 	for _, f := range l.mail {
 		f(l)
 	}
@@ -233,6 +238,7 @@ func (l *loop) readMail() {
 	l.mail, l.guests = nil, l.welcome[:0]
 	l.mu.Unlock()
 	l.welcome = guests
+	l.takeIn()
 	for i := range guests { // first, as the mail may be about them
 		l.begin(&guests[i])
 	}
@@ -285,6 +291,9 @@ const (
 func (l *loop) wait() int {
 	timeout := l.patience()
 	l.asleep.Store(timeout != 0)
+	if l.strayed.Load() > 0 { // who sent them may have found us awake
+		timeout = 0
+	}
 	n := l.waitFor(timeout)
 	l.asleep.Store(false)
 	return n
@@ -311,6 +320,7 @@ func events(n uintptr, e syscall.Errno) int {
 
 // tick does what the passing of time asks for.
 func (l *loop) tick() {
+	l.takeIn()
 	if l.sec == l.wheel.tick {
 		return
 	}

@@ -56,7 +56,6 @@ func newTwins(t *testing.T, servers int) *twins {
 	w.prompt = w.promptThresholds()
 	w.engine = startOn(t, w.ours.Director, fullnat.Config{Loops: 2, Scheduling: &sched.Settings{PromptThresholds: w.prompt}})
 	w.engine.SetTimeouts(twinTimeouts)
-	w.engine.StayPut() // a loop does not know of ghosts in another: docs/fullnat.md
 	return w
 }
 
