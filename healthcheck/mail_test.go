@@ -123,45 +123,13 @@ func TestMailbox(t *testing.T) {
 // and logins, old shows an expired certificate, wrapped speaks TLS at once.
 func startPostfix(t *testing.T, certs certificates, sasl string) (smtp, submission, old, wrapped uint16) {
 	smtp, submission, old, wrapped = testserver.Port(t), testserver.Port(t), testserver.Port(t), testserver.Port(t)
-	dir := testserver.Dir(t, map[string]string{"spool/.keep": "", "data/.keep": ""})
-	testserver.Give(t, dir+"/data", "postfix")
-	testserver.Write(t, dir+"/main.cf", fmt.Sprintf(`
-compatibility_level = 3.6
-queue_directory = %[1]s/spool
-data_directory = %[1]s/data
-myhostname = mail.goipvs.test
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-maillog_file = %[1]s/log
-maillog_file_prefixes = /
-smtpd_tls_cert_file = %[2]s
-smtpd_tls_key_file = %[3]s
-smtpd_sasl_type = dovecot
-smtpd_sasl_path = %[4]s
-smtpd_error_sleep_time = 0
-alias_maps =
-alias_database =
-`, dir, certs.good.CertFile, certs.good.KeyFile, sasl))
-	expired := fmt.Sprintf("-o smtpd_tls_cert_file=%s -o smtpd_tls_key_file=%s", certs.expired.CertFile, certs.expired.KeyFile)
-	testserver.Write(t, dir+"/master.cf", fmt.Sprintf(`
-127.0.0.1:%d inet n - n - - smtpd
-127.0.0.1:%d inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
-127.0.0.1:%d inet n - n - - smtpd -o smtpd_tls_security_level=may -o smtpd_sasl_auth_enable=yes %s
-127.0.0.1:%d inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
-postlog unix-dgram n - n - 1 postlogd
-anvil unix - - n - 1 anvil
-rewrite unix - - n - - trivial-rewrite
-proxymap unix - - n - - proxymap
-tlsmgr unix - - n 1000? 1 tlsmgr
-`, smtp, submission, old, expired, wrapped))
-	testserver.Run(t, testserver.Program{Path: "postfix", Args: []string{"-c", dir, "check"}}) // makes the queue's folders
-	p := testserver.Start(t, testserver.Program{
-		Path: "/usr/lib/postfix/sbin/master", Args: []string{"-d", "-c", dir}, Env: []string{"MAIL_CONFIG=" + dir},
+	const logins = "-o smtpd_sasl_auth_enable=yes -o smtpd_tls_security_level="
+	testserver.StartPostfix(t, certs.good, "smtpd_sasl_type = dovecot\nsmtpd_sasl_path = "+sasl+"\n", map[uint16]string{
+		smtp:       "",
+		submission: logins + "encrypt",
+		old:        logins + "may" + fmt.Sprintf(" -o smtpd_tls_cert_file=%s -o smtpd_tls_key_file=%s", certs.expired.CertFile, certs.expired.KeyFile),
+		wrapped:    "-o smtpd_tls_wrappermode=yes",
 	})
-	for _, port := range []uint16{smtp, submission, old, wrapped} {
-		p.AwaitPort(port)
-	}
 	return smtp, submission, old, wrapped
 }
 

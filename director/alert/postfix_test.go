@@ -14,55 +14,21 @@ import (
 // startPostfix is a mail server that insists on TLS and has mailboxes for some
 // addresses, which are folders of what is returned.
 func startPostfix(t *testing.T, cert testserver.Certificate, boxes ...string) (addr, mail string) {
-	port := testserver.Port(t)
-	dir := testserver.Dir(t, map[string]string{"spool/.keep": "", "data/.keep": "", "mail/.keep": ""})
-	testserver.Give(t, dir+"/data", "postfix")
-	testserver.Give(t, dir+"/mail", "nobody")
+	mail = testserver.Dir(t, nil)
+	testserver.Give(t, mail, "nobody")
 	var list strings.Builder
 	for _, b := range boxes {
-		fmt.Fprintf(&list, "%s %s/\n", b, b)
+		fmt.Fprintf(&list, "{%s = %[1]s/} ", b)
 	}
-	testserver.Write(t, dir+"/boxes", list.String())
-	testserver.Write(t, dir+"/main.cf", fmt.Sprintf(`
-compatibility_level = 3.6
-queue_directory = %[1]s/spool
-data_directory = %[1]s/data
-myhostname = mail.goipvs.test
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-maillog_file = %[1]s/log
-maillog_file_prefixes = /
-smtpd_tls_security_level = encrypt
-smtpd_tls_cert_file = %[2]s
-smtpd_tls_key_file = %[3]s
-smtpd_error_sleep_time = 0
-alias_maps =
-alias_database =
+	port := testserver.Port(t)
+	testserver.StartPostfix(t, cert, fmt.Sprintf(`
 virtual_mailbox_domains = goipvs.test
-virtual_mailbox_maps = texthash:%[1]s/boxes
-virtual_mailbox_base = %[1]s/mail
+virtual_mailbox_maps = inline:{%s}
+virtual_mailbox_base = %s
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
-`, dir, cert.CertFile, cert.KeyFile))
-	testserver.Write(t, dir+"/master.cf", fmt.Sprintf(`
-127.0.0.1:%d inet n - n - - smtpd
-postlog unix-dgram n - n - 1 postlogd
-anvil unix - - n - 1 anvil
-rewrite unix - - n - - trivial-rewrite
-proxymap unix - - n - - proxymap
-tlsmgr unix - - n 1000? 1 tlsmgr
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-virtual unix - n n - - virtual
-`, port))
-	testserver.Run(t, testserver.Program{Path: "postfix", Args: []string{"-c", dir, "check"}}) // makes the queue's folders
-	testserver.Start(t, testserver.Program{
-		Path: "/usr/lib/postfix/sbin/master", Args: []string{"-d", "-c", dir}, Env: []string{"MAIL_CONFIG=" + dir},
-	}).AwaitPort(port)
-	return fmt.Sprintf("127.0.0.1:%d", port), dir + "/mail"
+`, list.String(), mail), map[uint16]string{port: "-o smtpd_tls_security_level=encrypt"})
+	return fmt.Sprintf("127.0.0.1:%d", port), mail
 }
 
 // TestMailPostfix: a real mail server delivers, inside of TLS; an address that it
