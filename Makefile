@@ -33,11 +33,11 @@ demo: build ## balance real connections through a real kernel's IPVS
 
 .PHONY: demo-fullnat soak-fullnat bench-fullnat bench-snat
 bench-fullnat: ## full NAT beside HAProxy and nginx, in one run; needs root
-	$(GO) build -trimpath -o bin/bench-fullnat ./internal/benchfullnat
+	$(GO) build -trimpath -o bin/bench-fullnat ./internal/bench/fullnat
 	bin/bench-fullnat
 
 bench-snat: bin/lab ## the kernel's plane beside HAProxy and nginx, in a stock kernel whose instructions are counted
-	$(GO) build -trimpath -o bin/bench-fullnat ./internal/benchfullnat
+	$(GO) build -trimpath -o bin/bench-fullnat ./internal/bench/fullnat
 	LAB=qemu LAB_COUNT=1 LAB_MEMORY=2048 LAB_TIMEOUT=0 bin/lab bin/bench-fullnat -kernel -rounds 5 -length 300ms -loads short,bulk1,bulk16
 
 demo-fullnat: ## full NAT in user space, on this machine, without root: three HTTP servers, one is killed
@@ -76,24 +76,24 @@ bench: bench-ipvsadm bench-directors bench-checks bench-fullnat ## all that docs
 
 .PHONY: bench-ipvsadm
 bench-ipvsadm: build ## measure against ipvsadm in one run
-	$(GO) build -trimpath -o bin/bench ./internal/bench
-	bin/bench
+	$(GO) build -trimpath -o bin/bench-ipvsadm ./internal/bench/ipvsadm
+	bin/bench-ipvsadm
 
 .PHONY: bench-directors
 bench-directors: build ## goipvsd beside Debian's keepalived, in the lab's kernel and in one run; ROUNDS=3
-	$(GO) build -trimpath -o bin/benchdirector ./internal/benchdirector
-	bin/benchdirector -rounds $(or $(ROUNDS),3)
+	$(GO) build -trimpath -o bin/bench-directors ./internal/bench/directors
+	bin/bench-directors -rounds $(or $(ROUNDS),3)
 
 .PHONY: bench-ldirectord
 bench-ldirectord: build ## the same for 20 real servers, with Debian's ldirectord, which starts programs for each: minutes
-	$(GO) build -trimpath -o bin/benchdirector ./internal/benchdirector
-	bin/benchdirector -only goipvsd,keepalived,ldirectord -servers 20 -rounds 1 -steady 30s -patience 5m
+	$(GO) build -trimpath -o bin/bench-directors ./internal/bench/directors
+	bin/bench-directors -only goipvsd,keepalived,ldirectord -servers 20 -rounds 1 -steady 30s -patience 5m
 
 bench-checks: bin/goipvsd ## measure what 100, 1,000 and 10,000 checked servers cost
-	$(GO) build -trimpath -o bin/checkbench ./internal/checkbench
-	bin/checkbench
-	bin/checkbench -black-holes 0.1
-	bin/checkbench -daemon bin/goipvsd
+	$(GO) build -trimpath -o bin/bench-checks ./internal/bench/checks
+	bin/bench-checks
+	bin/bench-checks -black-holes 0.1
+	bin/bench-checks -daemon bin/goipvsd
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@for pkg in $$($(GO) list ./...); do \

@@ -53,10 +53,11 @@ var allowed = map[string][]string{
 	"ipvsadm/oracle":                      {}, // tests only
 	"ipvsadm/socket":                      {"ipvsadm"},
 	"internal/archtest":                   {},
-	"internal/bench":                      {"internal/lab/boot"},
-	"internal/benchdirector":              {"internal/lab/boot", "ipvs"},
-	"internal/checkbench":                 {"healthcheck"},
-	"internal/benchfullnat":               {"fullnat", "fullnat/snat", "internal/lab/topo", "internal/testserver", "ipvs", "sysctl"},
+	"internal/bench":                      {},
+	"internal/bench/checks":               {"healthcheck", "internal/bench"},
+	"internal/bench/directors":            {"internal/bench", "internal/lab/boot", "ipvs"},
+	"internal/bench/ipvsadm":              {"internal/bench", "internal/lab/boot"},
+	"internal/bench/fullnat":              {"fullnat", "fullnat/snat", "internal/bench", "internal/lab/topo", "internal/testserver", "ipvs", "sysctl"},
 	"internal/dump":                       {},
 	"internal/demo":                       {"internal/lab/topo"},
 	"internal/demofullnat":                {"fullnat", "healthcheck", "ipvs"},
@@ -130,13 +131,9 @@ var outside = []struct{ tree, module string }{
 	{"fullnat/tproxy", "github.com/google/nftables"},
 	{"fullnat/tproxy", "github.com/mdlayher/netlink"},
 	{"internal/demofullnat", "golang.org/x/sys"},
-	{"internal/benchfullnat", "golang.org/x/sys"},
-	{"internal/benchfullnat", "github.com/google/nftables"}, // NAT without IPVS, to compare with
+	{"internal/bench/fullnat", "github.com/google/nftables"}, // NAT without IPVS, to compare with
 	{"internal/bench", "golang.org/x/sys"},
-	{"internal/checkbench", "golang.org/x/sys"},
 	{"internal/bench", "github.com/vishvananda/netlink"},
-	{"internal/benchdirector", "golang.org/x/sys"},
-	{"internal/benchdirector", "github.com/vishvananda/netlink"},
 }
 
 // never are packages that must not be linked into a program, whoever imports

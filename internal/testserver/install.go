@@ -117,18 +117,20 @@ ovmethod: tradindexed
 	return f.Name(), errors.Join(err, f.Chmod(0o644), f.Close())
 }
 
-// forbidServices keeps the packages' scripts from starting their daemons, by
-// the file that Debian's invoke-rc.d asks. One that is there already is kept.
+// noServices is the file that Debian's invoke-rc.d asks, when it is ours.
+const noServices = "#!/bin/sh\n# goipvs installs the servers of its tests\nexit 101\n"
+
+// forbidServices keeps the packages' scripts from starting their daemons. A file
+// of somebody else's is kept; one of ours is left from a run that was killed, as
+// there is only one at a time.
 func forbidServices(file string) (undo func(), err error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if errors.Is(err, os.ErrExist) {
+	if was, err := os.ReadFile(file); err == nil && string(was) != noServices {
 		return func() {}, nil
 	}
-	if err != nil {
+	if err := os.WriteFile(file, []byte(noServices), 0o755); err != nil {
 		return nil, fmt.Errorf("testserver: %w", err)
 	}
-	_, err = f.WriteString("#!/bin/sh\nexit 101\n")
-	return func() { os.Remove(file) }, errors.Join(err, f.Close())
+	return func() { os.Remove(file) }, nil
 }
 
 // lock waits for a lock that the kernel drops when its holder dies.

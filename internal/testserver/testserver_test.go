@@ -26,22 +26,31 @@ func TestProcessGroup(t *testing.T) {
 	}
 }
 
+// TestForbidServices: no service starts meanwhile; afterwards all is as it was,
+// also where a run before was killed.
 func TestForbidServices(t *testing.T) {
 	file := t.TempDir() + "/policy-rc.d"
-	undo, err := forbidServices(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := forbidServices(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again()
-	if _, err := os.Stat(file); err != nil {
-		t.Error("somebody else's file was removed")
-	}
-	undo()
-	if _, err := os.Stat(file); err == nil {
-		t.Error("our file was left behind")
+	for _, was := range []string{"", "#!/bin/sh\nexit 0\n", noServices} {
+		want := was
+		if was == noServices {
+			want = ""
+		}
+		if was != "" {
+			if err := os.WriteFile(file, []byte(was), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		undo, err := forbidServices(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(file); err != nil || want != "" && string(b) != want {
+			t.Errorf("was %q: meanwhile %q, %v", was, b, err)
+		}
+		undo()
+		if b, _ := os.ReadFile(file); string(b) != want {
+			t.Errorf("was %q: afterwards %q", was, b)
+		}
+		os.Remove(file)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 // tick is the unit of the times in /proc/PID/stat (USER_HZ).
 const tick = 10 * time.Millisecond
 
-// tree lists a process and its descendants.
-func tree(pid int) []int {
+// Tree lists a process, first, and its descendants.
+func Tree(pid int) []int {
 	parents := make(map[int]int)
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range files {
@@ -42,10 +42,10 @@ func stat(pid int) []string {
 	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 }
 
-// cpu is the user and system time of a process and its descendants, with that of
-// children that have ended.
-func cpu(pid int) (sum time.Duration) {
-	for _, id := range tree(pid) {
+// CPU is the user and system time of processes, with that of their children that
+// have ended.
+func CPU(pids ...int) (sum time.Duration) {
+	for _, id := range pids {
 		s := stat(id)
 		if len(s) < 15 {
 			continue
@@ -58,10 +58,9 @@ func cpu(pid int) (sum time.Duration) {
 	return sum
 }
 
-// memory sums a value of /proc/PID/FILE in MiB over a process and its
-// descendants.
-func memory(pid int, file, name string) (mib float64) {
-	for _, id := range tree(pid) {
+// Memory sums a value of /proc/PID/FILE over a process and its descendants, in MiB.
+func Memory(pid int, file, name string) (mib float64) {
+	for _, id := range Tree(pid) {
 		b, _ := os.ReadFile("/proc/" + strconv.Itoa(id) + "/" + file)
 		for line := range strings.Lines(string(b)) {
 			if value, ok := strings.CutPrefix(line, name+":"); ok {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/goipvs/goipvs/internal/bench"
 	"github.com/goipvs/goipvs/internal/lab/boot"
 )
 
@@ -103,6 +104,7 @@ func packages(name string) (string, error) {
 // follow runs the inner half and takes its figures.
 func (r *results) follow(director string, cmd *exec.Cmd) error {
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -118,11 +120,11 @@ func (r *results) follow(director string, cmd *exec.Cmd) error {
 			continue
 		}
 		if name, ok := strings.CutPrefix(f.Name, "begin "); ok {
-			begun[name] = cpu(cmd.Process.Pid)
+			begun[name] = bench.CPU(bench.Tree(cmd.Process.Pid)...)
 			continue
 		}
 		if name, ok := strings.CutPrefix(f.Name, "end "); ok {
-			f = figure{name, []float64{(cpu(cmd.Process.Pid) - begun[name]).Seconds()}}
+			f = figure{name, []float64{(bench.CPU(bench.Tree(cmd.Process.Pid)...) - begun[name]).Seconds()}}
 		}
 		if r.values[f.Name] == nil {
 			r.names = append(r.names, f.Name)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/bench"
 )
 
 // sample is one load through one proxy.
@@ -30,30 +32,30 @@ type sample struct {
 // measure takes load by load. A load has a client for each proxy, and the
 // proxies take turns in slices that are short beside the changes of what else
 // the machine does.
-func (b *bench) measure() error {
+func (c *contest) measure() error {
 	samples := map[string][]sample{} // by load and proxy
-	for _, l := range b.loads {
-		if err := b.measureLoad(l, samples); err != nil {
+	for _, l := range c.loads {
+		if err := c.measureLoad(l, samples); err != nil {
 			return err
 		}
 	}
-	b.report(samples)
+	c.report(samples)
 	return nil
 }
 
-func (b *bench) measureLoad(l load, samples map[string][]sample) error {
+func (c *contest) measureLoad(l load, samples map[string][]sample) error {
 	clients := map[*proxy]*dialogue{}
 	defer func() {
 		for _, d := range clients {
 			d.end()
 		}
 	}()
-	rounds := b.rounds
+	rounds := c.rounds
 	if l.name == "idle" {
 		rounds = 1
 	}
 	if l.rate > 0 {
-		for _, cmd := range b.servers {
+		for _, cmd := range c.servers {
 			if err := prefer(cmd, true); err != nil {
 				return err
 			}
@@ -61,18 +63,18 @@ func (b *bench) measureLoad(l load, samples map[string][]sample) error {
 		}
 	}
 	for round := range rounds {
-		for _, i := range rand.Perm(len(b.proxies)) { // nobody is always first, or after the same other one
-			p := b.proxies[i]
-			if l.datagrams() && !p.udp || l.name == "idle" && b.whole() {
+		for _, i := range rand.Perm(len(c.proxies)) { // nobody is always first, or after the same other one
+			p := c.proxies[i]
+			if l.datagrams() && !p.udp || l.name == "idle" && c.whole() {
 				continue
 			}
 			var err error
 			if clients[p] == nil {
-				if clients[p], err = b.talk(p, l, b.length); err != nil {
+				if clients[p], err = c.talk(p, l, c.length); err != nil {
 					return fmt.Errorf("%s through %s: %w", l.name, p.name, err)
 				}
 			}
-			s, err := b.sample(l, p, clients[p])
+			s, err := c.sample(l, p, clients[p])
 			if err != nil {
 				return fmt.Errorf("%s through %s: %w", l.name, p.name, err)
 			}
@@ -87,27 +89,27 @@ func (b *bench) measureLoad(l load, samples map[string][]sample) error {
 	return nil
 }
 
-func (b *bench) sample(l load, p *proxy, d *dialogue) (sample, error) {
+func (c *contest) sample(l load, p *proxy, d *dialogue) (sample, error) {
 	if l.name == "idle" { // bytes of the proxy for a connection that has had a request and waits
-		return sample{cpu: max(pssOf(p.cmd.Process.Pid)-p.size, 0) / float64(l.count), errors: d.warm.Errors}, nil
+		return sample{cpu: max(memoryOf(p.cmd)-p.size, 0) / float64(l.count), errors: d.warm.Errors}, nil
 	}
 	before := 0.0
-	r, err := d.slice(func() { before = b.cpu(p, d) })
-	used := b.cpu(p, d) - before
-	return sample{used / max(r.Units, 1), r.Units / b.length.Seconds(), float64(r.P50), float64(r.P99), r.Errors}, err
+	r, err := d.slice(func() { before = c.cpu(p, d) })
+	used := c.cpu(p, d) - before
+	return sample{used / max(r.Units, 1), r.Units / c.length.Seconds(), float64(r.P50), float64(r.P99), r.Errors}, err
 }
 
 // whole tells whether more than the proxies' CPU is compared, as a kernel's plane
 // has no process.
-func (b *bench) whole() bool { return b.kernel || b.nft }
+func (c *contest) whole() bool { return c.kernel || c.nft }
 
 // cpu is what is compared of a proxy, so far, in nanoseconds.
-func (b *bench) cpu(p *proxy, d *dialogue) (sum float64) {
-	if b.kernel {
+func (c *contest) cpu(p *proxy, d *dialogue) (sum float64) {
+	if c.kernel {
 		return machineCPU()
 	}
-	if b.nft { // what the kernel does for packets is done in the name of who sends, or by ksoftirqd
-		for _, cmd := range append([]*exec.Cmd{d.cmd}, b.servers...) {
+	if c.nft { // what the kernel does for packets is done in the name of who sends, or by ksoftirqd
+		for _, cmd := range append([]*exec.Cmd{d.cmd}, c.servers...) {
 			sum += cpuOf(cmd.Process.Pid)
 		}
 		sum += softirqCPU()
@@ -118,21 +120,9 @@ func (b *bench) cpu(p *proxy, d *dialogue) (sum float64) {
 	return sum
 }
 
-// pssOf is the memory of a process and its children, in bytes.
-func pssOf(pid int) (sum float64) {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	for line := range strings.SplitSeq(string(text), "\n") {
-		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
-			n, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			sum = n * 1024
-		}
-	}
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for child := range strings.FieldsSeq(string(children)) {
-		n, _ := strconv.Atoi(child)
-		sum += pssOf(n)
-	}
-	return sum
+// memoryOf is that of a proxy's processes, in bytes.
+func memoryOf(proxy *exec.Cmd) float64 {
+	return bench.Memory(proxy.Process.Pid, "smaps_rollup", "Pss") * (1 << 20)
 }
 
 // dialogue is with a client, which makes one slice of its load when it is told
@@ -145,15 +135,15 @@ type dialogue struct {
 }
 
 // talk starts a client, which is warm then.
-func (b *bench) talk(p *proxy, l load, length time.Duration) (*dialogue, error) {
+func (c *contest) talk(p *proxy, l load, length time.Duration) (*dialogue, error) {
 	to := netip.AddrPortFrom(p.to.Addr(), p.to.Port()+uint16(l.port))
-	cmd := selfCommand("client", l.kind, strconv.Itoa(l.count), strconv.Itoa(l.window), to.String(), length.String(), strconv.Itoa(l.rate), strconv.Itoa(b.clients))
+	cmd := selfCommand("client", l.kind, strconv.Itoa(l.count), strconv.Itoa(l.window), to.String(), length.String(), strconv.Itoa(l.rate), strconv.Itoa(c.clients))
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	if err := p.net.Client.Do(cmd.Start); err != nil {
+	if err := startBound(p.net.Client, cmd); err != nil {
 		return nil, err
 	}
 	d := &dialogue{cmd: cmd, in: in, out: json.NewDecoder(out)}
@@ -224,15 +214,15 @@ func cpuOf(pid int) (sum float64) {
 }
 
 // report prints medians, and the medians of the ratios within the rounds.
-func (b *bench) report(samples map[string][]sample) {
+func (c *contest) report(samples map[string][]sample) {
 	subject := "goipvs"
-	if b.whole() {
-		subject = b.proxies[slices.IndexFunc(b.proxies, func(p *proxy) bool { return p.begin != nil })].name
+	if c.whole() {
+		subject = c.proxies[slices.IndexFunc(c.proxies, func(p *proxy) bool { return p.begin != nil })].name
 	}
 	fmt.Printf("| load | proxy | CPU per unit | units/s | p50, p99 ms | CPU of %[1]s to it: median [least to most] | p99 of %[1]s to it: median [least to most] |\n|---|---|---|---|---|---|---|\n", subject)
-	for _, l := range b.loads {
+	for _, l := range c.loads {
 		ours := samples[l.name+" "+subject]
-		for _, p := range b.proxies {
+		for _, p := range c.proxies {
 			s := samples[l.name+" "+p.name]
 			if len(s) == 0 {
 				continue

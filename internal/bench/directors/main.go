@@ -33,7 +33,7 @@ func main() {
 		err = runOutside(o)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "benchdirector:", err)
+		fmt.Fprintln(os.Stderr, "bench-directors:", err)
 		os.Exit(1)
 	}
 }

@@ -28,42 +28,38 @@ type proxy struct {
 	size  float64                              // bytes of memory when it was idle
 }
 
-func (b *bench) startProxies() error {
-	dir, err := os.MkdirTemp("", "goipvs-bench")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
+func (c *contest) startProxies(dir string) error {
+	var err error
 	write := func(name, text string) string {
 		file := filepath.Join(dir, name)
 		err = errors.Join(err, os.WriteFile(file, []byte(text), 0o600))
 		return file
 	}
-	vip := b.net.VIP4
-	b.proxies = []*proxy{
+	vip := c.net.VIP4
+	c.proxies = []*proxy{
 		{name: "goipvs", base: 8100, udp: true},
-		{name: "haproxy", base: 8200, cmd: exec.Command("haproxy", "-db", "-f", write("splice.cfg", haproxyConfig(vip, 8200, b.names(), true)))},
-		{name: "haproxy no splice", base: 8300, cmd: exec.Command("haproxy", "-db", "-f", write("copy.cfg", haproxyConfig(vip, 8300, b.names(), false)))},
-		{name: "nginx", base: 8400, udp: true, cmd: exec.Command("nginx", "-p", dir, "-c", write("nginx.conf", nginxConfig(vip, 8400, b.names())))},
+		{name: "haproxy", base: 8200, cmd: exec.Command("haproxy", "-db", "-f", write("splice.cfg", haproxyConfig(vip, 8200, c.names(), true)))},
+		{name: "haproxy no splice", base: 8300, cmd: exec.Command("haproxy", "-db", "-f", write("copy.cfg", haproxyConfig(vip, 8300, c.names(), false)))},
+		{name: "nginx", base: 8400, udp: true, cmd: exec.Command("nginx", "-p", dir, "-c", write("nginx.conf", nginxConfig(vip, 8400, c.names())))},
 	}
-	b.proxies[0].cmd = b.ours("/proc/self/exe", b.proxies[0])
-	if b.kernel {
-		b.proxies = append(b.proxies, &proxy{name: "kernel plane", base: 8500, udp: true, begin: kernelPlane})
+	c.proxies[0].cmd = c.ours("/proc/self/exe", c.proxies[0])
+	if c.kernel {
+		c.proxies = append(c.proxies, &proxy{name: "kernel plane", base: 8500, udp: true, begin: kernelPlane})
 	}
-	if b.nft {
-		b.proxies = append(b.proxies, &proxy{name: "nftables", base: 8500, udp: true, begin: doNFTables})
+	if c.nft {
+		c.proxies = append(c.proxies, &proxy{name: "nftables", base: 8500, udp: true, begin: doNFTables})
 	}
-	for i, file := range b.against {
+	for i, file := range c.against {
 		p := &proxy{name: filepath.Base(file), base: uint16(8600 + 100*i), udp: true}
-		p.cmd = b.ours(file, p)
-		b.proxies = append(b.proxies, p)
+		p.cmd = c.ours(file, p)
+		c.proxies = append(c.proxies, p)
 	}
-	if b.floor {
-		err = errors.Join(err, b.addFloor(exec.Command("haproxy", b.proxies[1].cmd.Args[1:]...)))
+	if c.floor {
+		err = errors.Join(err, c.addFloor(exec.Command("haproxy", c.proxies[1].cmd.Args[1:]...)))
 	}
-	for _, p := range b.proxies {
+	for _, p := range c.proxies {
 		if p.net == nil {
-			p.net = b.net
+			p.net = c.net
 		}
 		if !p.to.IsValid() {
 			p.to = netip.AddrPortFrom(vip, p.base)
@@ -73,40 +69,40 @@ func (b *bench) startProxies() error {
 		case p.begin != nil:
 			err = p.begin(p.net, p.base)
 		default:
-			err = b.start(p.net.Director, p.cmd)
+			err = c.start(p.net.Director, p.cmd)
 		}
 		if err == nil {
-			err = b.awaitProxy(p)
+			err = c.awaitProxy(p)
 		}
 		if err != nil {
 			return fmt.Errorf("start %s: %w", p.name, err)
 		}
 		if p.cmd != nil {
-			p.size = pssOf(p.cmd.Process.Pid)
+			p.size = memoryOf(p.cmd)
 		}
 	}
-	return nil
+	return os.RemoveAll(dir) // they have read it
 }
 
 // ours is this program, or another build of it, as a proxy.
-func (b *bench) ours(file string, p *proxy) *exec.Cmd {
+func (c *contest) ours(file string, p *proxy) *exec.Cmd {
 	cmd := exec.Command(file)
-	return as(cmd, append([]string{"proxy", netip.AddrPortFrom(b.net.VIP4, p.base).String()}, b.names()...)...)
+	return as(cmd, append([]string{"proxy", netip.AddrPortFrom(c.net.VIP4, p.base).String()}, c.names()...)...)
 }
 
 // names are the real servers' addresses.
-func (b *bench) names() (names []string) {
-	for _, h := range b.net.Servers {
+func (c *contest) names() (names []string) {
+	for _, h := range c.net.Servers {
 		names = append(names, h.Addr4.String())
 	}
 	return names
 }
 
 // awaitProxy waits until requests get through.
-func (b *bench) awaitProxy(p *proxy) (err error) {
+func (c *contest) awaitProxy(p *proxy) (err error) {
 	for range 200 {
 		var d *dialogue
-		if d, err = b.talk(p, load{kind: "short", count: 1}, 50*time.Millisecond); err == nil {
+		if d, err = c.talk(p, load{kind: "short", count: 1}, 50*time.Millisecond); err == nil {
 			d.end()
 			if d.warm.Units > 0 {
 				return nil

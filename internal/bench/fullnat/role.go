@@ -19,7 +19,6 @@ func selfCommand(role ...string) *exec.Cmd {
 // as gives a program, which is this one or another build of it, a role.
 func as(cmd *exec.Cmd, role ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), roleVariable+"="+strings.Join(role, " "))
-	cmd.Stderr = os.Stderr
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goipvs/goipvs/internal/bench"
 	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/internal/testserver"
 )
@@ -32,7 +33,7 @@ const (
 
 const serverBase = 9000
 
-type bench struct {
+type contest struct {
 	rounds  int
 	length  time.Duration
 	clients int  // threads of each client
@@ -51,41 +52,43 @@ type bench struct {
 func main() {
 	if role := os.Getenv(roleVariable); role != "" {
 		if err := play(strings.Fields(role)); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
+			fmt.Fprintln(os.Stderr, "bench-fullnat:", err)
 			os.Exit(1)
 		}
 		return
 	}
-	b := &bench{}
-	flag.IntVar(&b.rounds, "rounds", 15, "slices of each load for each proxy")
-	flag.DurationVar(&b.length, "length", 500*time.Millisecond, "how long a slice lasts")
-	flag.BoolVar(&b.kernel, "kernel", false, "IPVS and nftables take part, and the CPU of the whole machine is compared; for the lab")
-	flag.BoolVar(&b.nft, "nft", false, "nftables alone takes part, which is the kernel's plane without IPVS, and the CPU of client and servers is counted, too; for machines without IPVS")
-	flag.BoolVar(&b.floor, "floor", false, "those take part that do less than the kernel's plane: a router, with and without connection tracking, IPVS by NAT whose servers have a route back; with -kernel")
+	c := &contest{}
+	flag.IntVar(&c.rounds, "rounds", 15, "slices of each load for each proxy")
+	flag.DurationVar(&c.length, "length", 500*time.Millisecond, "how long a slice lasts")
+	flag.BoolVar(&c.kernel, "kernel", false, "IPVS and nftables take part, and the CPU of the whole machine is compared; for the lab")
+	flag.BoolVar(&c.nft, "nft", false, "nftables alone takes part, which is the kernel's plane without IPVS, and the CPU of client and servers is counted, too; for machines without IPVS")
+	flag.BoolVar(&c.floor, "floor", false, "those take part that do less than the kernel's plane: a router, with and without connection tracking, IPVS by NAT whose servers have a route back; with -kernel")
 	against := flag.String("against", "", "other builds of this program whose proxies take part, by file with commas")
-	flag.IntVar(&b.clients, "clients", 1, "threads of each client: with more than one each is tied to a CPU, and packets come in on all of them, as from a network card with a queue for each; with one they come in on the CPU where it happens to be")
+	flag.IntVar(&c.clients, "clients", 1, "threads of each client: with more than one each is tied to a CPU, and packets come in on all of them, as from a network card with a queue for each; with one they come in on the CPU where it happens to be")
 	rate := flag.Int("rate", 0, "requests a second of the loads that have a rate; 0 is their own")
 	only := flag.String("loads", "", "loads to run, by name with commas; all of them if empty")
 	flag.Parse()
-	b.clients = max(b.clients, 1)
-	b.against = strings.FieldsFunc(*against, func(r rune) bool { return r == ',' })
+	c.clients = max(c.clients, 1)
+	c.against = strings.FieldsFunc(*against, func(r rune) bool { return r == ',' })
 	for _, l := range allLoads {
 		if l.rate > 0 && *rate > 0 {
 			l.rate = *rate
 		}
 		if *only == "" || slices.Contains(strings.Split(*only, ","), l.name) {
-			b.loads = append(b.loads, l)
+			c.loads = append(c.loads, l)
 		}
 	}
-	err := b.run()
-	b.stop()
+	err := bench.Run(func(dir string) error {
+		defer c.stop()
+		return c.run(dir)
+	})
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
+		fmt.Fprintln(os.Stderr, "bench-fullnat:", err)
 		os.Exit(1)
 	}
 }
 
-func (b *bench) run() error {
+func (c *contest) run(dir string) error {
 	if os.Getuid() != 0 {
 		return errors.New("needs root: for network namespaces, and to install haproxy, nginx-light and libnginx-mod-stream where they are missing")
 	}
@@ -97,23 +100,23 @@ func (b *bench) run() error {
 		return err
 	}
 	var err error
-	if b.net, err = b.build(); err != nil {
+	if c.net, err = c.build(); err != nil {
 		return err
 	}
-	if err := b.startProxies(); err != nil {
+	if err := c.startProxies(dir); err != nil {
 		return err
 	}
-	return b.measure()
+	return c.measure()
 }
 
 // build makes a network and starts its servers, which have no route to the
 // client.
-func (b *bench) build() (*topo.Net, error) {
+func (c *contest) build() (*topo.Net, error) {
 	n, err := topo.New(topo.Spec{Servers: 2})
 	if err != nil {
 		return nil, err
 	}
-	b.nets = append(b.nets, n)
+	c.nets = append(c.nets, n)
 	for _, a := range locals() {
 		if err := n.Director.AddAddr("eth0", netip.PrefixFrom(a, 16)); err != nil {
 			return nil, err
@@ -126,7 +129,7 @@ func (b *bench) build() (*topo.Net, error) {
 			return nil, err
 		}
 	}
-	return n, b.startServers(n)
+	return n, c.startServers(n)
 }
 
 // locals are the LIPs, in the servers' segment.
@@ -137,42 +140,49 @@ func locals() (as []netip.Addr) {
 	return as
 }
 
-func (b *bench) startServers(n *topo.Net) error {
+func (c *contest) startServers(n *topo.Net) error {
 	for _, h := range n.Servers {
-		cmd, err := b.self(h, "server", h.Addr4.String())
+		cmd, err := c.self(h, "server", h.Addr4.String())
 		if err != nil {
 			return err
 		}
-		b.servers = append(b.servers, cmd)
+		c.servers = append(c.servers, cmd)
 	}
 	return nil
 }
 
 // self starts this program in a role on a host.
-func (b *bench) self(h *topo.Host, role ...string) (*exec.Cmd, error) {
+func (c *contest) self(h *topo.Host, role ...string) (*exec.Cmd, error) {
 	cmd := selfCommand(role...)
-	return cmd, b.start(h, cmd)
+	return cmd, c.start(h, cmd)
 }
 
-// start runs a program on a host; it ends with the bench.
-func (b *bench) start(h *topo.Host, cmd *exec.Cmd) error {
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err := h.Do(func() error { return cmd.Start() })
+// start runs a program on a host, until stop at the latest.
+func (c *contest) start(h *topo.Host, cmd *exec.Cmd) error {
+	err := startBound(h, cmd)
 	if err == nil {
-		b.running = append(b.running, cmd)
+		c.running = append(c.running, cmd)
 	}
 	return err
 }
 
-func (b *bench) stop() {
-	for _, cmd := range b.running {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+// startBound starts a program on a host. It ends with this process, however that
+// ends, and so does all that it starts, such as nginx' workers: its namespace of
+// processes ends with it.
+func startBound(h *topo.Host, cmd *exec.Cmd) error {
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	return h.Do(cmd.Start)
+}
+
+func (c *contest) stop() {
+	for _, cmd := range c.running {
+		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
-	for _, n := range b.nets {
+	for _, n := range c.nets {
 		if err := n.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
+			fmt.Fprintln(os.Stderr, "bench-fullnat:", err)
 		}
 	}
 }

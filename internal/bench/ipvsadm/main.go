@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/goipvs/goipvs/internal/bench"
 )
 
 func main() {
@@ -27,10 +29,11 @@ func main() {
 			err = b.run(*rounds, *large)
 		}
 	} else {
-		err = outerMain(options{*lab, *goipvs, *ipvsadm, *doc, *rounds, *large, *stock})
+		o := options{*lab, *goipvs, *ipvsadm, *doc, *rounds, *large, *stock}
+		err = bench.Run(func(dir string) error { return outerMain(o, dir) })
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
+		fmt.Fprintln(os.Stderr, "bench-ipvsadm:", err)
 		os.Exit(1)
 	}
 }

@@ -1,4 +1,4 @@
-// Checkbench measures what checks cost: `make bench-checks`.
+// Checks measures what checks cost: `make bench-checks`.
 //
 // It runs a healthcheck.Runner against real servers on loopback, one address of
 // 127.0.0.0/8 for each, that another process serves, and prints a row of
@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/healthcheck"
+	"github.com/goipvs/goipvs/internal/bench"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,7 +55,7 @@ func main() {
 		err = all(o)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "checkbench:", err)
+		fmt.Fprintln(os.Stderr, "bench-checks:", err)
 		os.Exit(1)
 	}
 }
@@ -78,7 +80,7 @@ func all(o options) error {
 		return err
 	}
 	if o.daemon != "" {
-		return allOfDaemon(o, strconv.Itoa(port))
+		return bench.Run(func(dir string) error { return allOfDaemon(o, dir, strconv.Itoa(port)) })
 	}
 	fmt.Println("| servers | checks/s | CPU of one core | CPU per check | lag p99 | lag max | late | at once | resident |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|")
@@ -94,7 +96,7 @@ func all(o options) error {
 	return nil
 }
 
-func allOfDaemon(o options, port string) error {
+func allOfDaemon(o options, dir, port string) error {
 	fmt.Println("| servers | all in after | checks/s | CPU of one core | CPU per check | lag p99 | late | resident |")
 	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for text := range strings.SplitSeq(o.counts, ",") {
@@ -102,7 +104,7 @@ func allOfDaemon(o options, port string) error {
 		if err != nil {
 			return fmt.Errorf("-servers: %w", err)
 		}
-		if err := daemonBench(o, n, port); err != nil {
+		if err := daemonBench(o, filepath.Join(dir, text), n, port); err != nil {
 			return fmt.Errorf("%d servers: %w", n, err)
 		}
 	}
@@ -113,7 +115,7 @@ func allOfDaemon(o options, port string) error {
 func serveAll() error {
 	// they stand for other machines, which have processors of their own
 	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, -10); err != nil {
-		fmt.Fprintln(os.Stderr, "checkbench: the servers may be slow:", err)
+		fmt.Fprintln(os.Stderr, "bench-checks: the servers may be slow:", err)
 	}
 	port, failed := 0, make(chan error)
 	for range queues {
@@ -181,7 +183,7 @@ func measure(o options, n int, port string) error {
 	before, cpu := r.Stats(), cpuTime()
 	busiest := watch(r, o.length)
 	after, cpu2 := r.Stats(), cpuTime()
-	rss := resident()
+	resident := bench.Memory(os.Getpid(), "status", "VmRSS")
 	cancel()
 	<-done
 	lag := after.Lag
@@ -194,7 +196,7 @@ func measure(o options, n int, port string) error {
 	checks := after.Checks - before.Checks
 	fmt.Printf("| %d | %.0f | %.1f %% | %.0f µs | %v | %.0f ms | %d | %d | %.1f MiB |\n", n, float64(checks)/o.length.Seconds(),
 		100*(cpu2-cpu).Seconds()/o.length.Seconds(), float64((cpu2-cpu).Microseconds())/float64(checks),
-		lag.Quantile(0.99), float64(lag.Most.Microseconds())/1000, after.Late-before.Late, busiest, float64(rss)/(1<<20))
+		lag.Quantile(0.99), float64(lag.Most.Microseconds())/1000, after.Late-before.Late, busiest, resident)
 	return nil
 }
 
@@ -282,14 +284,4 @@ func cpuTime() time.Duration {
 		panic(err) // the arguments are ours
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// resident is the memory that the kernel has given to this process.
-func resident() int64 {
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	pages, _ := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
-	return pages * int64(os.Getpagesize())
 }

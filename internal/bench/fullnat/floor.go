@@ -13,7 +13,7 @@ import (
 // addFloor has those take part that do less and less of what the kernel's plane
 // does, down to a mere router, each in a network of its own: what one asks of
 // its director, as connection tracking, costs no other there.
-func (b *bench) addFloor(haproxy *exec.Cmd) error {
+func (c *contest) addFloor(haproxy *exec.Cmd) error {
 	const base = 8500
 	for _, p := range []*proxy{
 		{name: "routed", begin: func(*topo.Net, uint16) error { return nil }},
@@ -23,7 +23,7 @@ func (b *bench) addFloor(haproxy *exec.Cmd) error {
 		{name: "kernel plane, alone", base: base, begin: kernelPlane},
 		{name: "haproxy, untracked", base: 8200, cmd: haproxy},
 	} {
-		n, err := b.build()
+		n, err := c.build()
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (b *bench) addFloor(haproxy *exec.Cmd) error {
 		if err := n.Prepare(topo.NAT, n.Servers...); err != nil {
 			return err
 		}
-		b.proxies = append(b.proxies, p)
+		c.proxies = append(c.proxies, p)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/goipvs/goipvs/internal/bench"
 	"github.com/goipvs/goipvs/ipvs"
 )
 
@@ -272,14 +273,14 @@ func (b *inner) steady() error {
 	pid := b.cmd.Process.Pid
 	name := fmt.Sprintf("steady: CPU of the kernel on the machine, s in %v", b.o.steady)
 	mark("begin", name)
-	began, before := time.Now(), cpu(pid)
+	began, before := time.Now(), bench.CPU(bench.Tree(pid)...)
 	time.Sleep(b.o.steady)
-	used, passed := cpu(pid)-before, time.Since(began)
+	used, passed := bench.CPU(bench.Tree(pid)...)-before, time.Since(began)
 	mark("end", name)
 	say("steady: CPU of the director by the kernel's own account, %", 100*used.Seconds()/passed.Seconds())
-	say("resident memory, MiB", memory(pid, "status", "VmRSS"))
-	say("of that anonymous, MiB", memory(pid, "status", "RssAnon"))
-	say("proportional memory (PSS), MiB", memory(pid, "smaps_rollup", "Pss"))
+	say("resident memory, MiB", bench.Memory(pid, "status", "VmRSS"))
+	say("of that anonymous, MiB", bench.Memory(pid, "status", "RssAnon"))
+	say("proportional memory (PSS), MiB", bench.Memory(pid, "smaps_rollup", "Pss"))
 	return nil
 }
 

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/goipvs/goipvs/internal/bench"
 )
 
 // perService is how many real servers a service has.
@@ -24,12 +26,10 @@ const perService = 100
 // daemonBench measures the whole daemon: it runs the program on a file with n
 // servers, full NAT standing in for a kernel's IPVS, which this machine may not
 // have, and reads what the daemon says of itself.
-func daemonBench(o options, n int, port string) error {
-	dir, err := os.MkdirTemp("", "checkbench-")
-	if err != nil {
+func daemonBench(o options, dir string, n int, port string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "goipvs.toml")
 	if err := os.WriteFile(file, config(o, dir, n, port), 0o600); err != nil {
 		return err
@@ -80,7 +80,7 @@ func daemonBench(o options, n int, port string) error {
 	checks, cpu := after.checks-before.checks, after.cpu-before.cpu
 	fmt.Printf("| %d | %.1f s | %.0f | %.1f %% | %.0f µs | %s | %.0f | %.1f MiB |\n", n, start.Seconds(), checks/o.length.Seconds(),
 		100*cpu.Seconds()/o.length.Seconds(), float64(cpu.Microseconds())/checks, quantile(before.lag, after.lag, 0.99),
-		after.late-before.late, float64(after.resident)/(1<<20))
+		after.late-before.late, after.resident)
 	return nil
 }
 
@@ -103,15 +103,13 @@ func config(o options, dir string, n int, port string) []byte {
 
 type snapshot struct {
 	cpu          time.Duration
-	resident     int64
+	resident     float64 // MiB
 	checks, late float64
 	lag          map[string]float64 // cumulated, by upper bound
 }
 
 func sample(pid int) (s snapshot, err error) {
-	if s.cpu, s.resident, err = usage(pid); err != nil {
-		return s, err
-	}
+	s.cpu, s.resident = bench.CPU(pid), bench.Memory(pid, "status", "VmRSS")
 	s.lag = make(map[string]float64)
 	err = metrics(func(name string, value float64) {
 		switch bound, isLag := strings.CutPrefix(name, `goipvs_check_lag_seconds_bucket{le="`); {
@@ -175,21 +173,4 @@ func quantile(before, after map[string]float64, share float64) string {
 		}
 	}
 	return text
-}
-
-// usage is what a process has used so far: proc_pid_stat(5).
-func usage(pid int) (cpu time.Duration, resident int64, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) < 22 {
-		return 0, 0, fmt.Errorf("/proc/%d/stat: %q", pid, b)
-	}
-	user, _ := strconv.ParseInt(f[11], 10, 64)
-	system, _ := strconv.ParseInt(f[12], 10, 64)
-	pages, _ := strconv.ParseInt(f[21], 10, 64)
-	const hertz = 100 // USER_HZ, of all machines that Debian runs on
-	return time.Duration(user+system) * time.Second / hertz, pages * int64(os.Getpagesize()), nil
 }

@@ -1,4 +1,4 @@
-// Benchdirector compares goipvsd with Debian's keepalived and ldirectord, in the
+// Directors compares goipvsd with Debian's keepalived and ldirectord, in the
 // lab's kernel and in one run: `make bench-directors`.
 //
 // The program has three roles. Outside it boots a kernel for each director and

@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/goipvs/goipvs/internal/bench"
 	"github.com/goipvs/goipvs/internal/lab/boot"
 )
 
@@ -29,18 +31,13 @@ type options struct {
 	stock                     bool
 }
 
-func outerMain(o options) (err error) {
+func outerMain(o options, dir string) (err error) {
 	goipvs, ipvsadm := o.goipvs, o.ipvsadm
 	if ipvsadm == "" {
 		if ipvsadm, err = boot.Ipvsadm(); err != nil {
 			return err
 		}
 	}
-	dir, err := os.MkdirTemp("", "goipvs-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -65,6 +62,7 @@ func outerMain(o options) (err error) {
 func runInner(kind, dir string, figures []*figure, lab string, args ...string) ([]*figure, error) {
 	cmd := exec.Command(lab, append([]string{"-kind", kind, "-timeout", "80m", "-memory", "3072"}, args...)...)
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -91,9 +89,9 @@ func follow(r io.Reader, pid int, dir string, figures []*figure) []*figure {
 			if i < 0 {
 				figures = append(figures, &figure{name: f[1]})
 			}
-			begin = descendantsCPU(pid)
+			begin = kernelCPU(pid)
 		case "end":
-			cpu := descendantsCPU(pid) - begin
+			cpu := kernelCPU(pid) - begin
 			figures[i].cpu = append(figures[i].cpu, cpu)
 			fmt.Printf("%-45s %7.2f s\n", f[1], cpu.Seconds())
 		case "rss":
@@ -114,11 +112,14 @@ func follow(r io.Reader, pid int, dir string, figures []*figure) []*figure {
 		}
 		marks++
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("mark-%d", marks)), nil, 0o644); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
+			fmt.Fprintln(os.Stderr, "bench-ipvsadm:", err)
 		}
 	}
 	return figures
 }
+
+// kernelCPU is what the kernel that the lab has started has used.
+func kernelCPU(lab int) time.Duration { return bench.CPU(bench.Tree(lab)[1:]...) }
 
 func (f *figure) median() time.Duration {
 	s := slices.Sorted(slices.Values(f.cpu))

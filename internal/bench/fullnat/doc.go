@@ -1,4 +1,4 @@
-// Benchfullnat is what `make bench-fullnat` runs: the user-space full NAT
+// Fullnat is what `make bench-fullnat` runs: the user-space full NAT
 // beside HAProxy and nginx, in one run. It needs root, for network namespaces
 // (client, director with a virtual and eight local addresses, two real servers
 // without a route back), and no kernel but the machine's own.
