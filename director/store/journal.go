@@ -7,10 +7,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
-
-	"github.com/google/renameio/v2"
 )
 
 // A Journal is a file of records, each a text without newlines, that grows by
@@ -36,6 +33,7 @@ func (j *Journal) Load() (records []string, err error) {
 	if j.Path == "" {
 		return nil, nil
 	}
+	sweep(j.Path)
 	b, err := read(j.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -99,10 +97,7 @@ func (j *Journal) Rewrite(records []string) error {
 	for _, r := range records {
 		b = append(b, journalLine(r)...)
 	}
-	if err := os.MkdirAll(filepath.Dir(j.Path), 0o750); err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(j.Path, b, 0o600); err != nil {
+	if err := replace(j.Path, b); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(j.Path, os.O_WRONLY|os.O_APPEND, 0)

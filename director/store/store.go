@@ -46,6 +46,7 @@ func (s Store) Load(v any) error {
 	if s.Path == "" {
 		return nil
 	}
+	sweep(s.Path)
 	b, err := read(s.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -112,11 +113,32 @@ func (s Store) Save(v any) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(s.Path), 0o750); err != nil {
+	return replace(s.Path, append(b, '\n'))
+}
+
+// replace writes a file as a whole or leaves the old one. It makes the folder when
+// that is missing. What is written first is in there, too, and not where the library
+// would look for a better place each time: a kill leaves it, and sweep finds it.
+func replace(path string, b []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	return renameio.WriteFile(s.Path, append(b, '\n'), 0o600)
+	return renameio.WriteFile(path, b, 0o600, renameio.WithTempDir(dir))
 }
+
+// sweep removes what a replace of an earlier process left when that was killed.
+func sweep(path string) {
+	old, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"[0-9]*"))
+	for _, name := range old {
+		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > abandoned {
+			_ = os.Remove(name) // it is in nobody's way
+		}
+	}
+}
+
+// abandoned is how old what was written first must be, that nobody can be at it.
+const abandoned = time.Hour
 
 func sum(b []byte) string {
 	h := sha256.Sum256(b)

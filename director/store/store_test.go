@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 type state struct{ A map[string]int }
@@ -24,6 +26,47 @@ func TestSaveLoad(t *testing.T) {
 	}
 	if info, err := os.Stat(s.Path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(info.Mode(), err)
+	}
+}
+
+// TestLeftovers: what is written first lies beside the file, and is not there for
+// good when the daemon is killed over it.
+func TestLeftovers(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", elsewhere)
+	s, j := Store{filepath.Join(dir, "state.json")}, &Journal{Path: filepath.Join(dir, "events")}
+	long := time.Now().Add(-2 * abandoned)
+	if err := os.Chtimes(elsewhere, long, long); err != nil {
+		t.Fatal(err)
+	}
+	for name, modified := range map[string]time.Time{
+		".state.json17": long, ".events42": long, ".state.json18": time.Now(), ".state.json.swp": long, "state.json19": long,
+	} {
+		name = filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(name, nil, 0o600), os.Chtimes(name, modified, modified)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(s.Load(new(state)), s.Save(state{})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Rewrite([]string{"x"}); err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	if info, err := os.Stat(elsewhere); err != nil || info.ModTime().Sub(long).Abs() > time.Second {
+		t.Error("something was written to the folder of temporary files", err)
+	}
+	files, err := os.ReadDir(dir)
+	var got []string
+	for _, f := range files {
+		got = append(got, f.Name())
+	}
+	if want := []string{".state.json.swp", ".state.json18", "events", "state.json", "state.json19"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
 	}
 }
 
