@@ -106,10 +106,14 @@ func (p *parser) bundle(w string) error {
 		if o == nil {
 			return p.unknown(w)
 		}
-		letters = strings.TrimPrefix(letters[1:], "=")
-		if o.arg != argNone {
-			return p.take(o, w, letters, letters != "" || w[len(w)-1] == '=')
+		value, equals := strings.CutPrefix(letters[1:], "=")
+		switch {
+		case o.arg != argNone:
+			return p.take(o, w, value, equals || value != "")
+		case equals:
+			return tryHelp(w, "option does not take an argument")
 		}
+		letters = value
 		if err := p.take(o, w, "", false); err != nil {
 			return err
 		}

@@ -244,6 +244,9 @@ func TestParseErrors(t *testing.T) {
 		{"foo", 255, "foo: a command must come first"},
 		{"-A -t", 255, "-t: missing argument"},
 		{"-L --numeric=1", 255, "--numeric=1: option does not take an argument"},
+		{"-C=", 255, "-C=: option does not take an argument"}, // nothing may be cleared
+		{"-Ln=", 255, "-Ln=: option does not take an argument"},
+		{"-a -t vip:80 -r 10.1.0.1 -m=w5", 255, "-m=w5: option does not take an argument"},
 		{"-A -p -5", 255, "-5: unknown option"},
 		{"-A -w x --nope", 2, "x: illegal weight specified (a number from 0 to 2147483647)"},
 		{"-A --nope -w x", 255, "--nope: unknown option"},
