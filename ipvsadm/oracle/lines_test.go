@@ -80,12 +80,13 @@ var deliberate = []struct {
 	holds func(want, got outcome, untouched string) bool
 }{
 	{"spellings of numbers that are ambiguous", regexp.MustCompile(`[\x00=:a-zA-Z][ \t+]\d`), refused},
-	{"spellings of addresses that are ambiguous", regexp.MustCompile(`(^|\D)10\.1:80|0x0a000001`), refused},
+	{"spellings of addresses that are ambiguous", regexp.MustCompile(`(^|[^\d.])\d+(\.\d+){1,2}([: \x00]|$)|(^|\D)0\d+\.\d|0x0a000001|\d [^\x00]*\x00`), refused},
 	{"a mask of the other family, or too long for a prefix", regexp.MustCompile(`\x00(-M|--netmask)`), refused},
 	{"a mask that is a prefix length", regexp.MustCompile(`\x00(-M|--netmask)[=\x00]?\d+(\x00|$)`), sameButMask},
 	{"a port's name before the service that has the protocol",
 		regexp.MustCompile(`\x00(-r|--real-server)[=\x00]?rs1:http.*\x00(-[tuf]|--\w+-service)`), refused},
 	{"full NAT", regexp.MustCompile(`^\x00(-a|-e|--add-server|--edit-server).*\x00(-\w*b|--sched-flags|--fullnat)`), nothing},
+	{"full NAT's commands", regexp.MustCompile(`^\x00-[PQG]`), nothing},
 	{"help and version", regexp.MustCompile(`^\x00-(h|v|-help|-version)`), sameStatus},
 }
 

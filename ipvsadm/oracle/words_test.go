@@ -91,8 +91,8 @@ type liner struct{ *rand.Rand }
 // line is a command line, right or with something wrong in it. inOrder has its
 // options in the order that ipvsadm wants, in which argv may not have them.
 func (l *liner) line() (argv, inOrder []string) {
-	const values, options, order, text = 0, 1, 2, 3 // what may be wrong
-	wrong := l.IntN(8)
+	const values, options, order, text, letters = 0, 1, 2, 3, 4 // what may be wrong
+	wrong := l.IntN(10)
 	command, names := l.command()
 	if wrong == options {
 		names = l.spoil(names)
@@ -109,6 +109,11 @@ func (l *liner) line() (argv, inOrder []string) {
 		argv = slices.Concat(command, slices.Concat(groups...))
 	case text:
 		argv = l.disturb(argv)
+		inOrder = slices.Clone(argv)
+	case letters:
+		for range 1 + l.IntN(2) {
+			argv = l.garble(argv)
+		}
 		inOrder = slices.Clone(argv)
 	}
 	return argv, inOrder
@@ -192,6 +197,41 @@ func (l *liner) disturb(argv []string) []string {
 		if i+1 < len(argv) && argv[i] != "" && strings.HasPrefix(argv[i+1], "-") && !strings.HasPrefix(argv[i+1], "--") {
 			argv[i] += argv[i+1][1:]
 			return slices.Delete(argv, i+1, i+2)
+		}
+	}
+	return argv
+}
+
+// garble changes the letters of a word, or where words begin and end.
+func (l *liner) garble(argv []string) []string {
+	if len(argv) == 0 {
+		return argv
+	}
+	i, j := l.IntN(len(argv)), l.IntN(len(argv))
+	w := argv[i]
+	at := l.IntN(len(w) + 1)
+	switch l.IntN(8) {
+	case 0:
+		argv[i] = w[:at] + "=" + w[at:]
+	case 1:
+		argv[i] = w[:at] + l.of(strings.Split("-|,|:|.|[|]|0|1|n|L|m|t|p|%lo| |/|#", "|")) + w[at:]
+	case 2:
+		if at < len(w) {
+			argv[i] = w[:at] + w[at+1:]
+		}
+	case 3:
+		argv[i] = w[:at] // an abbreviation
+	case 4: // another word
+		argv = slices.Insert(argv, j, w)
+	case 5:
+		argv[i], argv[j] = argv[j], argv[i]
+	case 6: // one word is two
+		argv[i] = w[:at]
+		argv = slices.Insert(argv, i+1, w[at:])
+	case 7: // two words are one
+		if i+1 < len(argv) {
+			argv[i] += l.of([]string{"", "=", "=="}) + argv[i+1]
+			argv = slices.Delete(argv, i+1, i+2)
 		}
 	}
 	return argv
