@@ -74,14 +74,6 @@ type Timing struct {
 	Jitter       float64       // share of the interval
 }
 
-// Fast is the interval between the first failure and the verdict.
-func (t *Timing) Fast() time.Duration {
-	if t.FastInterval == 0 {
-		return t.Interval
-	}
-	return t.FastInterval
-}
-
 // Via is the way of a check to the real server.
 type Via string
 

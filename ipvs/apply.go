@@ -39,9 +39,6 @@ func (c *Client) Apply(changes iter.Seq[Change]) error {
 	flush := func() bool {
 		var at int
 		at, stop = c.apply(batch)
-		if stop == nil {
-			at = len(batch)
-		}
 		failed = appendFailed(failed, batch[:at], base)
 		base += at
 		batch = batch[:0]

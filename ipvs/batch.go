@@ -20,8 +20,8 @@ const (
 	receiveBytes = 2 << 20
 )
 
-// apply makes the changes and notes at each why it was not made. When it stops
-// early it says at which and why.
+// apply makes the changes and notes at each why it was not made. at is how many
+// it got through; stop is why it did not get through all.
 func (c *Client) apply(batch []pending) (at int, stop error) {
 	for i := range batch {
 		batch[i].err = batch[i].ch.check()

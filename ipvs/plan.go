@@ -35,20 +35,6 @@ func newPlan(have, want Table) *planner {
 	return p
 }
 
-// AddsOnly keeps the changes of a plan that are safe when have may lack
-// entries that exist: a listing that others disturbed proves presence, never
-// absence, so what was planned to be removed may be what somebody just made.
-func AddsOnly(plan []Change) (safe, withheld []Change) {
-	for _, c := range plan {
-		if c.Op == DeleteService || c.Op == DeleteDestination || c.Op == DeleteLocal {
-			withheld = append(withheld, c)
-		} else {
-			safe = append(safe, c)
-		}
-	}
-	return safe, withheld
-}
-
 type planner struct {
 	have                     map[ServiceKey]*Entry
 	raises, lowers, removals []Change

@@ -79,12 +79,8 @@ func (o *Option) With(command *Option) bool {
 	return false
 }
 
-// Spelling is the option as the help shows it: "-w, --weight N".
-func (o *Option) Spelling() string {
-	return strings.TrimLeft(o.spelling(", "), " ")
-}
-
-// spelling leaves room for the letter if there is none.
+// spelling is the option as the help shows it, "-w, --weight N", with room for the
+// letter if there is none.
 func (o *Option) spelling(between string) string {
 	s := strings.Repeat(" ", 2+len(between)) + "--" + o.Long
 	if c := o.Short(); c != 0 {
