@@ -169,10 +169,13 @@ func kernelDestination(e *wire.Encoder, d *DestinationInfo, stats64First bool) {
 	}
 	for _, k := range kinds {
 		n := e.Nest(k)
-		if k == destStats64 {
-			e.Pair(statsConns, uint32(d.Stats.Conns), uint32(d.Stats.Conns>>32))
-		} else {
-			e.U32(statsConns, uint32(d.Stats.Conns))
+		c := &d.Stats // in the order of enum IPVS_STATS_ATTR, from 1
+		for i, n := range []uint64{c.Conns, c.InPkts, c.OutPkts, c.InBytes, c.OutBytes, c.CPS, c.InPPS, c.OutPPS, c.InBPS, c.OutBPS} {
+			if k == destStats64 {
+				e.Pair(uint16(i+1), uint32(n), uint32(n>>32))
+			} else {
+				e.U32(uint16(i+1), uint32(n))
+			}
 		}
 		e.EndNest(n)
 	}
@@ -185,7 +188,8 @@ func TestDecodeDestinationOfKernel(t *testing.T) {
 		t.Skip("kernelDestination writes 64-bit numbers for a little-endian machine")
 	}
 	want := DestinationInfo{Destination: Destination{Addr: addrPort("10.0.0.1:80"), Method: DirectRoute, Weight: 70000},
-		Active: 1, Inactive: 2, Persistent: 3, Stats: Stats{Conns: 5<<32 + 6}}
+		Active: 1, Inactive: 2, Persistent: 3, Stats: Stats{Conns: 5<<32 + 6, InPkts: 7<<32 + 8, OutPkts: 9 << 32, InBytes: 1<<64 - 1,
+			OutBytes: 10 << 32, CPS: 11 << 32, InPPS: 12 << 32, OutPPS: 13 << 32, InBPS: 14 << 32, OutBPS: 15 << 32}}
 	for _, first := range []bool{false, true} {
 		var e wire.Encoder
 		kernelDestination(&e, &want, first)
@@ -212,6 +216,17 @@ func TestDecodeDestinationWithoutFamily(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "decoded", DestinationInfo{Destination: Destination{Addr: addrPort("10.0.0.1:80")}, Stats: Stats{Conns: 12}}, got)
+}
+
+func TestTimeoutsRoundTrip(t *testing.T) {
+	want := Timeouts{TCP: 900 * time.Second, TCPFin: 2678400 * time.Second, UDP: time.Second}
+	var e wire.Encoder
+	putTimeouts(&e, &want)
+	got := Timeouts{}
+	if err := decodeTimeouts(e.Buf, &got); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "decoded", want, got)
 }
 
 func TestDecodeHashedIsNotAFlag(t *testing.T) {
@@ -279,6 +294,7 @@ func TestCheck(t *testing.T) {
 		{"no address", of(func(s *Service) { s.Addr = netip.AddrPort{} }), ErrInvalid},
 		{"zone", of(func(s *Service) { s.Addr = addrPort("[fe80::1%eth0]:80") }), ErrInvalid},
 		{"mapped", of(func(s *Service) { s.Addr = addrPort("[::ffff:192.0.2.1]:80") }), nil}, // an IPv6 address like any other
+		{"mapped with zone", of(func(s *Service) { s.Addr = addrPort("[::ffff:192.0.2.1%eth0]:80") }), ErrInvalid},
 		{"family of another", of(func(s *Service) { s.Family = IPv6 }), ErrFamily},
 		{"family of its own", of(func(s *Service) { s.Family = IPv4 }), ErrFamily}, // compares unequal to the one that is listed
 		{"mark and address", of(func(s *Service) { s.FWMark = 7 }), ErrInvalid},
@@ -304,6 +320,11 @@ func TestCheck(t *testing.T) {
 		{"other family", rs(Destination{Addr: addrPort("[2001:db8::1]:80"), Method: DirectRoute}), ErrFamily},
 		{"other family, tunnel", rs(Destination{Addr: addrPort("[2001:db8::1]:80"), Method: Tunnel}), nil},
 		{"full NAT", rs(Destination{Addr: good, Method: FullNAT}), ErrUnsupported},
+		{"service of full NAT", of(func(s *Service) { s.FullNAT = true }), ErrUnsupported},
+		{"PROXY protocol", of(func(s *Service) { s.Proxy = ProxyV1 }), ErrUnsupported},
+		{"plane", of(func(s *Service) { s.Plane = PlaneKernel }), ErrUnsupported},
+		{"local address", Change{Op: AddLocal, Service: web, Local: good.Addr()}, ErrUnsupported},
+		{"local address, away", Change{Op: DeleteLocal, Service: web, Local: good.Addr()}, ErrUnsupported},
 		{"method that would be masked", rs(Destination{Addr: good, Method: 8}), ErrRange},
 		{"delete reads the address only", Change{Op: DeleteDestination, Service: web, Destination: Destination{Addr: good, Method: FullNAT}}, nil},
 	} {
@@ -327,6 +348,7 @@ func TestCheckOthers(t *testing.T) {
 		{"tcp", (&Timeouts{TCP: time.Millisecond}).check(), ErrRange},
 		{"tcp fin", (&Timeouts{TCPFin: -time.Second}).check(), ErrRange},
 		{"udp", (&Timeouts{UDP: (1 << 32) * time.Second}).check(), ErrRange},
+		{"a group's zone", (&Daemon{Group: netip.MustParseAddr("ff02::5%eth0")}).check(), ErrInvalid},
 	} {
 		if !errors.Is(tc.err, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.name, tc.err, tc.want)

@@ -13,7 +13,8 @@ import (
 )
 
 // table reads a test's notation: "svc tcp:10.0.0.1:80 wlc" starts a service,
-// "10.1.0.1:80 3 [METHOD [UPPER]]" adds a destination to it.
+// "10.1.0.1:80 3 [METHOD [UPPER]]" adds a destination to it, "local 10.2.0.1" a
+// local address.
 func table(t testing.TB, text string) (out Table) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
@@ -22,6 +23,9 @@ func table(t testing.TB, text string) (out Table) {
 		case f[0] == "svc":
 			s := Service{ServiceKey: AddrService(TCP, netip.MustParseAddrPort(f[1])), Scheduler: f[2]}
 			out = append(out, Entry{Service: s})
+		case f[0] == "local":
+			e := &out[len(out)-1]
+			e.Locals = append(e.Locals, netip.MustParseAddr(f[1]))
 		default:
 			d := Destination{Addr: netip.MustParseAddrPort(f[0])}
 			if _, err := fmt.Sscan(f[1], &d.Weight); err != nil {
@@ -70,6 +74,15 @@ func TestPlan(t *testing.T) {
 			"update destination 10.1.0.2:80 of tcp 10.0.0.1:80 weight 5\nupdate destination 10.1.0.1:80 of tcp 10.0.0.1:80 weight 1\n"},
 		{"a threshold where none was lowers", "svc 10.0.0.1:80 rr\n10.1.0.1:80 1", "svc 10.0.0.1:80 rr\n10.1.0.1:80 2 nat 10\n10.1.0.2:80 1",
 			"add destination 10.1.0.2:80 of tcp 10.0.0.1:80 weight 1\nupdate destination 10.1.0.1:80 of tcp 10.0.0.1:80 weight 2\n"},
+		{"a threshold lowers that is lower than it was", "svc 10.0.0.1:80 rr\n10.1.0.1:80 1 nat 20\n10.1.0.2:80 1 nat 10",
+			"svc 10.0.0.1:80 rr\n10.1.0.1:80 1 nat 10\n10.1.0.2:80 1 nat 20",
+			"update destination 10.1.0.2:80 of tcp 10.0.0.1:80 weight 1\nupdate destination 10.1.0.1:80 of tcp 10.0.0.1:80 weight 1\n"},
+		{"no threshold any more raises", "svc 10.0.0.1:80 rr\n10.1.0.1:80 2\n10.1.0.2:80 1 nat 10", "svc 10.0.0.1:80 rr\n10.1.0.1:80 1\n10.1.0.2:80 1",
+			"update destination 10.1.0.2:80 of tcp 10.0.0.1:80 weight 1\nupdate destination 10.1.0.1:80 of tcp 10.0.0.1:80 weight 1\n"},
+		{"local addresses come before servers and go last", "svc 10.0.0.1:80 rr\nlocal 10.2.0.1\nlocal 10.2.0.2\n10.1.0.1:80 1",
+			"svc 10.0.0.1:80 rr\nlocal 10.2.0.2\nlocal 10.2.0.3\nlocal 10.2.0.3\n10.1.0.1:80 1\n10.1.0.2:80 1",
+			"add local address 10.2.0.3 of tcp 10.0.0.1:80\nadd destination 10.1.0.2:80 of tcp 10.0.0.1:80 weight 1\n" +
+				"delete local address 10.2.0.1 of tcp 10.0.0.1:80\n"},
 		{"scheduler and method are updates", "svc 10.0.0.1:80 rr\n10.1.0.1:80 1", "svc 10.0.0.1:80 wlc\n10.1.0.1:80 1 dr",
 			"update service tcp 10.0.0.1:80 wlc\nupdate destination 10.1.0.1:80 of tcp 10.0.0.1:80 weight 1\n"},
 		{"every service grows before any shrinks",
@@ -94,6 +107,11 @@ func TestPlanIgnoresEncapOfOtherMethods(t *testing.T) {
 	have[0].Destinations[0].Encap = Encap{Type: GUE, Port: 6080}
 	if plan := Plan(have, want); len(plan) != 0 {
 		t.Errorf("a DR server has no encapsulation, yet the plan is\n%s", text(plan))
+	}
+	have[0].Destinations[0].Method, want[0].Destinations[0].Method = Tunnel, Tunnel
+	want[0].Destinations[0].Encap = Encap{Type: GUE, Port: 6081}
+	if plan := Plan(have, want); len(plan) != 1 || plan[0].Destination.Encap != want[0].Destinations[0].Encap {
+		t.Errorf("a tunnel has one, and the plan is\n%s", text(plan))
 	}
 }
 
