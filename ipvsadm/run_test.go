@@ -123,6 +123,54 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestEveryFailureIsTold: whatever the kernel refuses, at whichever step, a command
+// says so and its status is not 0.
+func TestEveryFailureIsTold(t *testing.T) {
+	for _, c := range []struct {
+		argv   string
+		status int
+	}{
+		{"-A -t 192.0.2.2:80", 255},
+		{"-A -t 192.0.2.2:80 --ensure", 255},
+		{"-E -t 192.0.2.1:80", 255},
+		{"-E -t 192.0.2.1:80 --ensure", 255},
+		{"-D -t 192.0.2.1:80", 255},
+		{"-D -t 192.0.2.1:80 --ensure", 255},
+		{"-a -t 192.0.2.1:80 -r 10.0.0.2", 255},
+		{"-a -t 192.0.2.1:80 -r 10.0.0.2 --ensure", 255},
+		{"-e -t 192.0.2.1:80 -r 10.0.0.1:8080 -m", 255},
+		{"-d -t 192.0.2.1:80 -r 10.0.0.1:8080", 255},
+		{"-d -t 192.0.2.1:80 -r 10.0.0.1:8080 --ensure", 255},
+		{"-C", 255},
+		{"-Z", 255},
+		{"-Z -t 192.0.2.1:80", 255},
+		{"--set 1 2 3", 255},
+		{"--start-daemon master --mcast-interface lo", 255},
+		{"--stop-daemon backup", 255},
+		{"-L", 1},
+		{"-L -t 192.0.2.1:80", 1},
+		{"-L --json", 1},
+		{"-L --timeout", 1},
+		{"-L --daemon", 1},
+		{"-S", 1},
+	} {
+		for step := 0; ; step++ {
+			k := table(t, oneServer+"--start-daemon backup --mcast-interface dum0\n")
+			k.Inject(ipvstest.Fault{After: step, Err: unix.ENOMEM})
+			got := run(k, "goipvs", "", strings.Fields(c.argv)...)
+			if got.Exit == 0 && got.Stderr == "" {
+				if step == 0 {
+					t.Errorf("%s: nothing was refused", c.argv)
+				}
+				break
+			}
+			if got.Exit != c.status || !strings.Contains(got.Stderr, unix.ENOMEM.Error()) {
+				t.Fatalf("%s, step %d: exit %d, %q", c.argv, step, got.Exit, got.Stderr)
+			}
+		}
+	}
+}
+
 // run runs a case on k; other looks at the table.
 func (c *runCase) run(t *testing.T, k, other ipvsadm.Kernel) {
 	want := c.table
