@@ -93,7 +93,6 @@ func (e *Engine) move(from, to *loop, share float64) {
 // loops were compared last, in the places after those that it looked at last. It
 // tells whether there are more places.
 func (l *loop) giveUp(share float64, moving []conn) (_ []conn, more bool) {
-	l.deliverAll() // ends that are still to be passed on are of connections that stay
 	end := min(l.looked+moveStep, l.conns.used)
 	due := share * float64(l.random()%1024) / 1024
 	for ; l.looked < end; l.looked++ {
