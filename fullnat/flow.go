@@ -384,17 +384,17 @@ func (l *loop) evict(ln *listener) {
 	}
 }
 
-// askForRoom has another loop end a session, as this one has none of the listener's
-// service, so that the client's next datagram finds room.
+// askForRoom has another loop end a session, as this one has none to end, so that
+// the client's next datagram finds room.
 func (l *loop) askForRoom(ln *listener) {
 	others := uint32(len(l.engine.loops) - 1)
-	if others == 0 || !ln.crowded() || l.asked == l.round {
+	if others == 0 || l.asked == l.round {
 		return
 	}
 	l.asked = l.round
 	l.engine.loops[(uint32(l.id)+1+l.random()%others)%(others+1)].do(func(o *loop) {
 		for _, other := range o.listeners {
-			if other != nil && other.svc == ln.svc && other.datagrams && other.crowded() {
+			if other != nil && other.svc == ln.svc && other.datagrams && (other.crowded() || l.engine.atLimit()) {
 				o.evict(other)
 			}
 		}

@@ -374,18 +374,26 @@ func TestUDPLimit(t *testing.T) {
 	}
 }
 
-// So it does in another loop, if only that has sessions.
+// So it does in another loop, if only that has sessions, be it the service's limit
+// or that of descriptors.
 func TestUDPLimitOfLoops(t *testing.T) {
-	n := newNetwork()
-	a, _ := serveUDP(t, n.addr(11), tagged("a"))
-	e := start(t, fullnat.Config{Loops: 2})
-	s := udpService(t, n.addr(1), "rr", a)
-	s.Options.MaxConns = 1
-	apply(t, e, s)
-	for range 20 { // which the kernel spreads over the loops
-		if got := queryEvery(t, udpClient(t, s.Addr), "1", 20*time.Millisecond); got != "a1" {
-			t.Errorf("answer %s, want a1", got)
-		}
+	for name, limit := range map[string]struct{ service, reserve int }{
+		"service": {service: 1}, "descriptors": {reserve: 1 << 30}, // which leaves one session
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNetwork()
+			a, _ := serveUDP(t, n.addr(11), tagged("a"))
+			e := start(t, fullnat.Config{Loops: 2, Reserve: limit.reserve})
+			s := udpService(t, n.addr(1), "rr", a)
+			s.Options.MaxConns = limit.service
+			apply(t, e, s)
+			for range 20 { // which the kernel spreads over the loops
+				if got := queryEvery(t, udpClient(t, s.Addr), "1", 20*time.Millisecond); got != "a1" {
+					t.Errorf("answer %s, want a1", got)
+				}
+			}
+		})
 	}
 }
 
