@@ -253,6 +253,65 @@ func TestResetAmongOthers(t *testing.T) {
 	hearEnd(t, c, syscall.ECONNRESET)
 }
 
+// A server that has accepted, answered and reset before the loop hears of any of
+// it has not refused: its client gets the answer, and the reset after it. One that
+// has said nothing is as one that refused, and another one is asked.
+func TestResetAsSoonAsAccepted(t *testing.T) {
+	for name, answer := range map[string]string{"silent": "", "answers": "busy"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNetwork()
+			fd, hasty := listenRaw(t, n.addr(11), 1)
+			e := start(t, fullnat.Config{Loops: 1})
+			other := serveTCP(t, n.addr(12), named("other"))
+			s := tcpService(t, n.addr(1), "rr", other, other)
+			s.Destinations[1].Addr = hasty // the one that is asked first
+			apply(t, e, s)
+			var c *net.TCPConn
+			e.AsConnected(func() { c = dial(t, s.Addr) }, func() {
+				// The kernel acknowledges the handshake after a while, if nobody else does.
+				a, _, err := syscall.Accept4(fd, syscall.SOCK_CLOEXEC)
+				if err != nil {
+					t.Error(err)
+				}
+				syscall.Write(a, []byte(answer))
+				syscall.SetsockoptLinger(a, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
+				syscall.Close(a)
+			})
+			want := [2]uint64{0, 1} // failures and connections of the hasty one
+			if answer == "" {
+				hear(t, c, "other")
+				hearEnd(t, c, io.EOF)
+				want = [2]uint64{1, 0}
+			} else {
+				hear(t, c, answer)
+				hearEnd(t, c, syscall.ECONNRESET)
+			}
+			d := e.Services()[0].Destinations[0]
+			if got := [2]uint64{d.Failures, d.Stats.Conns}; d.Addr != hasty || got != want {
+				t.Errorf("%s: failures and connections %d, want %d of %s", d.Addr, got, want, hasty)
+			}
+		})
+	}
+}
+
+// What was said before a reset is passed on at once, and not held back for a FIN
+// that never comes.
+func TestLastWordsBeforeReset(t *testing.T) {
+	e, c, rs := through(t, fullnat.Options{})
+	nothing := func() {}
+	e.InTurns(func() {
+		say(t, rs, "busy")
+		rs.SetLinger(0)
+		rs.Close()
+	}, nothing, nothing)
+	if e.Conns() != 0 {
+		t.Error("the last words wait for something")
+	}
+	hear(t, c, "busy")
+	hearEnd(t, c, syscall.ECONNRESET)
+}
+
 // After one side has sent its FIN, its RST is still heard of.
 func TestResetAfterHalfClose(t *testing.T) {
 	e, c, rs := through(t, fullnat.Options{})

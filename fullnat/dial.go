@@ -117,20 +117,27 @@ func (l *loop) watch(c *conn, connected bool) {
 	}
 }
 
-// connecting handles the first event of the server's socket.
+// connecting handles the first event of the server's socket. A server may have
+// accepted, answered and reset already: what it said is there to be read before
+// the error is. One that has said nothing is as one that refused: nobody has
+// heard of it, and another one may do better.
 func (l *loop) connecting(c *conn, ev uint32) {
-	switch {
-	case ev&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
-		l.connectFailed(c, sysSocketError(c.half[origin].fd))
-	case ev&unix.EPOLLOUT != 0:
-		if ev&unix.EPOLLRDHUP != 0 {
-			c.half[origin].set(finished)
+	s := &c.half[origin]
+	if ev&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		if n, e := sysPeek(s.fd, l.scratch[:1]); n <= 0 {
+			l.connectFailed(c, e)
+			return
 		}
-		gen := c.gen
-		l.connected(c)
-		if c.gen == gen && ev&unix.EPOLLIN != 0 {
-			l.pump(c, origin)
-		}
+	} else if ev&unix.EPOLLOUT == 0 {
+		return
+	}
+	if ev&unix.EPOLLRDHUP != 0 {
+		s.set(finished)
+	}
+	gen := c.gen
+	l.connected(c)
+	if c.gen == gen && ev&unix.EPOLLIN != 0 {
+		l.pump(c, origin)
 	}
 }
 

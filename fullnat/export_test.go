@@ -93,6 +93,22 @@ func (e *Engine) InTurns(fs ...func()) {
 	<-done
 }
 
+// AsConnected has the first loop accept clients that knock and connect them to
+// their servers, and runs act before it hears what came of that.
+func (e *Engine) AsConnected(knock, act func()) {
+	done := make(chan bool)
+	e.loops[0].do(func(l *loop) {
+		knock()
+		for _, ln := range l.listeners {
+			l.accept(ln)
+		}
+		l.connectAll()
+		act()
+		close(done)
+	})
+	<-done
+}
+
 // SendByRing has a ring send b to sockets and close others, and returns what
 // each of the former took, or a negative errno.
 func SendByRing(to []int, b []byte, closing ...int) ([]int32, error) {

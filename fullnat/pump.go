@@ -77,7 +77,7 @@ func (l *loop) copy(c *conn, side int) bool {
 		return false // less than a buffer: there is no more for now
 	}
 	flags := 0
-	if h.is(finished) {
+	if h.is(finished) && !h.is(failed) {
 		flags = unix.MSG_MORE // the FIN, which comes next, shares the segment
 	}
 	w, e := sysSend(d.fd, l.scratch[:n], flags)

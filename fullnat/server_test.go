@@ -103,6 +103,25 @@ func TestConnectTimeout(t *testing.T) {
 	}
 }
 
+// A server that the director's own routes or firewall do not let it reach is as
+// any that cannot be reached: another one has its clients.
+func TestServerWithoutRoute(t *testing.T) {
+	n := newNetwork()
+	alive := serveTCP(t, n.addr(11), echo)
+	nowhere := netip.MustParseAddrPort("224.0.0.1:80") // ENETUNREACH from connect, whatever routes there are
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", alive, alive)
+	s.Destinations[1].Addr = nowhere // the one that is asked first
+	apply(t, e, s)
+	c := dial(t, s.Addr)
+	say(t, c, "hello")
+	hear(t, c, "hello")
+	d := e.Services()[0].Destinations
+	if d[0].Addr != nowhere || d[0].Failures != 1 || d[0].Stats.Conns != 0 || d[1].Stats.Conns != 1 {
+		t.Errorf("%+v, want one failure of %s and one connection of the other", d, nowhere)
+	}
+}
+
 // silent is an address where connects are not answered: its queue is full.
 func silent(t *testing.T, a netip.Addr) netip.AddrPort {
 	t.Helper()
@@ -113,18 +132,7 @@ func silent(t *testing.T, a netip.Addr) netip.AddrPort {
 // fullQueue is a listening socket that accepts nobody, and its address.
 func fullQueue(t *testing.T, a netip.Addr) (fd int, to netip.AddrPort) {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	to = freePort(t, "tcp", a)
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: a.As4(), Port: int(to.Port())}); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
+	fd, to = listenRaw(t, a, 0)
 	for {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err != nil {
@@ -135,6 +143,24 @@ func fullQueue(t *testing.T, a netip.Addr) (fd int, to netip.AddrPort) {
 		}
 		dial(t, to)
 	}
+}
+
+// listenRaw is a listening socket, and its address, for who accepts himself.
+func listenRaw(t *testing.T, a netip.Addr, backlog int) (fd int, to netip.AddrPort) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	to = freePort(t, "tcp", a)
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: a.As4(), Port: int(to.Port())}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, backlog); err != nil {
+		t.Fatal(err)
+	}
+	return fd, to
 }
 
 func TestNoServer(t *testing.T) {

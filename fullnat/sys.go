@@ -76,16 +76,6 @@ func sysSetInt(fd int32, level, option int, v int32) syscall.Errno {
 // sysAcknowledge sends an ACK that is held back, and has others go at once.
 func sysAcknowledge(fd int32) { sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
 
-// sysSocketError takes the socket's pending error.
-func sysSocketError(fd int32) syscall.Errno {
-	var v, size int32 = 0, 4
-	_, _, e := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_ERROR, uintptr(unsafe.Pointer(&v)), uintptr(unsafe.Pointer(&size)), 0)
-	if e != noErr {
-		return e
-	}
-	return syscall.Errno(v)
-}
-
 // sysAbort makes the next close send a RST and drop what is queued.
 func sysAbort(fd int32) {
 	l := unix.Linger{Onoff: 1}
