@@ -387,7 +387,7 @@ func TestRestartForgetsNothing(t *testing.T) {
 		v, w := testService(), testService(named("other", "192.0.2.2:80"))
 		f := start(t, k, setupOf(v, w), Persistent{})
 		f.verdict(v, Up, 1, 2, 3)
-		if _, err := f.d.Override(Selector{Server: "10.0.0.1", Service: "web"}, &Override{Kind: Maintain, Reason: "disk"}); err != nil {
+		if _, _, err := f.d.Override(Selector{Server: "10.0.0.1", Service: "web"}, &Override{Kind: Maintain, Reason: "disk"}); err != nil {
 			t.Fatal(err)
 		}
 		f.holds("192.0.2.1:80 1:0 2:2 3:3\n192.0.2.2:80")
@@ -399,10 +399,52 @@ func TestRestartForgetsNothing(t *testing.T) {
 		g.holds("192.0.2.1:80 1:0 2:2 3:3")
 		g.verdict(v, Up, 1, 2, 3)
 		g.holds("192.0.2.1:80 1:0 2:2 3:3")
-		if _, err := g.d.Override(Selector{Server: "10.0.0.1"}, nil); err != nil {
+		if _, _, err := g.d.Override(Selector{Server: "10.0.0.1"}, nil); err != nil {
 			t.Fatal(err)
 		}
 		g.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestSaidAgain: a word that stands already changes nothing, is told nobody, and
+// is still that of whoever said it first; one that says more is news.
+func TestSaidAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2, 3)
+		word := func(o Override) *Override { return &o }
+		ann := Override{Kind: SetWeight, Weight: 7, Reason: "big", By: "ann"}
+		until := time.Now().Add(time.Hour)
+		for _, tt := range []struct {
+			name, server string
+			word         *Override
+			changed      string
+		}{
+			{"nothing said", "rs1", nil, "[]"},
+			{"said", "rs1", word(ann), "[10.0.0.1:80 of tcp 192.0.2.1:80]"},
+			{"by another", "10.0.0.1", word(Override{Kind: SetWeight, Weight: 7, Reason: "big", By: "bob", Since: until}), "[]"},
+			{"other weight", "rs1", word(Override{Kind: SetWeight, Weight: 8, Reason: "big", By: "ann"}), "[10.0.0.1:80 of tcp 192.0.2.1:80]"},
+			{"other reason", "rs1", word(Override{Kind: SetWeight, Weight: 8, By: "ann"}), "[10.0.0.1:80 of tcp 192.0.2.1:80]"},
+			{"with an end", "rs1", word(Override{Kind: SetWeight, Weight: 8, Until: until}), "[10.0.0.1:80 of tcp 192.0.2.1:80]"},
+			{"with the same end", "rs1", word(Override{Kind: SetWeight, Weight: 8, Until: until}), "[]"},
+			{"another kind", "rs1", word(Override{Kind: Drain}), "[10.0.0.1:80 of tcp 192.0.2.1:80]"},
+			{"with a deadline", "rs1", word(Override{Kind: Drain, Deadline: until}), "[10.0.0.1:80 of tcp 192.0.2.1:80]"},
+			{"taken back", "rs1", nil, "[10.0.0.1:80 of tcp 192.0.2.1:80]"},
+			{"again", "rs1", nil, "[]"},
+		} {
+			before := f.seen(ServerOverride) + f.seen(ServerEnabled)
+			ids, changed, err := f.d.Override(Selector{Server: tt.server}, tt.word)
+			if err != nil || len(ids) != 1 || fmt.Sprint(changed) != tt.changed {
+				t.Errorf("%s: %v, changed %v (want %s), %v", tt.name, ids, changed, tt.changed, err)
+			}
+			if told := f.seen(ServerOverride) + f.seen(ServerEnabled) - before; told != len(changed) {
+				t.Errorf("%s: told %d times", tt.name, told)
+			}
+			if o := f.saved.Overrides[ids[0]]; tt.name == "by another" && (o == nil || o.By != "ann" || !o.Since.IsZero()) {
+				t.Errorf("%s: saved %+v", tt.name, o)
+			}
+		}
 	})
 }
 
@@ -413,7 +455,7 @@ func TestWordFollowsTheName(t *testing.T) {
 		v := testService()
 		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
 		f.verdict(v, Up, 1, 2, 3)
-		if _, err := f.d.Override(Selector{Server: "rs1"}, &Override{Kind: Maintain, Reason: "disk"}); err != nil {
+		if _, _, err := f.d.Override(Selector{Server: "rs1"}, &Override{Kind: Maintain, Reason: "disk"}); err != nil {
 			t.Fatal(err)
 		}
 		f.holds("192.0.2.1:80 1:0 2:2 3:3")
@@ -430,7 +472,7 @@ func TestWordFollowsTheName(t *testing.T) {
 		if len(f.saved.Overrides) != 1 || f.saved.Overrides[ServerID{v.Key(), addr(9)}] == nil {
 			t.Errorf("saved %v", f.saved.Overrides)
 		}
-		if _, err := f.d.Override(Selector{Server: "rs1"}, nil); err != nil {
+		if _, _, err := f.d.Override(Selector{Server: "rs1"}, nil); err != nil {
 			t.Fatal(err)
 		}
 		f.holds("192.0.2.1:80 2:2 3:3 9:1")
@@ -445,7 +487,7 @@ func TestWordFollowsTheNameOverRestart(t *testing.T) {
 		k := ipvstest.New(ipvstest.Options{})
 		f := start(t, k, setupOf(v), Persistent{})
 		f.verdict(v, Up, 1, 2, 3)
-		if _, err := f.d.Override(Selector{Server: "rs1"}, &Override{Kind: Maintain, Reason: "disk"}); err != nil {
+		if _, _, err := f.d.Override(Selector{Server: "rs1"}, &Override{Kind: Maintain, Reason: "disk"}); err != nil {
 			t.Fatal(err)
 		}
 		f.holds("192.0.2.1:80 1:0 2:2 3:3")
@@ -473,7 +515,7 @@ func TestDrainKeepsItsDeadline(t *testing.T) {
 		f := start(t, k, setupOf(v), Persistent{})
 		f.verdict(v, Up, 1, 2, 3)
 		now := time.Now()
-		if _, err := f.d.Override(Selector{Server: "10.0.0.1"}, &Override{Kind: Drain, Since: now, Deadline: now.Add(time.Minute)}); err != nil {
+		if _, _, err := f.d.Override(Selector{Server: "10.0.0.1"}, &Override{Kind: Drain, Since: now, Deadline: now.Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
 		k.CountDestination(v.Key(), addr(1), ipvstest.Load{Active: 1})
@@ -949,7 +991,7 @@ func TestWeightSaidOverRestart(t *testing.T) {
 		k := ipvstest.New(ipvstest.Options{})
 		f := start(t, k, setupOf(v), Persistent{})
 		f.verdict(v, Up, 1, 2, 3)
-		if _, err := f.d.Override(Selector{Server: "rs3"}, &Override{Kind: SetWeight, Weight: 2}); err != nil {
+		if _, _, err := f.d.Override(Selector{Server: "rs3"}, &Override{Kind: SetWeight, Weight: 2}); err != nil {
 			t.Fatal(err)
 		}
 		f.holds("192.0.2.1:80 1:1 2:2 3:2")
@@ -1013,7 +1055,7 @@ func TestMassFailureOverRestart(t *testing.T) {
 				f := start(t, k, setup, Persistent{})
 				f.verdict(v, Up, 1, 2, 3)
 				for _, rs := range []string{"rs1", "rs2"} {
-					if _, err := f.d.Override(Selector{Server: rs}, &Override{Kind: Drain}); err != nil {
+					if _, _, err := f.d.Override(Selector{Server: rs}, &Override{Kind: Drain}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -1124,7 +1166,7 @@ func TestOverrideExpires(t *testing.T) {
 		v := testService()
 		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
 		f.verdict(v, Up, 1, 2, 3)
-		if _, err := f.d.Override(Selector{Server: "10.0.0.1:80"}, &Override{Kind: Maintain, Until: time.Now().Add(time.Minute)}); err != nil {
+		if _, _, err := f.d.Override(Selector{Server: "10.0.0.1:80"}, &Override{Kind: Maintain, Until: time.Now().Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
 		f.holds("192.0.2.1:80 1:0 2:2 3:3")
@@ -1133,7 +1175,7 @@ func TestOverrideExpires(t *testing.T) {
 		if len(f.saved.Overrides) != 0 {
 			t.Error(f.saved)
 		}
-		if _, err := f.d.Override(Selector{Server: "10.0.0.77"}, nil); !errors.Is(err, ErrNoServer) {
+		if _, _, err := f.d.Override(Selector{Server: "10.0.0.77"}, nil); !errors.Is(err, ErrNoServer) {
 			t.Error(err)
 		}
 	})

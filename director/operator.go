@@ -22,11 +22,12 @@ type Selector struct {
 }
 
 // Override sets an operator's word on all servers that the selector matches, or
-// takes it back with nil, and returns the servers.
-func (d *Director) Override(sel Selector, o *Override) (ids []ServerID, err error) {
+// takes it back with nil. It returns the servers, and which of them it was news
+// for: a word that stands already is left as it is, with who said it and when.
+func (d *Director) Override(sel Selector, o *Override) (ids, changed []ServerID, err error) {
 	if o != nil {
 		if err := o.Check(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	stopped := d.do(func(s *state) {
@@ -36,12 +37,15 @@ func (d *Director) Override(sel Selector, o *Override) (ids []ServerID, err erro
 			return
 		}
 		for _, id := range ids {
-			s.override(id, o, "")
+			if !o.says(s.overrides[id]) {
+				s.override(id, o, "")
+				changed = append(changed, id)
+			}
 		}
-		s.save()
+		s.save() // also when nothing changed: it may have been impossible then
 		s.settle()
 	})
-	return ids, cmp.Or(stopped, err)
+	return ids, changed, cmp.Or(stopped, err)
 }
 
 func noServer(sel Selector) error {

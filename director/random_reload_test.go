@@ -225,7 +225,7 @@ func (w *world) step() {
 		id := ids[w.IntN(len(ids))]
 		word := []*Override{nil, {Kind: Drain}, {Kind: Maintain}, {Kind: SetWeight, Weight: int32(w.IntN(5))}}[w.IntN(4)]
 		w.say(fmt.Sprint("override ", id, word))
-		if _, err := w.old.d.Override(Selector{id.Addr.String(), id.Service.String()}, word); err != nil {
+		if _, _, err := w.old.d.Override(Selector{id.Addr.String(), id.Service.String()}, word); err != nil {
 			w.Fatal(err)
 		}
 	}

@@ -76,7 +76,7 @@ func TestAnsible(t *testing.T) {
 		t.Skip("Ansible runs beside the lab, not in it")
 	}
 	d := startDirectors(t)
-	s := &story{t, d, newPlaybook(t, d)}
+	s := &story{t, d, newPlaybook(t, "director.yml", d.hosts())}
 	s.setUp()
 	s.change()
 	s.drift()
@@ -113,6 +113,15 @@ func (s *story) play(name string, hosts map[string]string, want tables, text []s
 func only(host, what string) map[string]string { return map[string]string{host: what} }
 
 func both(what string) map[string]string { return map[string]string{"lb1": what, "lb2": what} }
+
+// hosts are the directors' variables: lb1 applies, lb2 ensures.
+func (d *directors) hosts() map[string]map[string]any {
+	hosts := map[string]map[string]any{}
+	for host, way := range map[string]string{"lb1": "apply", "lb2": "ensure"} {
+		hosts[host] = map[string]any{"goipvs_program": d.program(host), "goipvs_rules_file": d.rulesFile(host), "goipvs_way": way}
+	}
+	return hosts
+}
 
 // rules is what lb1's rules file has, without its comment.
 func (s *story) rules() string {

@@ -13,18 +13,20 @@ import (
 	"github.com/goipvs/goipvs/internal/lab/boot"
 )
 
-// playbook runs ansible/director.yml on directors.
+// playbook runs one of ansible/ on directors.
 type playbook struct {
+	file      string
 	command   []string // ansible-playbook, and the interpreter before it
 	env       []string
 	inventory string
 }
 
-// newPlaybook takes the ansible-playbook that is installed, or Debian's.
-func newPlaybook(t *testing.T, d *directors) *playbook {
+// newPlaybook takes the ansible-playbook that is installed, or Debian's. hosts are
+// the directors with their variables.
+func newPlaybook(t *testing.T, file string, hosts map[string]map[string]any) *playbook {
 	t.Helper()
 	python, root := "/usr/bin/python3", "/"
-	p := &playbook{env: environment(t)}
+	p := &playbook{file: file, env: environment(t)}
 	if _, err := os.Stat("/usr/bin/ansible-playbook"); err != nil {
 		if root, err = boot.Ansible(); err != nil {
 			t.Fatal("this test needs ansible-playbook: ", err)
@@ -36,7 +38,7 @@ func newPlaybook(t *testing.T, d *directors) *playbook {
 		p.env = append(p.env, "PYTHONHOME="+filepath.Join(root, "usr"), "LD_LIBRARY_PATH="+libraries(t, root))
 	}
 	p.command = []string{python, filepath.Join(root, "usr/bin/ansible-playbook")}
-	p.inventory = inventory(t, d, python)
+	p.inventory = inventory(t, hosts, python)
 	return p
 }
 
@@ -72,15 +74,11 @@ func libraries(t *testing.T, root string) string {
 	return strings.Join(dirs, ":")
 }
 
-// inventory is a file with lb1, which applies, and lb2, which ensures.
-func inventory(t *testing.T, d *directors, python string) string {
+// inventory is a file with the hosts, which are all this one.
+func inventory(t *testing.T, hosts map[string]map[string]any, python string) string {
 	t.Helper()
-	hosts := map[string]any{}
-	for host, way := range map[string]string{"lb1": "apply", "lb2": "ensure"} {
-		hosts[host] = map[string]any{
-			"ansible_connection": "local", "ansible_become": false, "ansible_python_interpreter": python,
-			"goipvs_program": d.program(host), "goipvs_rules_file": d.rulesFile(host), "goipvs_way": way,
-		}
+	for _, vars := range hosts {
+		vars["ansible_connection"], vars["ansible_become"], vars["ansible_python_interpreter"] = "local", false, python
 	}
 	name := filepath.Join(t.TempDir(), "inventory.json")
 	b, err := json.Marshal(map[string]any{"directors": map[string]any{"hosts": hosts}})
@@ -105,7 +103,7 @@ var recap = regexp.MustCompile(`(?m)^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreacha
 // run plays the playbook with arguments of ansible-playbook.
 func (p *playbook) run(t *testing.T, args ...string) outcome {
 	t.Helper()
-	cmd := exec.Command(p.command[0], append(p.command[1:], append([]string{"-i", p.inventory, "director.yml"}, args...)...)...)
+	cmd := exec.Command(p.command[0], append(p.command[1:], append([]string{"-i", p.inventory, p.file}, args...)...)...)
 	cmd.Dir, cmd.Env = "ansible", p.env
 	text, err := cmd.CombinedOutput()
 	var exit *exec.ExitError

@@ -161,6 +161,9 @@ func TestWithoutIPVS(t *testing.T) {
 	c, answers, who := r.call(vip)
 	n := map[string]int{"rs1": 0, "rs2": 1}[who]
 	r.ok("drain", servers[n].addr)
+	if out := r.ok("drain", servers[n].addr); !strings.HasPrefix(out, "nothing to do for ") {
+		t.Errorf("drained again: %s", out)
+	}
 	in(n, "leaving")
 	r.onlyFrom(vip, servers[1-n].name)
 	fmt.Fprintln(c, "still there")

@@ -127,9 +127,12 @@ type ServerArgs struct {
 	Weight  *int32  `json:"weight,omitempty"`  // weight only
 }
 
-// Changed is the result of those verbs: the servers concerned.
+// Changed is the result of those verbs: the servers concerned, and what of them
+// was news.
 type Changed struct {
-	Servers []string `json:"servers"` // "10.0.0.1:80 of tcp 192.0.2.1:80"
+	Changed   bool     `json:"changed"`             // for one of them at least
+	Servers   []string `json:"servers"`             // "10.0.0.1:80 of tcp 192.0.2.1:80"
+	Unchanged []string `json:"unchanged,omitempty"` // those of them of whom it had been said before
 	// Warning: it is done, but will not survive a restart of the daemon.
 	Warning string `json:"warning,omitempty"`
 }

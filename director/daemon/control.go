@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"time"
 
@@ -128,15 +129,18 @@ func (d *Daemon) overrideVerb(kind director.OverrideKind) func(context.Context, 
 		if err != nil {
 			return nil, control.Errorf(control.BadArgs, "%v", err)
 		}
-		ids, err := d.dir.Override(director.Selector{Server: a.Server, Service: a.Service}, o)
+		ids, changed, err := d.dir.Override(director.Selector{Server: a.Server, Service: a.Service}, o)
 		if errors.Is(err, director.ErrNoServer) {
 			return nil, notFound(err)
 		} else if err != nil {
 			return nil, err
 		}
-		var out control.Changed
+		out := control.Changed{Changed: len(changed) > 0}
 		for _, id := range ids {
 			out.Servers = append(out.Servers, id.String())
+			if !slices.Contains(changed, id) {
+				out.Unchanged = append(out.Unchanged, id.String())
+			}
 		}
 		if err := d.saver.flush(); err != nil {
 			out.Warning = fmt.Sprintf("done, but it will not survive a restart of goipvsd: %v", err)

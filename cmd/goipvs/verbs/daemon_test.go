@@ -35,7 +35,8 @@ func fakeDaemon(t *testing.T) (socket string, asked *[]string) {
 			return result, err
 		}}
 	}
-	changed := control.Changed{Servers: []string{"10.0.0.1:80 of tcp 192.0.2.10:80"}, Warning: "done, but"}
+	const here, there = "10.0.0.1:80 of tcp 192.0.2.10:80", "10.0.0.1:80 of tcp 192.0.2.10:443"
+	changed := control.Changed{Changed: true, Servers: []string{here, there}, Unchanged: []string{there}, Warning: "done, but"}
 	s := &control.Server{UID: os.Getuid(), Verbs: map[string]control.Verb{
 		"status": verb(st, nil), "drain": verb(changed, nil), "maintain": verb(changed, nil), "weight": verb(changed, nil),
 		"enable": verb(nil, &control.Error{Code: control.NotFound, Message: "no such real server: x"}),
@@ -72,7 +73,8 @@ func TestDaemonVerbs(t *testing.T) {
 		{"status --problems --json", 0, "", []string{`"name": "web"`}, ""},
 		{"status --json", 0, "", []string{`"name": "web"`, `"weight_kernel": 1`}, ""},
 		{"drain --timeout 90s --reason disk 10.0.0.1", 0, `{"server":"10.0.0.1","reason":"disk","seconds":90}`,
-			[]string{"drain 10.0.0.1:80 of tcp 192.0.2.10:80\n"}, "goipvs: warning: done, but\n"},
+			[]string{"drain 10.0.0.1:80 of tcp 192.0.2.10:80\nnothing to do for 10.0.0.1:80 of tcp 192.0.2.10:443\n"}, "goipvs: warning: done, but\n"},
+		{"drain --json 10.0.0.1", 0, `{"server":"10.0.0.1"}`, []string{`"changed": true`, `"unchanged": [`}, ""},
 		{"maintain --for 2h --service web 10.0.0.1", 0, `{"server":"10.0.0.1","service":"web","seconds":7200}`, []string{"maintain 10.0.0.1:80"}, "goipvs: warning: done, but\n"},
 		{"weight 10.0.0.1 0", 0, `{"server":"10.0.0.1","weight":0}`, []string{"weight 10.0.0.1:80"}, "goipvs: warning: done, but\n"},
 		{"enable x", 1, `{"server":"x"}`, nil, "goipvs: no such real server: x\n"},

@@ -3,6 +3,7 @@ package verbs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,7 +65,11 @@ func (v *verbs) server(c *cli.Command, limit *cli.StringFlag, more ...cli.Flag) 
 		var r control.Changed
 		return v.answer(ctx, c.Name, args, &r, func() {
 			for _, s := range r.Servers {
-				fmt.Fprintln(v.out, c.Name, s)
+				if slices.Contains(r.Unchanged, s) {
+					fmt.Fprintf(v.out, "nothing to do for %s\n", s)
+				} else {
+					fmt.Fprintln(v.out, c.Name, s)
+				}
 			}
 			if r.Warning != "" {
 				fmt.Fprintf(v.errw, "goipvs: warning: %s\n", r.Warning)
