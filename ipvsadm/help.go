@@ -33,7 +33,8 @@ Verbs
                                       what came of it
   goipvs top                          show the busiest real servers, again every
                                       second
-  goipvs import KIND FILE             make a goipvs.toml of the configuration of
+  goipvs import ldirectord|keepalived FILE
+                                      make a goipvs.toml of the configuration of
                                       ldirectord or keepalived
   goipvs help [TOPIC|VERB]            TOPIC: schedulers, forwarding,
                                       fullnat, persistence, restore

@@ -23,6 +23,18 @@ _goipvs_interface()
 	_goipvs_offer "${interfaces[*]##*/}"
 }
 
+# _goipvs_said WORDS: one of them is typed already, as an argument of the verb
+_goipvs_said()
+{
+	local word
+	for word in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
+		if [[ " $1 " == *" $word "* ]]; then
+			return 0
+		fi
+	done
+	return 1
+}
+
 _goipvs()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word
@@ -40,6 +52,8 @@ _goipvs()
 		fi
 		case ${COMP_WORDS[1]} in
 		apply)
+			case $prev in
+			esac
 			if [[ $cur == -?* ]]; then
 				_goipvs_offer '--prune --detailed-exitcode --json --help'
 			else
@@ -47,6 +61,8 @@ _goipvs()
 			fi
 			return ;;
 		diff)
+			case $prev in
+			esac
 			if [[ $cur == -?* ]]; then
 				_goipvs_offer '--prune --detailed-exitcode --json --help'
 			else
@@ -54,60 +70,168 @@ _goipvs()
 			fi
 			return ;;
 		realserver)
+			case $prev in
+			--mode)
+				_goipvs_offer 'dr tun'
+				return ;;
+			--dev)
+				_goipvs_interface
+				return ;;
+			--tunnel)
+				_goipvs_offer 'ipip gre gue:'
+				return ;;
+			--outer)
+				_goipvs_offer '4 6'
+				return ;;
+			esac
 			if [[ $cur == -?* ]]; then
 				_goipvs_offer '--mode --dev --tunnel --outer --check --watch --json --help'
-			else
+			elif ! _goipvs_said 'add del show check'; then
 				_goipvs_offer 'add del show check'
+			else
+				_goipvs_offer '--mode --dev --tunnel --outer --check --watch --json --help'
 			fi
 			return ;;
 		vip)
+			case $prev in
+			--dev)
+				_goipvs_interface
+				return ;;
+			esac
 			if [[ $cur == -?* ]]; then
 				_goipvs_offer '--dev --force --check --json --help'
-			else
+			elif ! _goipvs_said 'add del'; then
 				_goipvs_offer 'add del'
+			else
+				_goipvs_offer '--dev --force --check --json --help'
 			fi
 			return ;;
 		tune)
+			case $prev in
+			esac
 			if [[ $cur == -?* ]]; then
 				_goipvs_offer '--check --json --help'
-			else
+			elif ! _goipvs_said 'show set undo'; then
 				_goipvs_offer 'show set undo'
+			else
+				_goipvs_offer 'ip_forward net.ipv6.conf.all.forwarding conntrack expire_nodest_conn expire_quiescent_template conn_reuse_mode sloppy_tcp sloppy_sctp pmtu_disc snat_reroute schedule_icmp nat_icmp_send cache_bypass ignore_tunneled backup_only sync_threshold sync_refresh_period sync_retries sync_ports sync_persist_mode sync_qlen_max sync_sock_size sync_version drop_entry drop_packet secure_tcp amemthresh am_droprate run_estimation est_cpulist est_nice conn_lfactor svc_lfactor debug_level'
 			fi
 			return ;;
 		status)
+			case $prev in
+			--socket)
+				compopt -o default
+				return ;;
+			esac
 			_goipvs_offer '--problems --watch --json --socket --help'
 			return ;;
 		explain)
-			if [[ $cur == -?* ]]; then
-				_goipvs_offer '--service --json --socket --help'
-			else
-				_goipvs_offer 'SERVICE SERVER'
-			fi
+			case $prev in
+			--service)
+				return ;;
+			--socket)
+				compopt -o default
+				return ;;
+			esac
+			_goipvs_offer '--service --json --socket --help'
 			return ;;
 		drain)
+			case $prev in
+			--service)
+				return ;;
+			--reason)
+				return ;;
+			--timeout)
+				return ;;
+			--socket)
+				compopt -o default
+				return ;;
+			esac
 			_goipvs_offer '--service --reason --timeout --json --socket --help'
 			return ;;
 		maintain)
+			case $prev in
+			--service)
+				return ;;
+			--reason)
+				return ;;
+			--for)
+				return ;;
+			--socket)
+				compopt -o default
+				return ;;
+			esac
 			_goipvs_offer '--service --reason --for --json --socket --help'
 			return ;;
 		weight)
+			case $prev in
+			--service)
+				return ;;
+			--reason)
+				return ;;
+			--for)
+				return ;;
+			--socket)
+				compopt -o default
+				return ;;
+			esac
 			_goipvs_offer '--service --reason --for --json --socket --help'
 			return ;;
 		enable)
+			case $prev in
+			--service)
+				return ;;
+			--socket)
+				compopt -o default
+				return ;;
+			esac
 			_goipvs_offer '--service --json --socket --help'
 			return ;;
 		reload)
+			case $prev in
+			--socket)
+				compopt -o default
+				return ;;
+			esac
 			_goipvs_offer '--force --json --socket --help'
 			return ;;
 		top)
+			case $prev in
+			--sort)
+				_goipvs_offer 'connections active bytes weight'
+				return ;;
+			--lines)
+				return ;;
+			--socket)
+				compopt -o default
+				return ;;
+			esac
 			_goipvs_offer '--sort --lines --once --socket --help'
 			return ;;
 		doctor)
+			case $prev in
+			--service)
+				return ;;
+			--method)
+				_goipvs_offer 'nat dr tun gre gue:'
+				return ;;
+			--director)
+				return ;;
+			--scheduler)
+				_goipvs_offer 'rr wrr lc wlc sh dh sed nq lblc lblcr fo ovf mh twos'
+				return ;;
+			esac
 			_goipvs_offer '--service --method --director --scheduler --strict --json --help'
 			return ;;
 		import)
+			case $prev in
+			--config-id)
+				return ;;
+			esac
 			if [[ $cur == -?* ]]; then
 				_goipvs_offer '--config-id --json --help'
+			elif ! _goipvs_said 'ldirectord keepalived'; then
+				_goipvs_offer 'ldirectord keepalived'
 			else
 				compopt -o default
 			fi

@@ -33,6 +33,18 @@ _goipvs_interface()
 	_goipvs_offer "${interfaces[*]##*/}"
 }
 
+# _goipvs_said WORDS: one of them is typed already, as an argument of the verb
+_goipvs_said()
+{
+	local word
+	for word in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
+		if [[ " $1 " == *" $word "* ]]; then
+			return 0
+		fi
+	done
+	return 1
+}
+
 _goipvs()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word
@@ -74,16 +86,45 @@ func bashVerb(v *verbs.Verb) string {
 	if isHelp(v) {
 		return "\t\t\t_goipvs_offer " + quote(strings.Join(helpWords(), " ")) + "\n"
 	}
-	others := "compopt -o default"
-	switch words := v.Words(); {
-	case len(words) > 0:
-		others = "_goipvs_offer " + quote(strings.Join(words, " "))
-	case !takesFile(v):
-		return "\t\t\t_goipvs_offer " + quote(strings.Join(flags(v), " ")) + "\n"
+	var b strings.Builder
+	b.WriteString("\t\t\tcase $prev in\n")
+	for _, f := range v.Flags {
+		if f.Value != "" {
+			fmt.Fprintf(&b, "\t\t\t--%s)\n\t\t\t\t%sreturn ;;\n", f.Name, bashValue(f))
+		}
 	}
-	return "\t\t\tif [[ $cur == -?* ]]; then\n" +
-		"\t\t\t\t_goipvs_offer " + quote(strings.Join(flags(v), " ")) + "\n" +
-		"\t\t\telse\n\t\t\t\t" + others + "\n\t\t\tfi\n"
+	b.WriteString("\t\t\tesac\n")
+	options := "_goipvs_offer " + quote(strings.Join(flags(v), " "))
+	rest := options
+	switch {
+	case takesFile(v):
+		rest = "compopt -o default"
+	case len(v.Names()) > 0:
+		rest = "_goipvs_offer " + quote(strings.Join(v.Names(), " "))
+	}
+	if rest == options && len(v.Words()) == 0 {
+		return b.String() + "\t\t\t" + options + "\n"
+	}
+	b.WriteString("\t\t\tif [[ $cur == -?* ]]; then\n\t\t\t\t" + options + "\n")
+	if words := quote(strings.Join(v.Words(), " ")); words != "''" {
+		b.WriteString("\t\t\telif ! _goipvs_said " + words + "; then\n\t\t\t\t_goipvs_offer " + words + "\n")
+	}
+	b.WriteString("\t\t\telse\n\t\t\t\t" + rest + "\n\t\t\tfi\n")
+	return b.String()
+}
+
+// bashValue offers what a verb's option takes.
+func bashValue(f verbs.Flag) string {
+	const next = "\n\t\t\t\t"
+	switch {
+	case isPath(f):
+		return "compopt -o default" + next
+	case isDevice(f):
+		return "_goipvs_interface" + next
+	case len(f.Words) > 0:
+		return "_goipvs_offer " + quote(strings.Join(f.Words, " ")) + next
+	}
+	return ""
 }
 
 // bashValues are what comes after options that take something.

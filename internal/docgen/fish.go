@@ -90,17 +90,36 @@ func fishVerb(b *strings.Builder, v *verbs.Verb) {
 		b.WriteString("complete -c goipvs" + in + " -a " + quote(strings.Join(helpWords(), " ")) + "\n")
 		return
 	}
-	if takesFile(v) {
-		b.WriteString("complete -c goipvs" + in + " -F\n")
+	rest := in
+	if words := strings.Join(v.Words(), " "); words != "" {
+		said := "__goipvs_verb " + v.Name + "; and %s __fish_seen_subcommand_from " + words
+		b.WriteString("complete -c goipvs -n " + quote(fmt.Sprintf(said, "not")) + " -a " + quote(words) + "\n")
+		rest = " -n " + quote(fmt.Sprintf(said, ""))
 	}
-	if words := v.Words(); len(words) > 0 {
-		b.WriteString("complete -c goipvs" + in + " -a " + quote(strings.Join(words, " ")) + "\n")
+	if takesFile(v) {
+		b.WriteString("complete -c goipvs" + rest + " -F\n")
+	}
+	if names := strings.Join(v.Names(), " "); names != "" {
+		b.WriteString("complete -c goipvs" + rest + " -a " + quote(names) + "\n")
 	}
 	for _, f := range v.Flags {
-		takes := ""
-		if f.Value != "" {
-			takes = " -x"
-		}
+		takes := fishValue(f)
 		b.WriteString("complete -c goipvs" + in + " -l " + f.Name + takes + " -d " + quote(f.Brief) + "\n")
 	}
+	b.WriteString("complete -c goipvs" + in + " -l help -d 'print this'\n")
+}
+
+// fishValue completes what a verb's option takes.
+func fishValue(f verbs.Flag) string {
+	switch {
+	case f.Value == "":
+		return ""
+	case isPath(f):
+		return " -r -F"
+	case isDevice(f):
+		return " -x -a '(__fish_print_interfaces)'"
+	case len(f.Words) > 0:
+		return " -x -a " + quote(strings.Join(f.Words, " "))
+	}
+	return " -x"
 }

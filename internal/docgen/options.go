@@ -74,6 +74,8 @@ func flags(v *verbs.Verb) (words []string) {
 	return append(words, "--help")
 }
 
+func isPath(f verbs.Flag) bool     { return f.Value == "FILE" }
+func isDevice(f verbs.Flag) bool   { return f.Value == "IF" }
 func takesFile(v *verbs.Verb) bool { return strings.HasSuffix(v.Args, "FILE") }
 func isHelp(v *verbs.Verb) bool    { return v.Name == "help" }
 

@@ -68,19 +68,40 @@ func zshVerb(v *verbs.Verb) string {
 	var b strings.Builder
 	for _, f := range v.Flags {
 		value := ""
+		equals := ""
 		if f.Value != "" {
-			value = ":" + zshText(f.Value) + ":"
+			equals, value = "=", ":"+zshText(f.Value)+":"+zshValue(f)
 		}
-		b.WriteString(" \\\n        " + quote("--"+f.Name+"["+zshText(f.Brief)+"]"+value))
+		b.WriteString(" \\\n        " + quote("--"+f.Name+equals+"["+zshText(f.Brief)+"]"+value))
 	}
 	b.WriteString(" \\\n        '--help[print this]'")
-	switch words := v.Words(); {
+	place := "1"
+	if words := v.Words(); len(words) > 0 {
+		b.WriteString(" \\\n        " + quote("1:what:("+strings.Join(words, " ")+")"))
+		place = "*"
+	}
+	switch {
 	case takesFile(v):
-		b.WriteString(" \\\n        '1:FILE:_files'")
-	case len(words) > 0:
-		b.WriteString(" \\\n        " + quote("1:what:("+strings.Join(words, " ")+")") + " \\\n        '*: '")
+		b.WriteString(" \\\n        '" + place + ":FILE:_files'")
+	case len(v.Names()) > 0:
+		b.WriteString(" \\\n        " + quote("*:NAME:("+strings.Join(v.Names(), " ")+")"))
+	case place == "*":
+		b.WriteString(" \\\n        '*: '")
 	}
 	return b.String()
+}
+
+// zshValue completes what a verb's option takes.
+func zshValue(f verbs.Flag) string {
+	switch {
+	case isPath(f):
+		return "_files"
+	case isDevice(f):
+		return "_net_interfaces"
+	case len(f.Words) > 0:
+		return "(" + zshText(strings.Join(f.Words, " ")) + ")"
+	}
+	return ""
 }
 
 // zshSpec is the option as _arguments wants it: the spellings exclude each

@@ -16,7 +16,7 @@ import (
 )
 
 // socketFlag says which daemon is meant.
-var socketFlag = &cli.StringFlag{Name: "socket", Value: control.DefaultSocket, EnvVars: []string{"GOIPVS_SOCKET"}, Usage: "control socket of goipvsd"}
+var socketFlag = &cli.StringFlag{Name: "socket", Value: control.DefaultSocket, EnvVars: []string{"GOIPVS_SOCKET"}, Usage: "control socket of goipvsd, a `FILE`"}
 
 // patience is how long an answer of the daemon may take: a reload may have to
 // wait for names to be resolved.

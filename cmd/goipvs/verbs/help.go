@@ -6,6 +6,9 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/sysctl/tune"
 )
 
 // Verb is what help, manual page and completions say about a verb.
@@ -15,8 +18,22 @@ type Verb struct {
 	Flags       []Flag
 }
 
-// Flag is an option of a verb. Value is what it takes, empty when nothing.
-type Flag struct{ Name, Value, Brief string }
+// Flag is an option of a verb. Value is what it takes, empty when nothing; Words
+// are values that it may have, empty where it takes anything.
+type Flag struct {
+	Name, Value, Brief string
+	Words              []string
+}
+
+// valueWords are what a flag takes, by the name of its value.
+var valueWords = map[string][]string{
+	"MODE":    {"dr", "tun"},
+	"TUNNEL":  {"ipip", "gre", "gue:"},
+	"VERSION": {"4", "6"},
+	"METHOD":  {"nat", "dr", "tun", "gre", "gue:"},
+	"WORD":    {"connections", "active", "bytes", "weight"},
+	"NAME":    config.Schedulers(),
+}
 
 // Spelled is the flag as one types it: "--for TIME".
 func (f Flag) Spelled() string { return strings.TrimSpace("--" + f.Name + " " + f.Value) }
@@ -47,6 +64,7 @@ func describeFlag(f cli.Flag) Flag {
 	}
 	if parts := strings.SplitN(out.Brief, "`", 3); len(parts) == 3 {
 		out.Value, out.Brief = parts[1], strings.Join(parts, "")
+		out.Words = valueWords[out.Value]
 		return out
 	}
 	out.Value = "VALUE"
@@ -57,10 +75,21 @@ func describeFlag(f cli.Flag) Flag {
 // is something else.
 func (v Verb) Words() []string {
 	first, _, _ := strings.Cut(v.Args, " ")
-	if words := strings.Split(first, "|"); len(words) > 1 && !strings.HasPrefix(first, "[") {
+	if words := strings.Split(first, "|"); len(words) > 1 && first == strings.ToLower(first) {
 		return words
 	}
 	return nil
+}
+
+// Names are what the arguments behind the first may be; none where they are
+// something else.
+func (v Verb) Names() (names []string) {
+	if v.Name == "tune" {
+		for _, k := range tune.Knobs() {
+			names = append(names, k.Name())
+		}
+	}
+	return names
 }
 
 // Page is the verb's help as text for a terminal.

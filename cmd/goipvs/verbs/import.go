@@ -21,13 +21,13 @@ const partly = 3
 
 func (v *verbs) imports() *cli.Command {
 	return &cli.Command{
-		Name: "import", ArgsUsage: "KIND FILE",
+		Name: "import", ArgsUsage: "ldirectord|keepalived FILE",
 		Usage: "make a goipvs.toml of the configuration of ldirectord or keepalived",
-		Description: "KIND is ldirectord or keepalived. The configuration goes to standard output, and always loads. Each line of FILE that could not be carried over goes to standard error, " +
+		Description: "The configuration goes to standard output, and always loads. Each line of FILE that could not be carried over goes to standard error, " +
 			"as FILE:LINE: what becomes of it. Exit status 0: all is carried over, 3: not all, 2: FILE cannot be read, or bad command line. " +
 			"FILE may be - for standard input.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config-id", Usage: "ID: take the lines that keepalived takes with --config-id ID; without it, as keepalived does, those for this host's name up to the first dot"},
+			&cli.StringFlag{Name: "config-id", Usage: "take the lines that keepalived takes with --config-id `ID`; without it, as keepalived does, those for this host's name up to the first dot"},
 			jsonFlag,
 		},
 		Action: v.convert,

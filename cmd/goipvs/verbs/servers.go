@@ -16,7 +16,7 @@ import (
 
 var (
 	serviceFlag = &cli.StringFlag{Name: "service", Usage: "only of this `SERVICE`: its name or its address"}
-	reasonFlag  = &cli.StringFlag{Name: "reason", Usage: "shown by status until it is over"}
+	reasonFlag  = &cli.StringFlag{Name: "reason", Usage: "`TEXT` that status shows until it is over"}
 	forFlag     = &cli.StringFlag{Name: "for", Usage: "end by itself after this `TIME`, such as 2h or 14d"}
 	timeoutFlag = &cli.StringFlag{Name: "timeout", Usage: "remove the server after this `TIME` even with connections"}
 )
