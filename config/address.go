@@ -87,13 +87,21 @@ func parseBare(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(s)
 	switch {
 	case err != nil:
-		return a, fmt.Errorf("bad address %s", quote(clip(s)))
+		return a, badAddress(s)
 	case a.Zone() != "":
 		return a, fmt.Errorf("%s: the kernel balances no addresses with a zone", a)
 	case a.Is4In6():
 		return a, hinted{fmt.Errorf("%s is an IPv4 address in IPv6 form", a), "write " + a.Unmap().String()}
 	}
 	return a, nil
+}
+
+func badAddress(s string) error {
+	hint := ""
+	if p, err := netip.ParsePrefix(strings.Trim(s, "[]")); err == nil {
+		hint = fmt.Sprintf("write %s: it is one address, without /%d", p.Addr(), p.Bits())
+	}
+	return hinted{fmt.Errorf("bad address %s", quote(clip(s))), hint}
 }
 
 func checkRange(first, last netip.Addr) error {
@@ -138,7 +146,7 @@ func checkHost(s string) error {
 	name := strings.TrimSuffix(s, ".")
 	labels := strings.Split(name, ".")
 	if strings.Trim(labels[len(labels)-1], "0123456789") == "" || strings.ContainsAny(s, ":[]/") {
-		return fmt.Errorf("bad address %s", quote(clip(s)))
+		return badAddress(s)
 	}
 	bad := fmt.Errorf("bad host name %s", quote(clip(s)))
 	if len(name) > 253 {

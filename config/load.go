@@ -96,7 +96,7 @@ func (r *reader) parse(src []byte) *table {
 			r.problem(n, "", "a line of %d bytes (at most %d)", len(line), maxLine)
 			return nil
 		case strings.IndexByte(line, 0) >= 0:
-			r.problem(n, "was the file cut off by a crash?", "a zero byte")
+			r.problem(n, "was the file cut off by a crash, or saved as UTF-16?", "a zero byte")
 			return nil
 		case !utf8.ValidString(line):
 			r.problem(n, "save the file as UTF-8", "not UTF-8")

@@ -27,6 +27,9 @@ func (r *reader) unknown(line int, where, name string, known []string) {
 	if in := home(name, where); in != "" {
 		hint = "it is a key of " + in
 	}
+	if name == "real" {
+		hint = "write [[virtual.real]], below its [[virtual]]"
+	}
 	if where != "" {
 		where = " in " + where
 	}

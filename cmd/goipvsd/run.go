@@ -71,15 +71,15 @@ func (p *program) run() int {
 	if status >= 0 {
 		return status
 	}
-	if p.test {
-		return p.check()
-	}
 	run, known := map[string]func() int{
 		"": p.daemon, "start": p.start, "stop": p.stop, "restart": p.restart, "try-restart": p.tryRestart,
 		"upgrade": p.upgrade, "reload": p.reload, "force-reload": p.reload, "status": p.status,
 	}[verb]
-	if !known {
-		return p.usage(fmt.Sprintf("unknown verb %q (try \"goipvsd --help\")", verb))
+	switch {
+	case !known: // of -t, too: it would check another file than who typed this meant
+		return p.usage(fmt.Sprintf("unknown verb %q (a file is given by -c; try \"goipvsd --help\")", verb))
+	case p.test:
+		return p.check()
 	}
 	return run()
 }
@@ -103,7 +103,7 @@ func (p *program) parse() (verb string, status int) {
 		fmt.Fprint(p.out, help)
 		return "", ok
 	case err != nil:
-		return "", p.usage(err.Error())
+		return "", p.usage(err.Error() + ` (try "goipvsd --help")`)
 	case *showVersion:
 		fmt.Fprintln(p.out, "goipvsd", version)
 		return "", ok

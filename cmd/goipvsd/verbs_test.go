@@ -18,6 +18,22 @@ func verb(config, name string) (status int, said string) {
 	return status, o.String() + e.String()
 }
 
+// TestSlips: what was meant is not guessed, and what is right is named.
+func TestSlips(t *testing.T) {
+	for line, want := range map[string]string{
+		"-t my.toml":  `goipvsd: usage: unknown verb "my.toml" (a file is given by -c; try "goipvsd --help")`,
+		"-x":          `goipvsd: usage: flag provided but not defined: -x (try "goipvsd --help")`,
+		"-c":          `goipvsd: usage: flag needs an argument: -c (try "goipvsd --help")`,
+		"start -c my": `goipvsd: usage: one verb at most, not "start -c my" (options stand before it)`,
+	} {
+		var o, e strings.Builder
+		p := &program{args: append([]string{"goipvsd"}, strings.Fields(line)...), out: &o, errw: &e}
+		if status := p.run(); status != badUsage || o.Len() > 0 || e.String() != want+"\n" {
+			t.Errorf("%s: status %d, %s%s", line, status, &o, &e)
+		}
+	}
+}
+
 // TestVerbsWithoutFile: a file that is gone or empty does not tell where its
 // daemon would be, so nobody says that it is stopped; one that tells does.
 func TestVerbsWithoutFile(t *testing.T) {

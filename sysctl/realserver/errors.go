@@ -76,7 +76,7 @@ func Hint(err error) string {
 	case errors.Is(err, unix.EROFS):
 		return "a record of what was there before must be kept in " + record.Dir
 	case errors.Is(err, fs.ErrPermission):
-		return "setting up a real server needs root (CAP_NET_ADMIN), also in this network namespace"
+		return "changing addresses and knobs needs root (CAP_NET_ADMIN), also in this network namespace"
 	}
 	return ""
 }

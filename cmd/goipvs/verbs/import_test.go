@@ -69,7 +69,7 @@ forward = "dr"
 		{"ldirectord", "", 2, "", "goipvs: usage: goipvs import takes ldirectord or keepalived and a FILE (- is standard input)\n"},
 		{"ldirectord DIR/none", "", 2, "", "goipvs: import ldirectord: DIR/none: open: no such file or directory\n"},
 		{"ldirectord DIR", "", 2, "", "goipvs: import ldirectord: DIR: not a regular file: a directory\n"},
-		{"--nonsense", "", 2, "", "goipvs: usage: flag provided but not defined: -nonsense\n"},
+		{"--nonsense", "", 2, "", "goipvs: usage: goipvs import has no option --nonsense (try \"goipvs help import\")\n"},
 	} {
 		full := strings.NewReplacer("LD", ld, "KA", ka, "ALL", all, "DIR", dir)
 		short := strings.NewReplacer(ld, "LD", ka, "KA", all, "ALL", dir, "DIR")

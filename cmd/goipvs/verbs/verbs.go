@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -99,7 +101,32 @@ func (v *verbs) unknown(c *cli.Context, word string) {
 // usageError is a command line that was wrong.
 type usageError struct{ error }
 
-func asUsage(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+// asUsage is what the library finds wrong with options, in our words: it names
+// them with one dash, and not the verb.
+func asUsage(c *cli.Context, err error, _ bool) error {
+	name, text := c.Command.Name, err.Error()
+	if option, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		return usageError{fmt.Errorf("goipvs %s has no option %s (try \"goipvs help %s\")", name, spelled(option), name)}
+	}
+	if option, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return usageError{fmt.Errorf("goipvs %s: %s takes a value (try \"goipvs help %s\")", name, spelled(option), name)}
+	}
+	if m := badValue.FindStringSubmatch(text); m != nil {
+		return usageError{fmt.Errorf("goipvs %s: %s: bad value %s (try \"goipvs help %s\")", name, spelled(m[2]), m[1], name)}
+	}
+	return usageError{err}
+}
+
+// badValue is how package flag says it.
+var badValue = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-([^ :]+): `)
+
+// spelled is an option by its name as it is typed.
+func spelled(name string) string {
+	if len(name) > 1 {
+		return "--" + name
+	}
+	return "-" + name
+}
 
 type verbs struct {
 	in     io.Reader

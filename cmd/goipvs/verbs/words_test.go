@@ -21,7 +21,7 @@ func TestWords(t *testing.T) {
 		{"realserver add 192.0.2.10 --tunnel gre", "--tunnel and --outer need --mode tun"},
 		{"realserver add 192.0.2.10 --mode tun --outer 5", "--outer 5: use 4 or 6"},
 		{"realserver add 192.0.2.10 --check --watch", "--check changes nothing, --watch does: use one of them"},
-		{"realserver add 192.0.2.10 --dev", "flag needs an argument: -dev"},
+		{"realserver add 192.0.2.10 --dev", `goipvs realserver: --dev takes a value (try "goipvs help realserver")`},
 		{"realserver del 192.0.2.10 --mode tun", "--mode does not go with goipvs realserver del"},
 		{"realserver show 192.0.2.10", "goipvs realserver show takes no VIP"},
 		{"realserver add 127.0.0.1", "127.0.0.1 is a loopback address, which no client can reach"},
