@@ -168,7 +168,7 @@ func (s *state) put(next map[ipvs.ServiceKey]*ipvs.Entry, m Machine) (refused ma
 	}
 	s.settle()
 	for k, e := range next {
-		if err := s.services[k].failed(s, e != nil); err != nil && refused[k] == nil {
+		if err := s.services[k].failed(s, m, e != nil); err != nil && refused[k] == nil {
 			refused[k] = err
 		}
 	}
@@ -192,14 +192,15 @@ func (s *state) putOne(next *VirtualService) error {
 }
 
 // failed is why a service is not as it was asked for: there, or gone.
-func (v *service) failed(s *state, there bool) error {
+func (v *service) failed(s *state, m Machine, there bool) error {
 	switch {
 	case v == nil, there && v.made != nil:
 		return nil
-	case there && v.refused() && v.waits():
-		return nil
 	case there && v.refused():
-		return fmt.Errorf("it cannot be served here: %s", v.Why)
+		if why := v.hopeless(m); why != "" {
+			return fmt.Errorf("it cannot be served here: %s", why)
+		}
+		return nil
 	case v.failure != nil:
 		return v.failure
 	case v.refusal.text != "":
@@ -210,11 +211,23 @@ func (v *service) failed(s *state, there bool) error {
 	return errors.New("nothing is known of the kernel's answer")
 }
 
-// waits reports whether the service may run in the kernel and is not complete
-// yet: commands come one after the other, local addresses and real servers last.
-func (v *service) waits() bool {
+// hopeless is why a refused service can never be served here. One that is empty
+// waits, as commands come one after the other: it is judged as if it had a local
+// address.
+func (v *service) hopeless(m Machine) string {
 	e := v.Manual
-	return e != nil && e.Service.Plane != ipvs.PlaneUserspace && len(e.Locals)+len(e.Destinations) == 0
+	if e == nil || len(e.Locals)+len(e.Destinations) > 0 {
+		return v.Why
+	}
+	whole := *e
+	whole.Locals = []netip.Addr{netip.IPv4Unspecified()}
+	if e.Service.AF() == ipvs.IPv6 {
+		whole.Locals[0] = netip.IPv6Unspecified()
+	}
+	if next := manual(&whole, m); next.refused() {
+		return next.Why
+	}
+	return ""
 }
 
 // FullNAT is a service of full NAT as listings show it.

@@ -291,9 +291,11 @@ func TestFullNATKernelMissing(t *testing.T) {
 	if _, out := c.run("", "goipvs -S -n"); !strings.Contains(out, saved) {
 		t.Errorf("-S prints\n%s", out)
 	}
-	c.does("goipvs -A -t VIP:8081 --plane kernel", "")
-	c.answers(255, "goipvs -P -t VIP:8081 -z 127.0.0.9",
-		"goipvs: add local address 127.0.0.9 of tcp VIP:8081: it cannot be served here: plane = \"kernel\": no NAT today\n")
+	c.answers(255, "goipvs -A -t VIP:8081 --plane kernel", // which no command that follows could mend
+		"goipvs: add service tcp VIP:8081 wlc: it cannot be served here: plane = \"kernel\": no NAT today\n")
+	if _, out := c.run("", "goipvs -S -n"); strings.Contains(out, ":8081") {
+		t.Errorf("-S prints\n%s", out)
+	}
 	c.does("goipvs -E -t VIP:8080", "")
 	if s := c.service(); s.Plane != "userspace" || s.PlaneReason != "no NAT today" {
 		t.Errorf("%+v", s)

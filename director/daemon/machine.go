@@ -68,10 +68,11 @@ func (a *asked) add(k ipvs.ServiceKey) {
 	a.needs[snat.NeedOf(k)] = true
 }
 
-// addTable adds services of commands.
+// addTable adds services of commands: those that insist on the kernel, and those
+// that are complete enough for it.
 func (a *asked) addTable(t ipvs.Table) {
 	for _, e := range t {
-		if e.Service.Plane != ipvs.PlaneUserspace && len(e.Locals) > 0 {
+		if p := e.Service.Plane; p == ipvs.PlaneKernel || p != ipvs.PlaneUserspace && len(e.Locals) > 0 {
 			a.add(e.Service.ServiceKey)
 		}
 	}
