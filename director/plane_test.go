@@ -146,7 +146,14 @@ func (r *rules) Untrack(want []snat.Untracked) (bool, error) {
 	return false, nil
 }
 
-func (r *rules) Forget(s snat.Service) error { r.add("forget %s", s.Key); return nil }
+func (r *rules) Forget(all ...snat.Service) error {
+	var keys []string
+	for _, s := range all {
+		keys = append(keys, s.Key.String())
+	}
+	r.add("forget %s", strings.Join(keys, ", "))
+	return nil
+}
 
 // user is user space in memory.
 type user struct{ *ipvstest.Kernel }
@@ -240,6 +247,17 @@ func TestPlaneOrder(t *testing.T) {
 		reload()
 		p.did(`kernel: delete service udp 192.0.2.1:53
 			rules:`)
+	})
+	synctest.Test(t, func(t *testing.T) { // what is tracked is read once for all that come together
+		other := planeService(config.PlaneKernel)
+		other.Name, other.Service.Addr = "other", netip.MustParseAddrPort("192.0.2.2:53")
+		p := startPlanes(t, setupOf(planeService(config.PlaneKernel), other))
+		p.did(`rules: udp 192.0.2.1:53 udp 192.0.2.2:53
+			kernel: add service udp 192.0.2.1:53
+			kernel: add destination 10.0.0.1:53 of udp 192.0.2.1:53
+			kernel: add service udp 192.0.2.2:53
+			kernel: add destination 10.0.0.1:53 of udp 192.0.2.2:53
+			forget udp 192.0.2.1:53, udp 192.0.2.2:53`)
 	})
 }
 

@@ -257,9 +257,20 @@ func (s *state) applyTo(k plane, work []*service) {
 	if errors.Is(err, ipvs.ErrUnsettled) {
 		s.settled(false)
 	}
+	added := make(map[ipvs.ServiceKey]bool)
+	for _, c := range r.Made {
+		if c.Op == ipvs.AddService {
+			added[c.Service.ServiceKey] = true
+		}
+	}
+	var fresh []*service
 	for _, v := range work {
 		v.applied(s, r, err)
+		if added[v.Key()] && v.made != nil && len(v.Locals) > 0 && v.hasDatagrams() {
+			fresh = append(fresh, v)
+		}
 	}
+	s.forget(fresh)
 }
 
 // applied takes note of what the kernel was made to hold, and of what it was not.
@@ -293,9 +304,6 @@ func (v *service) applied(s *state, r ipvs.Result, err error) {
 		}
 		if s.looking != nil {
 			s.looking.made(v.Key(), e.Service, v.have)
-		}
-		if len(v.Locals) > 0 && v.hasDatagrams() && slices.ContainsFunc(r.Made, func(c ipvs.Change) bool { return c.Op == ipvs.AddService && c.Service.ServiceKey == v.Key() }) {
-			v.forget(s)
 		}
 	}
 	if v.refusal.set(s.d.now(), reason) && reason != "" {
@@ -362,44 +370,81 @@ func failuresOf(err error, key ipvs.ServiceKey) (some []*ipvs.OpError) {
 	return some
 }
 
-// remove deletes the service where it runs, and where it ran.
-func (v *service) remove(s *state) error {
-	if v.former != nil {
-		if err := removeFrom(v.former.plane, v.Key()); err != nil {
-			return err
+// remove deletes services where they run, and where they ran, each plane asked
+// once. It tells what it was refused, and why.
+func (s *state) remove(gone []*service) (failed map[ipvs.ServiceKey]error) {
+	failed = make(map[ipvs.ServiceKey]error)
+	for _, where := range []func(*service) ipvs.Kernel{(*service).ranIn, func(v *service) ipvs.Kernel { return v.plane(s) }} {
+		keys := make(map[ipvs.Kernel][]ipvs.ServiceKey)
+		for _, v := range gone {
+			if p := where(v); p != nil && failed[v.Key()] == nil {
+				keys[p] = append(keys[p], v.Key())
+			}
 		}
-		v.former = nil
+		for p, list := range keys {
+			maps.Copy(failed, removeFrom(p, list...))
+		}
 	}
-	return removeFrom(v.plane(s), v.Key())
+	return failed
 }
 
-// removeFrom deletes a service; one that is not there is as good.
-func removeFrom(k ipvs.Kernel, key ipvs.ServiceKey) error {
-	err := k.Apply(func(yield func(ipvs.Change) bool) {
-		yield(ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: key}})
-	})
-	if errors.Is(err, ipvs.ErrNoService) || errors.Is(err, ipvs.ErrNoIPVS) {
+// ranIn is where a service ran that has moved; nil: it has not.
+func (v *service) ranIn() ipvs.Kernel {
+	if v.former == nil {
 		return nil
 	}
-	return err
+	return v.former.plane
 }
 
-// bury removes services that left the file and whose connections are over. It
-// waits while it is not known what they have.
+// removeFrom deletes services and tells of which it was refused; one that is not
+// there is as good.
+func removeFrom(k ipvs.Kernel, keys ...ipvs.ServiceKey) (failed map[ipvs.ServiceKey]error) {
+	err := k.Apply(func(yield func(ipvs.Change) bool) {
+		for _, key := range keys {
+			if !yield(ipvs.Change{Op: ipvs.DeleteService, Service: ipvs.Service{ServiceKey: key}}) {
+				return
+			}
+		}
+	})
+	failed = make(map[ipvs.ServiceKey]error)
+	absent := func(err error) bool { return errors.Is(err, ipvs.ErrNoService) || errors.Is(err, ipvs.ErrNoIPVS) }
+	var batch *ipvs.BatchError
+	switch {
+	case errors.As(err, &batch):
+		for _, f := range batch.Failed {
+			if !absent(f) {
+				failed[keys[f.Index]] = &ipvs.BatchError{Failed: []*ipvs.OpError{f}}
+			}
+		}
+	case err != nil && !absent(err):
+		for _, key := range keys {
+			failed[key] = err
+		}
+	}
+	return failed
+}
+
+// bury removes services that left the file and whose connections are over, all
+// at once. It waits while it is not known what they have.
 func (s *state) bury() {
 	if s.unsettled {
 		return
 	}
-	for key, v := range s.services {
-		if !v.gone || v.decision.Leaving > 0 {
-			continue
+	var gone []*service
+	for _, v := range s.services {
+		if v.gone && v.decision.Leaving == 0 {
+			gone = append(gone, v)
 		}
-		err := v.remove(s)
-		if isLost(err) {
-			return
-		}
-		if err != nil {
-			if v.refusal.set(s.d.now(), err.Error()) {
+	}
+	if len(gone) == 0 {
+		return
+	}
+	slices.SortFunc(gone, func(a, b *service) int { return a.Key().Compare(b.Key()) })
+	failed := s.remove(gone)
+	for _, v := range gone {
+		key := v.Key()
+		if err := failed[key]; err != nil {
+			if !isLost(err) && v.refusal.set(s.d.now(), err.Error()) {
 				s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
 			}
 			continue
@@ -409,6 +454,6 @@ func (s *state) bury() {
 			s.last.removed(key)
 		}
 		s.emit(Event{Kind: ServiceRemoved, Virtual: v.Name})
-		s.save()
+		s.unsaved = true
 	}
 }

@@ -30,9 +30,10 @@ type SourceNAT interface {
 	// Untrack keeps packets of services out of connection tracking, and tells
 	// whether others had changed that.
 	Untrack([]snat.Untracked) (mended bool, err error)
-	// Forget has connection tracking forget the connections of a service, but
-	// for those of TCP and SCTP that have no local address.
-	Forget(snat.Service) error
+	// Forget has connection tracking forget the connections of services, but for
+	// those of TCP and SCTP that have no local address. It reads all that is
+	// tracked, once for all of them.
+	Forget(...snat.Service) error
 }
 
 // sourceNAT is what the director knows of it.
@@ -334,6 +335,7 @@ func (v *service) tellEnding(s *state) {
 // retire takes services away from where they ran before. It comes a while after
 // they run elsewhere: a client whose handshake is under way ends it there.
 func (s *state) retire() {
+	var moved []*service
 	for _, key := range s.keys() {
 		v := s.services[key]
 		switch {
@@ -345,30 +347,37 @@ func (s *state) retire() {
 		case s.d.now().Sub(v.former.since) < idleTick:
 			continue
 		}
-		if err := removeFrom(v.former.plane, key); err != nil {
+		if err := removeFrom(v.former.plane, key)[key]; err != nil {
 			if v.refusal.set(s.d.now(), err.Error()) {
 				s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
 			}
 			continue
 		}
 		if v.former.plane == s.d.o.Kernel {
-			v.forget(s)
+			moved = append(moved, v)
 		}
 		v.former = nil
 	}
+	s.forget(moved)
 }
 
 // hasDatagrams tells whether there may be some of UDP.
 func (v *service) hasDatagrams() bool { return v.Service.Protocol == ipvs.UDP || v.Key().FWMark != 0 }
 
-// forget has connection tracking forget what passed before the service ran where
-// it runs now: a client that goes on, or comes again, from its port would be taken
+// forget has connection tracking forget what passed before services ran where
+// they run now: a client that goes on, or comes again, from its port would be taken
 // for the old connection, which has other addresses.
-func (v *service) forget(s *state) {
-	if s.d.o.SourceNAT == nil {
+func (s *state) forget(fresh []*service) {
+	if s.d.o.SourceNAT == nil || len(fresh) == 0 {
 		return
 	}
-	if err := s.d.o.SourceNAT.Forget(v.sourceNAT()); err != nil {
-		s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
+	var all []snat.Service
+	for _, v := range fresh {
+		all = append(all, v.sourceNAT())
+	}
+	if err := s.d.o.SourceNAT.Forget(all...); err != nil {
+		for _, v := range fresh {
+			s.emit(v.event(KernelRefused, netip.AddrPort{}, err.Error()))
+		}
 	}
 }

@@ -37,9 +37,13 @@ func (s *state) stopDaemons() {
 // flush removes our services and nothing else.
 func (s *state) flush() error {
 	var errs []error
+	var all []*service
 	for _, key := range s.keys() {
-		err := s.services[key].remove(s)
-		if err != nil {
+		all = append(all, s.services[key])
+	}
+	failed := s.remove(all)
+	for _, key := range s.keys() {
+		if err := failed[key]; err != nil {
 			errs = append(errs, err)
 			continue
 		}

@@ -58,7 +58,7 @@ func (n *natRules) Counts() (map[ipvs.ServiceKey]snat.Counts, error) {
 	return map[ipvs.ServiceKey]snat.Counts{}, nil
 }
 func (*natRules) Untrack([]snat.Untracked) (bool, error) { return false, nil }
-func (*natRules) Forget(snat.Service) error              { return nil }
+func (*natRules) Forget(...snat.Service) error           { return nil }
 func (n *natRules) served() []snat.Service               { s, _ := n.Services(); return s }
 func (n *natRules) text() string                         { s, _ := n.Services(); return fmt.Sprint(s) }
 

@@ -25,12 +25,9 @@ type Connection struct {
 // hasLocal tells whether the server sees another address than the client's.
 func (c *Connection) hasLocal() bool { return c.Local.Addr() != c.Client.Addr() }
 
-// of tells whether the connection is the service's. Those of a firewall mark are
-// known by where they are sent.
+// of tells whether the connection is that of a service of a firewall mark: those
+// are known by where they are sent.
 func (c *Connection) of(s *snat.Service) bool {
-	if k := s.Key; k.FWMark == 0 {
-		return k.Protocol == c.Protocol && k.Addr.Addr() == c.Virtual.Addr() && (k.Addr.Port() == 0 || k.Addr.Port() == c.Virtual.Port())
-	}
 	return c.Server.Addr() != c.Virtual.Addr() && slices.ContainsFunc(s.Servers, func(a netip.AddrPort) bool {
 		return a.Addr() == c.Server.Addr() && (a.Port() == 0 || a.Port() == c.Server.Port())
 	})
@@ -81,12 +78,20 @@ func newFinder(services []snat.Service) finder {
 	return f
 }
 
-// service finds that of a connection, and tells whether there is one.
-func (f *finder) service(c *Connection) bool {
+// at finds the service of where a connection goes.
+func (f *finder) at(c *Connection) (k ipvs.ServiceKey, found bool) {
 	for _, at := range [...]netip.AddrPort{c.Virtual, netip.AddrPortFrom(c.Virtual.Addr(), 0)} {
-		if c.Service = ipvs.AddrService(c.Protocol, at); f.byKey[c.Service] {
-			return true
+		if k = ipvs.AddrService(c.Protocol, at); f.byKey[k] {
+			return k, true
 		}
+	}
+	return k, false
+}
+
+// service finds that of a connection, and tells whether there is one.
+func (f *finder) service(c *Connection) (found bool) {
+	if c.Service, found = f.at(c); found {
+		return true
 	}
 	for _, s := range f.byServer[c.Server.Addr()] {
 		if c.of(s) && slices.Contains(s.Locals, c.Local.Addr()) {
@@ -97,25 +102,51 @@ func (f *finder) service(c *Connection) bool {
 	return false
 }
 
-// Forget has connection tracking forget the connections of a service; those of
+// has tells whether a connection is one of the services', whatever its local
+// address.
+func (f *finder) has(c *Connection) bool {
+	_, found := f.at(c)
+	return found || slices.ContainsFunc(f.byServer[c.Server.Addr()], c.of)
+}
+
+// Forget has connection tracking forget the connections of services; those of
 // TCP and SCTP only if they have a local address, as others, which sockets here
 // have, go on. Nobody knows which of those to this machine had a firewall mark:
 // with such a service all of UDP that are not translated are forgotten, and
-// begin again with the next datagram. It reads the whole table.
-func (*Keeper) Forget(s snat.Service) error {
-	here := func(netip.Addr) bool { return false }
-	if s.Key.FWMark != 0 {
-		var err error
-		if here, err = localAddresses(s.Key.AF()); err != nil {
+// begin again with the next datagram. It reads the whole table, once for each
+// family.
+func (*Keeper) Forget(services ...snat.Service) error {
+	return eachFamily(services, func(f ipvs.Family, some []snat.Service) error {
+		here := func(netip.Addr) bool { return false }
+		if slices.ContainsFunc(some, func(s snat.Service) bool { return s.Key.FWMark != 0 }) {
+			var err error
+			if here, err = localAddresses(f); err != nil {
+				return err
+			}
+		}
+		find := newFinder(some)
+		return forget(f, func(c *Connection) bool {
+			if find.has(c) {
+				return c.Protocol == ipvs.UDP || c.hasLocal()
+			}
+			return c.Protocol == ipvs.UDP && c.Server == c.Virtual && !c.hasLocal() && here(c.Virtual.Addr())
+		})
+	})
+}
+
+// eachFamily does something with the services of each family that there are some
+// of.
+func eachFamily(services []snat.Service, do func(ipvs.Family, []snat.Service) error) error {
+	for _, f := range []ipvs.Family{ipvs.IPv4, ipvs.IPv6} {
+		some := slices.DeleteFunc(slices.Clone(services), func(s snat.Service) bool { return s.Key.AF() != f })
+		if len(some) == 0 {
+			continue
+		}
+		if err := do(f, some); err != nil {
 			return err
 		}
 	}
-	return forget(s.Key.AF(), func(c *Connection) bool {
-		if c.of(&s) {
-			return c.Protocol == ipvs.UDP || c.hasLocal()
-		}
-		return c.Protocol == ipvs.UDP && c.Server == c.Virtual && !c.hasLocal() && here(c.Virtual.Addr())
-	})
+	return nil
 }
 
 // localAddresses are those whose packets this machine takes for its own.

@@ -66,5 +66,9 @@ func TestFinder(t *testing.T) {
 		if found := find.service(&c); found != (test.want != ipvs.ServiceKey{}) || found && c.Service != test.want {
 			t.Errorf("%+v: found %v, %s, want %s", test, found, c.Service, test.want)
 		}
+		// Whatever its local address, it is to be forgotten with them.
+		if has, want := find.has(&c), test.want != (ipvs.ServiceKey{}) || test.local == "10.9.1.3:1"; has != want {
+			t.Errorf("%+v: has %v", test, has)
+		}
 	}
 }

@@ -60,9 +60,10 @@ func (k *Keeper) Keep(want []snat.Service, forwards bool) error {
 	if changed && slices.EqualFunc(want, k.want, func(a, b snat.Service) bool { return a.Key == b.Key && slices.Equal(a.Locals, b.Locals) }) {
 		// Others had taken the rules away. Connections that began meanwhile have no
 		// local address, and never would, as long as their clients try.
-		for _, s := range want {
-			_ = forget(s.Key.AF(), func(c *Connection) bool { return c.of(&s) && !c.hasLocal() }) // else they come again from other ports
-		}
+		_ = eachFamily(want, func(f ipvs.Family, some []snat.Service) error { // else they come again from other ports
+			find := newFinder(some)
+			return forget(f, func(c *Connection) bool { return find.has(c) && !c.hasLocal() })
+		})
 	}
 	k.want = slices.Clone(want)
 	if len(want) > 0 {
