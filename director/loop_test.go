@@ -32,6 +32,7 @@ type fixture struct {
 
 	mu     sync.Mutex
 	saved  Persistent
+	saves  int
 	events []Event
 }
 
@@ -75,7 +76,7 @@ func startWith(t *testing.T, k *ipvstest.Kernel, setup *Setup, o Options) *fixtu
 	f := &fixture{t: t, k: k, log: &syncBuffer{}}
 	o.Kernel, o.Log = k, slog.New(slog.NewTextHandler(f.log, nil))
 	o.Events = func(e Event) { f.mu.Lock(); defer f.mu.Unlock(); f.events = append(f.events, e) }
-	o.Saved = func(p Persistent) { f.mu.Lock(); defer f.mu.Unlock(); f.saved = p }
+	o.Saved = func(p Persistent) { f.mu.Lock(); defer f.mu.Unlock(); f.saved, f.saves = p, f.saves+1 }
 	f.d = New(o)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -403,6 +404,30 @@ func TestRestartForgetsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestManyLeave: what is to be remembered is made once when a hundred services
+// go, not for each of them.
+func TestManyLeave(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var many []*VirtualService
+		for i := range 100 {
+			many = append(many, testService(named(fmt.Sprint("s", i), fmt.Sprintf("192.0.2.%d:80", i+1))))
+		}
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(many...), Persistent{})
+		f.mu.Lock()
+		before := f.saves
+		f.mu.Unlock()
+		if _, err := f.d.Reload(setupOf(), true); err != nil {
+			t.Fatal(err)
+		}
+		f.holds("")
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if n := f.saves - before; n < 1 || n > 5 || len(f.saved.Owned) > 0 {
+			t.Errorf("saved %d times, %d services remembered", n, len(f.saved.Owned))
+		}
 	})
 }
 
