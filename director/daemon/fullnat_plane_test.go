@@ -293,7 +293,9 @@ func TestFullNATKernelMissing(t *testing.T) {
 	}
 	c.answers(255, "goipvs -A -t VIP:8081 --plane kernel", // which no command that follows could mend
 		"goipvs: add service tcp VIP:8081 wlc: it cannot be served here: plane = \"kernel\": no NAT today\n")
-	if _, out := c.run("", "goipvs -S -n"); strings.Contains(out, ":8081") {
+	c.answers(255, "goipvs -A -f 9 -6 --plane kernel", // nor has anybody needed this before
+		"goipvs: add service fwmark 9 ipv6 wlc: it cannot be served here: plane = \"kernel\": no NAT today\n")
+	if _, out := c.run("", "goipvs -S -n"); strings.Contains(out, ":8081") || strings.Contains(out, "-f 9") {
 		t.Errorf("-S prints\n%s", out)
 	}
 	c.does("goipvs -E -t VIP:8080", "")
