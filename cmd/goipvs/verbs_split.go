@@ -15,8 +15,11 @@ import (
 // its size.
 func runVerb(args []string, _ io.Reader, _, errw io.Writer) int {
 	err := companion(func(path string) error { return syscall.Exec(path, args, os.Environ()) })
-	_, _ = io.WriteString(errw, "goipvs: "+args[1]+": "+err.Error()+"\n"+
-		"goipvs: hint: make install puts it into libexec/goipvs\n")
+	hint := "make install puts it into libexec/goipvs"
+	if _, none := os.Executable(); none != nil { // nobody knows where this program is
+		hint = "is /proc mounted? mount -t proc proc /proc"
+	}
+	_, _ = io.WriteString(errw, "goipvs: "+args[1]+": "+err.Error()+"\ngoipvs: hint: "+hint+"\n")
 	return 1
 }
 

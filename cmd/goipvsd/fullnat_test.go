@@ -166,6 +166,12 @@ func TestFullNATPrograms(t *testing.T) {
 		t.Errorf("without goipvsd: %s", out)
 	}
 	run(2, "-Ln") // neither IPVS nor goipvsd
+	if os.Getuid() == 0 {
+		out, _ := exec.Command("unshare", "-m", "sh", "-c", "mount -t tmpfs none /proc && exec "+goipvs+" status").CombinedOutput()
+		if !strings.HasSuffix(string(out), "goipvs: hint: is /proc mounted? mount -t proc proc /proc\n") {
+			t.Errorf("without /proc: %s", out)
+		}
+	}
 	start := func() *exec.Cmd {
 		t.Helper()
 		d := exec.Command("/proc/self/exe", "-c", file)

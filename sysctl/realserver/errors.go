@@ -74,7 +74,7 @@ func Hint(err error) string {
 	case sysctl.Hint(err) != "":
 		return sysctl.Hint(err)
 	case errors.Is(err, unix.EROFS):
-		return "a record of what was there before must be kept in " + record.Dir
+		return "what was there before is recorded in " + record.Dir + ", which must be writable: mount -o remount,rw /run"
 	case errors.Is(err, fs.ErrPermission):
 		return "changing addresses and knobs needs root (CAP_NET_ADMIN), also in this network namespace"
 	}
