@@ -68,7 +68,7 @@ func syntaxProblem(file string, err error) *Problem {
 	if _, hint, ok := strings.Cut(pe.ErrorWithUsage(), "Error help:\n"); ok && !strings.Contains(hint, "bug in the") {
 		p.Hint = strings.Join(strings.Fields(hint), " ")
 	}
-	if p.Hint == "" && strings.HasPrefix(text, "expected value but found") {
+	if p.Hint == "" && strings.HasPrefix(text, "expected value but found") && !strings.Contains(text, `'\n'`) {
 		p.Hint = `text stands in straight quotes: key = "text"`
 	}
 	return p

@@ -249,7 +249,7 @@ func TestKernelSecondDaemon(t *testing.T) {
 	want(0, "", "start")
 	r.becomes(all3)
 	want(0, "is running with pid: ", "status")
-	want(0, "", "start")
+	want(0, "already, nothing was started", "start")
 	want(75, "another goipvsd runs with ")
 	want(0, "", "reload")
 

@@ -33,7 +33,8 @@ func (p *program) start() int {
 	if _, err := config.Load(p.config, config.Options{}); err != nil {
 		return p.outcome(fmt.Errorf("%w: %w", daemon.ErrConfig, err))
 	}
-	if _, _, running, _ := p.find(); running {
+	if place, pid, running, _ := p.find(); running { // perhaps with another file, which none of this reads
+		fmt.Fprintf(p.out, "goipvsd: process %d runs with %s already, nothing was started (goipvsd reload has it read its file anew)\n", pid, place.Control)
 		return ok
 	}
 	if p.foreground {
