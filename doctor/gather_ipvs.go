@@ -75,7 +75,8 @@ func (g *gatherer) settings(c *ipvs.Client) {
 	if info, err := c.Info(); err == nil {
 		g.Buckets = info.ConnTabSize
 	}
-	knobs, err := procfs.Knobs("")
+	const dir = "/proc/sys/net/ipv4/vs/"
+	knobs, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		g.note("knobs of net.ipv4.vs", errors.New("they are not in this namespace (a container without root of its own)"))
 		return
@@ -83,7 +84,7 @@ func (g *gatherer) settings(c *ipvs.Client) {
 	g.note("knobs of net.ipv4.vs", err)
 	g.Knobs = map[string]string{}
 	for _, k := range knobs {
-		g.Knobs[k.Name] = k.Value
+		g.Knobs[k.Name()] = readLine(dir + k.Name())
 	}
 }
 

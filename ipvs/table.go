@@ -24,16 +24,3 @@ func (t Table) Keys() map[ServiceKey]bool {
 	}
 	return m
 }
-
-// Keep returns want together with those services of have that want does not
-// name: what a program asks for that owns only the services it names.
-func Keep(have, want Table) Table {
-	named := want.Keys()
-	out := append(Table(nil), want...)
-	for _, e := range have {
-		if !named[e.Service.ServiceKey] {
-			out = append(out, e)
-		}
-	}
-	return out
-}

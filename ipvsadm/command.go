@@ -43,17 +43,6 @@ type Command struct {
 	given columns
 }
 
-// Given reports whether an option was on the command line, by the name it has
-// in messages: "numeric", "service-address". An unknown name is not given.
-func (c *Command) Given(name string) bool {
-	for i, n := range columnNames {
-		if n == name {
-			return c.given.has(column(i))
-		}
-	}
-	return false
-}
-
 // Rule reports whether the command is a change to the table that needs nothing
 // but Change: -A -E -D -a -e -d without --ensure.
 func (c *Command) Rule() bool {

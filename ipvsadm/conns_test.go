@@ -68,7 +68,7 @@ func TestConnectionsGolden(t *testing.T) {
 				}
 			}
 			var b bytes.Buffer
-			if err := ListConnections(&b, connSeq(recordedConnections(t, r, c.Stdout)), o); err != nil {
+			if err := listConnections(&b, connSeq(recordedConnections(t, r, c.Stdout)), nil, nil, o); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(c.Stdout, b.String()); diff != "" {
@@ -145,7 +145,7 @@ IP_47 00:00  NONE        10.1.0.2:1         10.0.0.1:1         10.2.0.11:1
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := ListConnections(&b, connSeq(hostileConns), tt.o); err != nil {
+			if err := listConnections(&b, connSeq(hostileConns), nil, nil, tt.o); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tt.want, b.String()); diff != "" {
@@ -154,7 +154,7 @@ IP_47 00:00  NONE        10.1.0.2:1         10.0.0.1:1         10.2.0.11:1
 		})
 	}
 	var b bytes.Buffer
-	if err := ListConnections(&b, connSeq(nil), ListOptions{JSON: true}); err != nil || b.String() != "{\"connections\":[]}\n" {
+	if err := listConnections(&b, connSeq(nil), nil, nil, ListOptions{JSON: true}); err != nil || b.String() != "{\"connections\":[]}\n" {
 		t.Errorf("no connections: %q, %v", b.String(), err)
 	}
 }
@@ -188,7 +188,7 @@ func TestListConnectionsUnread(t *testing.T) {
 	first := errors.New("line 3")
 	for _, o := range []ListOptions{{}, {JSON: true}, {Names: fileResolver()}} {
 		var b bytes.Buffer
-		err := ListConnections(&b, connSeq(hostileConns, first, errors.New("line 4")), o)
+		err := listConnections(&b, connSeq(hostileConns, first, errors.New("line 4")), nil, nil, o)
 		if !errors.Is(err, first) || !strings.Contains(b.String(), "ASSURED") {
 			t.Errorf("%+v: %v\n%s", o, err, b.String())
 		}
@@ -196,7 +196,7 @@ func TestListConnectionsUnread(t *testing.T) {
 			t.Errorf("not a document: %s", b.String())
 		}
 	}
-	if err := ListConnections(brokenPipe{}, connSeq(hostileConns), ListOptions{}); err == nil {
+	if err := listConnections(brokenPipe{}, connSeq(hostileConns), nil, nil, ListOptions{}); err == nil {
 		t.Error("nowhere to write to, and no error")
 	}
 }
@@ -209,7 +209,7 @@ func TestListConnectionsBatches(t *testing.T) {
 		conns[i].Client = netip.AddrPortFrom(netip.MustParseAddr("192.168.1.11"), uint16(i))
 	}
 	var b bytes.Buffer
-	if err := ListConnections(&b, connSeq(conns), ListOptions{Names: fileResolver()}); err != nil {
+	if err := listConnections(&b, connSeq(conns), nil, nil, ListOptions{Names: fileResolver()}); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Count(b.String(), "rs1.example.com:"); got != len(conns) {

@@ -16,13 +16,6 @@ import (
 // all at once. Without names rows go through one by one.
 const connBatch = 1024
 
-// ListConnections prints the connection table in its own order (-L -c), with
-// the data of persistence engines in ViewPersistent. Connections that cannot be
-// read are left out and are the error in the end.
-func ListConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], o ListOptions) error {
-	return listConnections(w, conns, nil, nil, o)
-}
-
 // Connection is a connection of full NAT: what the kernel says of its own, and the
 // local address that the real server sees it come from.
 type Connection struct {
@@ -30,8 +23,10 @@ type Connection struct {
 	Local netip.AddrPort // the zero AddrPort where there is none, port 0 when it is closed
 }
 
-// listConnections prints the kernel's connections and full NAT's after them. The
-// columns of the kernel's are the same whether there are others or not; those
+// listConnections prints the connection table in its own order (-L -c), with the
+// data of persistence engines in ViewPersistent, and full NAT's connections after
+// it. Connections that cannot be read are left out and are the error in the end.
+// The columns of the kernel's are the same whether there are others or not; those
 // that have a local address there, which kernel knows, have it behind them.
 func listConnections(w io.Writer, conns iter.Seq2[procfs.Connection, error], full, kernel []Connection, o ListOptions) error {
 	v := connView{out: &output{w: w}, names: o.Names, persistent: o.View == ViewPersistent, locals: len(full)+len(kernel) > 0}

@@ -167,16 +167,16 @@ func TestParseOthers(t *testing.T) {
 		{"-L", func(c *Command) bool { return c.Action == ActionList && c.given == 0 }},
 		{"-l --sort --sort", func(c *Command) bool { return c.Action == ActionList && c.given == 0 }},
 		{"-Lnc --persistent-conn", func(c *Command) bool {
-			return c.Given("numeric") && c.Given("connection") && c.Given("persistent-conn")
+			return c.given.has(colNumeric) && c.given.has(colConnection) && c.given.has(colPersistentConn)
 		}},
 		{"-Ln --stats --exact --json -t 10.0.0.1:80", func(c *Command) bool {
-			return c.Given("json") && c.Given("exact") && c.Change.Service.String() == "tcp 10.0.0.1:80"
+			return c.given.has(colJSON) && c.given.has(colExact) && c.Change.Service.String() == "tcp 10.0.0.1:80"
 		}},
 		{"-L --syncid 3", func(c *Command) bool { return c.Action == ActionList }},
 		{"-C", func(c *Command) bool { return c.Action == ActionFlush }},
 		{"-R", func(c *Command) bool { return c.Action == ActionRestore }},
-		{"-S -n", func(c *Command) bool { return c.Action == ActionSave && c.Given("numeric") }},
-		{"-Z", func(c *Command) bool { return c.Action == ActionZero && !c.Given("service-address") }},
+		{"-S -n", func(c *Command) bool { return c.Action == ActionSave && c.given.has(colNumeric) }},
+		{"-Z", func(c *Command) bool { return c.Action == ActionZero && !c.given.has(colService) }},
 		{"-Z -f 3 -6", func(c *Command) bool { return c.Change.Service.ServiceKey == ipvs.MarkService(3, ipvs.IPv6) }},
 		{"1 --set 2 3", func(c *Command) bool {
 			return c.Timeouts.TCP.Seconds() == 1 && c.Timeouts.TCPFin.Seconds() == 2 && c.Timeouts.UDP.Seconds() == 3
@@ -194,7 +194,7 @@ func TestParseOthers(t *testing.T) {
 		{"-h rubbish --nonsense", func(c *Command) bool { return c.Action == ActionHelp }},
 		{"-v -Z", func(c *Command) bool { return c.Action == ActionVersion }},
 		{"-hnonsense", func(c *Command) bool { return c.Action == ActionHelp }},
-		{"-A -t 10.0.0.1:80 --ensure", func(c *Command) bool { return c.Given("ensure") && !c.Rule() }},
+		{"-A -t 10.0.0.1:80 --ensure", func(c *Command) bool { return c.given.has(colEnsure) && !c.Rule() }},
 		{"-a -t 10.0.0.1:80 -r 10.0.0.2 -b", func(c *Command) bool { return c.fullNAT() }},
 		{"-e -t 10.0.0.1:80 -r 10.0.0.2 --fullnat", func(c *Command) bool { return c.fullNAT() }},
 		{"-P -t 10.0.0.1:80 -z 10.9.0.1", func(c *Command) bool { return c.Action == ActionAddLocal && c.fullNAT() }},

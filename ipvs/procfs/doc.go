@@ -1,5 +1,5 @@
 // Package procfs reads what IPVS tells in /proc and not over netlink: the
-// connection table, the totals of all services, and the net.ipv4.vs knobs.
+// connection table and the totals of all services.
 //
 // The readers take any io.Reader and stream: a table of a million connections
 // is never in memory. [Open] opens the files in a network namespace of choice.

@@ -183,35 +183,11 @@ func TestKernelStats(t *testing.T) {
 	}
 }
 
-func TestKernelKnobs(t *testing.T) {
-	topotest.New(t, topo.Spec{Named: true})
-	for _, ns := range []string{"", director} {
-		knobs, err := procfs.Knobs(ns)
-		must(t, err)
-		if !slices.ContainsFunc(knobs, func(k procfs.Knob) bool { return k.Name == "conntrack" && k.Value == "0" }) || len(knobs) < 20 {
-			t.Errorf("%q: %v", ns, knobs)
-		}
-	}
-	must(t, procfs.SetKnob(director, "sync_threshold", "4 60"))
-	must(t, procfs.SetKnob(director, "expire_nodest_conn", "1"))
-	for _, tt := range []struct{ ns, name, want string }{
-		{director, "sync_threshold", "4\t60"}, {director, "expire_nodest_conn", "1"},
-		{"", "sync_threshold", "3\t50"}, {"", "expire_nodest_conn", "0"},
-	} {
-		if got, err := procfs.GetKnob(tt.ns, tt.name); got != tt.want || err != nil {
-			t.Errorf("%s in %q: %q, %v; want %q", tt.name, tt.ns, got, err, tt.want)
-		}
-	}
-	if err := procfs.SetKnob(director, "sync_threshold", "60 4"); !errors.Is(err, unix.EINVAL) {
-		t.Errorf("a value the kernel does not take: %v", err)
-	}
-	if _, err := procfs.GetKnob(director, "warp_speed"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a knob there is not: %v", err)
-	}
-	if _, err := procfs.GetKnob("/run/netns/nowhere", "conntrack"); !errors.Is(err, fs.ErrNotExist) {
+func TestKernelNoNamespace(t *testing.T) {
+	if _, err := procfs.Open("/run/netns/nowhere", procfs.StatsFile); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a namespace there is not: %v", err)
 	}
-	if _, err := procfs.GetKnob("/etc/hosts", "conntrack"); !errors.Is(err, unix.EINVAL) {
+	if _, err := procfs.Open("/etc/hosts", procfs.StatsFile); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("a file that is no namespace: %v", err)
 	}
 }

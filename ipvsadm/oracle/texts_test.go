@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
 )
 
@@ -90,6 +91,6 @@ func (l *liner) rightly() (argv []string, ok bool) {
 		argv = append(argv, l.option(name, false)...)
 	}
 	c, err := ipvsadm.Parse(argv, &ipvsadm.Resolver{Hosts: filepath.Join(etc, "hosts"), Services: filepath.Join(etc, "services")})
-	ends := c.Action == ipvsadm.ActionList && c.Given("service-address")
+	ends := c.Action == ipvsadm.ActionList && c.Change.Service.ServiceKey != (ipvs.ServiceKey{})
 	return argv, err == nil && !ends && c.Action != ipvsadm.ActionStopDaemon
 }
