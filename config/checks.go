@@ -3,7 +3,6 @@ package config
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/goipvs/goipvs/ipvs"
 )
@@ -144,7 +143,8 @@ func (r *reader) check(t *table, where string, ch *Check, v *Virtual, c *Config)
 	}
 	r.secrets(t, ch, login, secret, c)
 	r.required(t, &spec, ch)
-	r.checkRules(t, &spec, ch, v)
+	rules := checkRules{r, t, &spec, ch}
+	rules.all(v)
 }
 
 // secrets reads the files of secrets that are new in this table. What is given
@@ -184,85 +184,5 @@ func (r *reader) required(t *table, s *CheckType, ch *Check) {
 		if !found {
 			r.problem(t.line, "", "check: type %s needs %s", s.Name, strings.ReplaceAll(need, "|", " or "))
 		}
-	}
-}
-
-// Types by what their protocol can do: begin TLS by a command; begin TLS in no
-// other way; and log in with name and password only.
-var (
-	startTLS   = words("smtp submission pop3 imap ftp nntp ldap mysql pgsql")
-	onlyStart  = words("mysql pgsql")
-	wholeLogin = words("smtp submission pop3 pop3s imap imaps ftp nntp ldap ldaps radius redis")
-)
-
-func (r *reader) checkRules(t *table, s *CheckType, ch *Check, v *Virtual) {
-	at := func(key string) int { return max(t.at[key].line, 0) }
-	line := func(key string) int {
-		if l := at(key); l != 0 {
-			return l
-		}
-		return t.line
-	}
-	if ch.TLS == TLSStart && !slices.Contains(startTLS, s.Name) {
-		r.problem(line("tls"), `tls = "on"?`, "tls: %s has no command that starts TLS", s.Name)
-	}
-	if slices.Contains([]string{"https", "pop3s", "imaps", "ldaps"}, s.Name) && ch.TLS != TLSOn {
-		r.problem(line("tls"), "the type without the s can do without TLS", "tls: %s is TLS from the first byte", s.Name)
-	}
-	if ch.TLS == TLSOn && slices.Contains(onlyStart, s.Name) {
-		r.problem(line("tls"), `tls = "starttls"`, "tls: %s begins TLS by a message of its own", s.Name)
-	}
-	if (ch.Cert == "") != (ch.Key == "") {
-		r.problem(max(at("cert"), at("key"), 1), "", "check: cert and key go together")
-	}
-	if ch.TLS == TLSOff && s.TLS != "" || s.Name == "http_proxy" && !ch.BeyondProxy() {
-		for _, k := range []string{"server_name", "ca", "cert", "key"} {
-			if l := at(k); l != 0 {
-				hint := `tls = "on" or "starttls"?`
-				if s.Name == "http_proxy" {
-					hint = "a request that begins with https:// has TLS"
-				}
-				r.problem(l, hint, "%s: says nothing without TLS", k)
-			}
-		}
-	}
-	if connects := s.Name == "connect"; connects && ch.Protocol == "udp" || !connects && ch.Protocol == "sctp" {
-		r.problem(line("protocol"), "", "protocol: %s does not speak %s", s.Name, ch.Protocol)
-	}
-	if s.Name == "external" && len(ch.Command) > 0 {
-		r.program(line("command"), "command", ch.Command)
-	}
-	if ch.CPULimit%time.Second != 0 {
-		r.problem(line("cpu_limit"), "", "cpu_limit: %s is not whole seconds", FormatDuration(ch.CPULimit))
-	}
-	for _, k := range [][2]string{{"request", ch.Request}, {"receive", ch.Receive}} {
-		if strings.HasPrefix(k[1], "hex:") && s.Name != "tcp" && s.Name != "udp" {
-			r.problem(line(k[0]), "", "%s: hex: is for tcp and udp", k[0])
-		}
-	}
-	if strings.HasPrefix(ch.Receive, "md5:") && !slices.Contains(words("http https http2 http_proxy"), s.Name) {
-		r.problem(line("receive"), "", "receive: md5: is for pages of HTTP")
-	}
-	r.sayable(s, ch, line)
-	if ch.Via == ViaPath && v.Forward == ipvs.FullNAT {
-		r.problem(line("via"), "", "via: with full NAT servers do not have the VIP, and there is nothing to prove")
-	}
-	if ch.Source.IsValid() && ch.Address.IsValid() && ch.Source.Is4() != ch.Address.Is4() {
-		r.problem(line("source"), "", "source: %s cannot reach %s", ch.Source, ch.Address)
-	}
-	if ch.Login != "" && ch.Password == "" && ch.PasswordFile == "" && slices.Contains(wholeLogin, s.Name) {
-		r.problem(line("login"), "", "login: needs a password or password_file")
-	}
-	if ch.Receive != "" && ch.Method == "HEAD" { //nolint:usestdlibvars // not all of net/http for a word
-		r.problem(line("receive"), `method = "GET"?`, "receive: an answer to HEAD has nothing that could match")
-	}
-	if ch.Receive != "" && ch.Request == "" && slices.Contains(words("ldap ldaps ftp"), s.Name) {
-		r.problem(line("receive"), "", "receive: needs a request, what is read")
-	}
-	if ch.Request != "" && ch.Login == "" && (s.Name == "imap" || s.Name == "imaps") {
-		r.problem(line("request"), "", "request: a mailbox needs a login")
-	}
-	if len(ch.Password) > 0 && ch.Login == "" && s.Name != "redis" && s.Name != "radius" && s.has("login") {
-		r.problem(line("password"), "", "password: needs a login")
 	}
 }
