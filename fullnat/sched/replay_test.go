@@ -1,10 +1,10 @@
 package sched
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -43,14 +43,11 @@ type scenario struct {
 type step []json.RawMessage
 
 // TestSchedulerReplay wants the choices and counters that the kernel had. With
-// CASES=FILE it replays that file.
+// CASES=FILE it replays that file and says how many agree.
 func TestSchedulerReplay(t *testing.T) {
 	names := recordings
 	if name := os.Getenv("CASES"); name != "" {
-		if _, err := os.Stat(name); err != nil && !filepath.IsAbs(name) {
-			name = filepath.Join("../..", name) // from where go test was started, most likely
-		}
-		names = []string{name}
+		names = []string{given(name)}
 	}
 	var cases []scenario
 	for _, name := range names {
@@ -70,31 +67,38 @@ func TestSchedulerReplay(t *testing.T) {
 	say(t, fmt.Sprintf("%d of %d scenarios, %d of %d choices agree", scenarios, len(cases), agree, choices))
 }
 
+// given is the path of a file named by somebody who started go test elsewhere: the
+// go command runs a test in its package's directory.
+func given(name string) string {
+	started, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", os.Getppid()))
+	for _, dir := range []string{started, "../.."} {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil && !filepath.IsAbs(name) {
+			return path
+		}
+	}
+	return name
+}
+
 func readScenarios(t *testing.T, name string) (cases []scenario) {
 	f, err := os.Open(name)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("no recordings: %v (CASES names a file, by its full path or as seen from where go test was started)", err)
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<24)
-	for lines.Scan() {
-		if len(strings.TrimSpace(lines.Text())) == 0 {
-			continue
-		}
+	for d := json.NewDecoder(f); ; {
 		var c scenario
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+		switch err := d.Decode(&c); {
+		case err == nil:
+			cases = append(cases, c)
+		case !errors.Is(err, io.EOF):
 			t.Fatalf("%s: scenario %d: %v", name, len(cases)+1, err)
+		case len(cases) == 0:
+			t.Fatalf("%s: no scenarios", name)
+		default:
+			return cases
 		}
-		cases = append(cases, c)
 	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	if len(cases) == 0 {
-		t.Fatalf("%s: no scenarios", name)
-	}
-	return cases
 }
 
 // say reports a result that whoever asked for with CASES wants to see. The go
