@@ -14,6 +14,12 @@ import (
 // (ip_vs_conn.c, ip_vs_conn_expire).
 const heldTemplate = time.Minute
 
+// hiddenPort is the virtual port that the kernel gives a template so that it is
+// not found any more. A template of a service that has this port is therefore not
+// hidden: it leads again when its server may be led to, unless there is a newer
+// one, and after that (ip_vs_check_template).
+const hiddenPort = 0xffff
+
 // network is a client's address under the service's netmask: the key of its
 // template. The kernel's key has the virtual address and port or the mark too,
 // which are the service's here.
@@ -23,8 +29,9 @@ type network [16]byte
 type template struct {
 	server   *Server
 	key      network
-	hidden   bool  // not found any more, lives on until its timer ends it
-	holders  int32 // connections that were led by it
+	older    *template // of the same key, see hiddenPort
+	hidden   bool      // not found any more, lives on until its timer ends it
+	holders  int32     // connections that were led by it
 	timeout  time.Duration
 	deadline time.Duration
 	due      time.Duration // when to look at it: not after deadline, order of the heap
@@ -40,7 +47,9 @@ func (s *Service) choosePersistent(client, virtual netip.AddrPort) (Choice, bool
 	key := mask(client.Addr(), s.family, s.config.Netmask)
 	t := s.templates.byKey[key]
 	if t != nil && !s.valid(t.server) {
-		s.templates.hide(t)
+		if s.config.Addr.Port() != hiddenPort {
+			s.templates.hide(t)
+		}
 		t = nil
 	}
 	if t == nil {
@@ -89,7 +98,7 @@ func (ts *templates) add(now time.Duration, key network, d *Server, timeout time
 	if ts.byKey == nil {
 		ts.byKey = map[network]*template{}
 	}
-	t := &template{server: d, key: key, timeout: timeout}
+	t := &template{server: d, key: key, older: ts.byKey[key], timeout: timeout}
 	t.restart(now)
 	t.due = t.deadline
 	ts.byKey[key] = t
@@ -101,7 +110,22 @@ func (ts *templates) add(now time.Duration, key network, d *Server, timeout time
 
 func (ts *templates) hide(t *template) {
 	t.hidden = true
-	delete(ts.byKey, t.key)
+	ts.unlink(t)
+}
+
+func (ts *templates) unlink(t *template) {
+	newest := ts.byKey[t.key]
+	switch {
+	case newest != t:
+		for newest.older != t {
+			newest = newest.older
+		}
+		newest.older = t.older
+	case t.older != nil:
+		ts.byKey[t.key] = t.older
+	default:
+		delete(ts.byKey, t.key)
+	}
 }
 
 // expire ends the templates that are due and returns when the next one is.
@@ -128,7 +152,7 @@ func (ts *templates) expire(now time.Duration) time.Duration {
 
 func (ts *templates) end(t *template) {
 	if !t.hidden {
-		delete(ts.byKey, t.key)
+		ts.unlink(t)
 	}
 	t.server.persistent--
 	t.server.released()

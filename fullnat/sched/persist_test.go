@@ -37,6 +37,41 @@ func TestPersistence(t *testing.T) {
 	b.want("no more persistence", "B C", b.open(from("10.1.1.7"))+" "+b.open(from("10.1.1.7")))
 }
 
+// The kernel cannot hide a template of port 65535: it is found again when nothing
+// newer is.
+func TestTemplatesOfTheLastPort(t *testing.T) {
+	c := persistent("rr", time.Minute, ipvs.Netmask{})
+	c.ServiceKey = ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.10:65535"))
+	b := newBench(t, c, 1, 1)
+	b.settings.ExpireQuiescentTemplate = true
+	b.want("first", "B", b.opens(1))
+	b.must(b.UpdateServer(0, server(1, 0)))
+	b.want("quiescent", "A", b.opens(1))
+	b.must(b.UpdateServer(0, server(1, 1)))
+	b.want("the newer one", "A", b.opens(1))
+	b.must(b.DeleteServer(0, serverAddr(0)))
+	b.want("the newest", "B", b.opens(1))
+	b.must(b.AddServer(0, server(0, 1)))
+	b.want("it still is", "B", b.opens(1))
+	b.equal("A", [3]uint32{2, 0, 1}, b.row(0))
+	b.equal("B", [3]uint32{3, 0, 2}, b.row(1))
+	for i := range b.conns {
+		b.End(0, b.conns[i])
+	}
+	b.now = 30 * time.Second
+	b.must(b.UpdateServer(b.now, server(1, 0)))
+	b.want("neither the newest nor the oldest", "A", b.opens(1))
+	b.must(b.UpdateServer(b.now, server(0, 0)))
+	b.want("none", "-", b.opens(1))
+	b.must(b.UpdateServer(b.now, server(1, 1)))
+	b.now = 59 * time.Second
+	b.Advance(b.now)
+	b.equal("B", [3]uint32{0, 0, 2}, b.row(1))
+	b.now = 60 * time.Second
+	b.Advance(b.now)
+	b.equal("B, later", [3]uint32{}, b.row(1))
+}
+
 func TestNetmasks(t *testing.T) {
 	odd := ipvs.Netmask4([4]byte{255, 0, 255, 0})
 	m36, _ := ipvs.PrefixMask(ipvs.IPv6, 36)
