@@ -104,6 +104,9 @@ func TestParseRules(t *testing.T) {
 		{"-d -t vip:80 -r 10.1.0.1:8080", "-d -t 10.0.0.1:80 -r 10.1.0.1:8080"},
 		{"-d -f 1 -r 10.1.0.1", "-d -f 1 -r 10.1.0.1:0"},
 		{"-A -t vip:80 --", "-A -t 10.0.0.1:80 -s wlc"},
+		{"-e -t vip:80 -r 10.1.0.1 -i --tun-type gre --tun-nocsum", "-e -t 10.0.0.1:80 -r 10.1.0.1:80 -i -w 1 --tun-type gre --tun-nocsum"},
+		{"-P -t vip:80 -z 10.9.0.1", "-P -t 10.0.0.1:80 -z 10.9.0.1"},
+		{"-Q -f 3 -6 -z 2001:db8::9", "-Q -f 3 -6 -z 2001:db8::9"},
 	} {
 		cmd, err := Parse(words(c.line), fewNames{})
 		if err != nil {
@@ -272,6 +275,8 @@ func TestParseErrors(t *testing.T) {
 		{"-A -t 10.0.0.1_:80", 2, "10.0.0.1 :80: illegal virtual server address[:port] specified (10.0.0.1:80, name:http or [2001:db8::1]:80)"},
 		{"-A -t 10.0.0.1:65536", 2, "10.0.0.1:65536: illegal virtual server address[:port] specified (no such port)"},
 		{"-A -t 10.0.0.1:+80", 2, "10.0.0.1:+80: illegal virtual server address[:port] specified (no such port)"},
+		{"-A -t 10.0.0.1.:80", 2, "10.0.0.1.:80: illegal virtual server address[:port] specified (10.0.0.1:80, name:http or [2001:db8::1]:80)"},
+		{"-A -t AZaz09-.x.:80", 2, "AZaz09-.x.:80: illegal virtual server address[:port] specified (no such host)"},
 		{"-A -t nosuch:80", 2, "nosuch:80: illegal virtual server address[:port] specified (no such host)"},
 		{"-A -t vip6:80", 2, "vip6:80: illegal virtual server address[:port] specified (no such host)"},
 		{"-A -u vip:http", 2, "vip:http: illegal virtual server address[:port] specified (no such port)"},
@@ -280,6 +285,9 @@ func TestParseErrors(t *testing.T) {
 		{"-A -t vip:80 -p +30", 2, "+30: illegal timeout value specified (a number from 1 to 2678400)"},
 		{"-A -t vip:80 -p=", 2, "\"\": illegal timeout value specified (a number from 1 to 2678400)"},
 		{"-A -t vip:80 -w 18446744073709551617", 2, "18446744073709551617: illegal weight specified (a number from 0 to 2147483647)"},
+		{"-a -t vip:80 -r vip -x -1", 2, "-1: illegal u_threshold specified (a number from 0 to 2147483647)"},
+		{"-a -t vip:80 -r vip -y 2147483648", 2, "2147483648: illegal l_threshold specified (a number from 0 to 2147483647)"},
+		{"-A -u vip:80 --pe s\x00p", 2, "s?p: illegal persistence engine specified"},
 		{"-A -f -1", 2, "-1: illegal fwmark value specified (a number from 1 to 4294967295)"},
 		{"-A -f 0x10", 2, "0x10: illegal fwmark value specified (a number from 1 to 4294967295)"},
 		{"-A -t vip:80 -M 33", 2, "33: illegal virtual server persistent mask specified (a mask such as 255.255.255.0, or a prefix length: up to 32 for IPv4, 1 to 128 for IPv6)"},

@@ -161,9 +161,8 @@ func (r *restore) changes(yield func(ipvs.Change) bool) {
 
 // single runs the command at which the stream stopped; it is in r.cmd.
 func (r *restore) single() int {
-	back := r.run.where
 	r.run.where = at(r.run.source, r.at.line)
-	defer func() { r.run.where = back }()
+	defer func() { r.run.where = "" }()
 	return r.run.one(&r.cmd)
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvs/ipvstest"
@@ -208,5 +209,23 @@ ipvsadm-restore: hint: is it spelled right (rr wrr lc wlc sh dh sed nq lblc lblc
 				t.Errorf("table (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestRestoreStopsAfterCommand: what ends a restore is not put down to the last
+// command that was no rule.
+func TestRestoreStopsAfterCommand(t *testing.T) {
+	k := table(t, oneServer)
+	k.Inject(ipvstest.Fault{Op: "add service", Err: unix.EPERM})
+	got := run(k, "goipvs", "-Z -t 192.0.2.9:80\n-A -t 192.0.2.2:80\n-C\n", "-R")
+	want := answer{Exit: 255, Stderr: `goipvs: stdin:1: zero counters tcp 192.0.2.9:80: no such service
+goipvs: apply changes: permission denied (CAP_NET_ADMIN is needed)
+goipvs: hint: run it as root or with the capability CAP_NET_ADMIN; a container gets that by --cap-add NET_ADMIN
+`}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := save(t, k); got != oneServer {
+		t.Errorf("afterwards:\n%s", got)
 	}
 }

@@ -3,6 +3,7 @@ package ipvsadm_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -279,21 +280,38 @@ func TestDialFails(t *testing.T) {
 	}
 }
 
-type fullDisk struct{}
+// fullDisk is a disk that is full for the first write; then somebody makes room.
+type fullDisk struct{ tried bool }
 
-func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+func (d *fullDisk) Write(b []byte) (int, error) {
+	if !d.tried {
+		d.tried = true
+		return 0, errors.New("no space left on device")
+	}
+	return len(b), nil
+}
 
 // TestWriteFails: what could not be printed was not done.
 func TestWriteFails(t *testing.T) {
-	for _, argv := range []string{"-Ln", "-Sn", "-L --timeout", "-h", "-v", "-Lcn", "-Ln --json"} {
+	rules := strings.Builder{} // more than is written at once
+	rules.WriteString("--start-daemon backup --mcast-interface dum0\n-A -t 192.0.2.1:80 -s rr\n")
+	for i := range 1000 {
+		fmt.Fprintf(&rules, "-a -t 192.0.2.1:80 -r 10.0.%d.%d:8080 -m -w 5\n", i>>8, i&255)
+	}
+	k := table(t, rules.String())
+	for _, argv := range []string{"-Ln", "-Ln -t 192.0.2.1:80", "-Sn", "-L --timeout", "-L --daemon", "-h", "-v", "-Lcn", "-Ln --json", "-L --json -t 192.0.2.1:80",
+		"-L --daemon --json", "-L --timeout --json", "-Lc --json", "-A -t 192.0.2.2:80 --ensure"} {
 		var errs bytes.Buffer
-		k := table(t, oneServer)
-		r := ipvsadm.Runner{Prog: "goipvs", Stdout: fullDisk{}, Stderr: &errs,
+		r := ipvsadm.Runner{Prog: "goipvs", Stdout: &fullDisk{}, Stderr: &errs,
 			Dial: func() (ipvsadm.Kernel, error) { return k, nil },
 			OpenConnections: func() (io.ReadCloser, error) {
 				return io.NopCloser(strings.NewReader("Pro FromIP \n")), nil
 			}}
-		if exit := r.Run(strings.Fields(argv)); exit != 1 || !strings.Contains(errs.String(), "no space left on device") {
+		want := 1
+		if strings.HasPrefix(argv, "-A") {
+			want = 255
+		}
+		if exit := r.Run(strings.Fields(argv)); exit != want || !strings.Contains(errs.String(), "no space left on device") {
 			t.Errorf("%s: exit %d, stderr %q", argv, exit, errs.String())
 		}
 	}
