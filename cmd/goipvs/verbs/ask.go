@@ -60,18 +60,18 @@ func (v *verbs) answer(c *cli.Context, verb string, args, result any, show func(
 		return nil
 	}
 	if c.Bool("json") {
-		return v.json(result)
+		return writeJSON(v.out, result)
 	}
 	show()
 	return nil
 }
 
-func (v *verbs) json(result any) error { return writeJSON(v.out, result) }
-
-func writeJSON(w io.Writer, result any) error {
+// writeJSON writes one document as all verbs have it.
+func writeJSON(w io.Writer, document any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(result)
+	e.SetEscapeHTML(false)
+	return e.Encode(document)
 }
 
 // refused says why the daemon did not do it.

@@ -2,7 +2,6 @@ package verbs
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -57,9 +56,7 @@ func (v *verbs) diagnose(c *cli.Context) error {
 		v.status = failed
 	}
 	if c.Bool("json") {
-		e := json.NewEncoder(v.out)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+		return writeJSON(v.out, r)
 	}
 	return r.Print(v.out)
 }

@@ -1,7 +1,6 @@
 package verbs
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -141,7 +140,5 @@ func (v *verbs) importJSON(program, file string, r importer.Result) error {
 	for _, p := range r.Lost {
 		doc.Lost = append(doc.Lost, lost{p.File, p.Line, p.Text})
 	}
-	e := json.NewEncoder(v.out)
-	e.SetIndent("", "  ")
-	return e.Encode(doc)
+	return writeJSON(v.out, doc)
 }

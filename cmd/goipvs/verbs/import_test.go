@@ -92,7 +92,7 @@ forward = "dr"
 
 func TestImportJSON(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.cf")
-	if err := os.WriteFile(path, []byte("virtual=192.0.2.10:80\n\treal=192.0.2.21:80 gate\nnonsense\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("virtual=192.0.2.10:80\n\treal=192.0.2.21:80 gate\n<non&sense>\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var out, errs strings.Builder
@@ -110,8 +110,11 @@ func TestImportJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.String()), &doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Program != "ldirectord" || doc.File != path || doc.Services != 1 || len(doc.Lost) != 1 || doc.Lost[0].Line != 3 || doc.Lost[0].Text != "unknown line: nonsense" {
+	if doc.Program != "ldirectord" || doc.File != path || doc.Services != 1 || len(doc.Lost) != 1 || doc.Lost[0].Line != 3 || doc.Lost[0].Text != "unknown line: <non&sense>" {
 		t.Errorf("%+v", doc)
+	}
+	if !strings.Contains(out.String(), "<non&sense>") { // as a person can read it, and grep
+		t.Error(out.String())
 	}
 	if _, err := config.Parse("made.toml", []byte(doc.TOML), config.Options{}); err != nil {
 		t.Error(err)

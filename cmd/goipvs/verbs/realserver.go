@@ -131,7 +131,7 @@ func (v *verbs) rsReport(c *cli.Context, r realserver.Report) error {
 		if c.Bool("watch") {
 			return json.NewEncoder(v.out).Encode(doc)
 		}
-		return v.printJSON(doc)
+		return writeJSON(v.out, doc)
 	}
 	would := ""
 	if c.Bool("check") {
@@ -179,7 +179,7 @@ func (v *verbs) rsShow(c *cli.Context, words []string) error {
 		return v.refuse(err)
 	}
 	if c.Bool("json") {
-		return v.printJSON(st)
+		return writeJSON(v.out, st)
 	}
 	if len(st.VIPs) == 0 {
 		fmt.Fprintln(v.out, "no VIPs: this host is no real server of DR or TUN by goipvs")
@@ -241,7 +241,7 @@ func (v *verbs) rsCheck(c *cli.Context, words []string) error {
 		}
 	}
 	if c.Bool("json") {
-		return v.printJSON(proofs)
+		return writeJSON(v.out, proofs)
 	}
 	for _, p := range proofs {
 		v.rsProof(p)

@@ -52,7 +52,7 @@ func (v *verbs) tuneShow(c *cli.Context, words []string) error {
 		return v.refuse(err)
 	}
 	if c.Bool("json") {
-		return v.printJSON(all)
+		return writeJSON(v.out, all)
 	}
 	vs := false
 	for _, s := range all {
@@ -135,7 +135,7 @@ func (v *verbs) tuneReport(c *cli.Context, do string, changes, kept []sysctl.Cha
 		changed = changed || !x.None()
 	}
 	if c.Bool("json") {
-		return v.printJSON(struct {
+		return writeJSON(v.out, struct {
 			Changed bool            `json:"changed"`
 			Check   bool            `json:"check"` // nothing was done
 			Knobs   []sysctl.Change `json:"knobs"`

@@ -53,7 +53,7 @@ func (v *verbs) vipReport(c *cli.Context, changes []vip.Change) error {
 		changed = changed || !x.None()
 	}
 	if c.Bool("json") {
-		return v.printJSON(struct {
+		return writeJSON(v.out, struct {
 			Changed bool         `json:"changed"`
 			Check   bool         `json:"check"` // nothing was done
 			VIPs    []vip.Change `json:"vips"`

@@ -1,7 +1,6 @@
 package verbs
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -96,10 +95,3 @@ func (v *verbs) refuse(err error) error {
 }
 
 func (v *verbs) hint(text string) { fmt.Fprintf(v.errw, "goipvs: hint: %s\n", text) }
-
-func (v *verbs) printJSON(x any) error {
-	e := json.NewEncoder(v.out)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(x)
-}
