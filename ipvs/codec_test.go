@@ -301,8 +301,14 @@ func TestCheck(t *testing.T) {
 		{"mark and protocol", of(func(s *Service) { s.ServiceKey = ServiceKey{FWMark: 7, Family: IPv4, Protocol: TCP} }), ErrInvalid},
 		{"mark of no family", of(func(s *Service) { s.ServiceKey = ServiceKey{FWMark: 7} }), ErrFamily},
 		{"mark of another family", of(func(s *Service) { s.ServiceKey = MarkService(7, 1) }), ErrFamily},
+		{"mark and address alone", of(func(s *Service) { s.ServiceKey = ServiceKey{FWMark: 7, Family: IPv4, Addr: testKey.Addr} }), ErrInvalid},
+		{"mark and mapped address", of(func(s *Service) {
+			s.ServiceKey = ServiceKey{FWMark: 7, Family: IPv6, Addr: addrPort("[::ffff:192.0.2.1]:80")}
+		}), ErrInvalid},
+		{"scheduler of 15", of(func(s *Service) { s.Scheduler = strings.Repeat("x", 15) }), nil},
 		{"scheduler of 16", of(func(s *Service) { s.Scheduler = strings.Repeat("x", 16) }), ErrRange},
 		{"scheduler with NUL", of(func(s *Service) { s.Scheduler = "rr\x00" }), ErrInvalid},
+		{"scheduler that begins with NUL", of(func(s *Service) { s.Scheduler = "\x00rr" }), ErrInvalid},
 		{"engine of 16", of(func(s *Service) { s.PE = strings.Repeat("x", 16) }), ErrRange},
 		{"hashed", of(func(s *Service) { s.Flags = 2 }), ErrInvalid},
 		{"half a second", of(func(s *Service) { s.Timeout = 1500 * time.Millisecond }), ErrRange},
@@ -326,6 +332,8 @@ func TestCheck(t *testing.T) {
 		{"local address", Change{Op: AddLocal, Service: web, Local: good.Addr()}, ErrUnsupported},
 		{"local address, away", Change{Op: DeleteLocal, Service: web, Local: good.Addr()}, ErrUnsupported},
 		{"method that would be masked", rs(Destination{Addr: good, Method: 8}), ErrRange},
+		{"largest method", rs(Destination{Addr: good, Method: 7}), nil}, // the kernel says
+		{"delete nowhere", Change{Op: DeleteDestination, Service: web}, ErrInvalid},
 		{"delete reads the address only", Change{Op: DeleteDestination, Service: web, Destination: Destination{Addr: good, Method: FullNAT}}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -342,6 +350,7 @@ func TestCheckOthers(t *testing.T) {
 		err  error
 		want error
 	}{
+		{"largest sync id", (&Daemon{SyncID: 255, Group: netip.MustParseAddr("224.0.0.81"), Interface: strings.Repeat("x", 15)}).check(), nil},
 		{"sync id", (&Daemon{SyncID: 256}).check(), ErrRange},
 		{"interface", (&Daemon{Interface: strings.Repeat("x", 16)}).check(), ErrRange},
 		{"group", (&Daemon{Group: netip.MustParseAddr("::ffff:224.0.0.1")}).check(), ErrFamily},
@@ -350,7 +359,7 @@ func TestCheckOthers(t *testing.T) {
 		{"udp", (&Timeouts{UDP: (1 << 32) * time.Second}).check(), ErrRange},
 		{"a group's zone", (&Daemon{Group: netip.MustParseAddr("ff02::5%eth0")}).check(), ErrInvalid},
 	} {
-		if !errors.Is(tc.err, tc.want) {
+		if !errors.Is(tc.err, tc.want) || (tc.err == nil) != (tc.want == nil) {
 			t.Errorf("%s: %v, want %v", tc.name, tc.err, tc.want)
 		}
 	}
