@@ -79,6 +79,9 @@ goipvs: hint: --mcast-interface names the interface; it is eth0 when not given
 `}},
 		{name: "zero everything", rules: oneServer, argv: "-Z -t 0.0.0.0:0"},
 		{name: "zero what is not there", argv: "-Z -t 192.0.2.1:80", want: answer{Exit: 255, Stderr: "goipvs: zero counters tcp 192.0.2.1:80: no such service\n"}},
+		{name: "zero an address without a port", rules: oneServer, argv: "-Z -t 192.0.2.1", want: answer{Exit: 255, Stderr: "goipvs: zero counters tcp 192.0.2.1:0: no such service\n"}},
+		{name: "zero a port of any address", rules: oneServer, argv: "-Z -t 0.0.0.0:80", want: answer{Exit: 255, Stderr: "goipvs: zero counters tcp 0.0.0.0:80: no such service\n"}},
+		{name: "zero a mark", rules: oneServer, argv: "-Z -f 7", want: answer{Exit: 255, Stderr: "goipvs: zero counters fwmark 7: no such service\n"}},
 		{name: "unknown option", argv: "-LQ", want: answer{Exit: 255, Stderr: `goipvs: -LQ: unknown option
 goipvs: hint: "goipvs --help" lists the commands and their options
 `}},
