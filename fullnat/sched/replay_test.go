@@ -22,7 +22,7 @@ import (
 
 // recordings have what a real kernel chose; testdata/schedulers/README.md tells
 // what is in them.
-var recordings = []string{"../../testdata/schedulers/cases.jsonl", "../../testdata/schedulers/twin.jsonl"}
+var recordings = []string{"../../testdata/schedulers/cases.jsonl", "../../testdata/schedulers/twin.jsonl", "../../testdata/schedulers/packets.jsonl"}
 
 // scenario is a line of the recordings.
 type scenario struct {
