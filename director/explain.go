@@ -2,6 +2,7 @@ package director
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/goipvs/goipvs/director/control"
 )
@@ -10,22 +11,16 @@ import (
 // where it is.
 func (d *Director) Explain(subject, service string, checks Checks) (out control.Explanation, err error) {
 	stopped := d.do(func(s *state) {
-		now := s.d.now()
 		for _, key := range s.keys() {
 			v := s.services[key]
 			if v.Path {
 				continue
 			}
 			if service == "" && v.answersTo(subject) {
-				out.Services = append(out.Services, control.ExplainedService{ServiceStatus: v.status(now, checks), Timeline: v.events.control()})
+				out.Services = append(out.Services, control.ExplainedService{ServiceStatus: v.status(s.d.now(), checks), Timeline: v.events.control()})
 			}
-			if service != "" && !v.answersTo(service) {
-				continue
-			}
-			for i := range v.Servers {
-				if a := v.Servers[i].Addr; v.Servers[i].answersTo(subject) {
-					out.Servers = append(out.Servers, control.ExplainedServer{Of: v.Name, ServerStatus: v.serverStatus(now, i, checks), Timeline: v.history(a).control()})
-				}
+			if service == "" || v.answersTo(service) {
+				out.Servers = append(out.Servers, v.explainServers(subject, s.d.now(), checks)...)
 			}
 		}
 		switch {
@@ -40,6 +35,15 @@ func (d *Director) Explain(subject, service string, checks Checks) (out control.
 		return out, stopped
 	}
 	return out, err
+}
+
+func (v *service) explainServers(subject string, now time.Time, checks Checks) (out []control.ExplainedServer) {
+	for i := range v.Servers {
+		if v.Servers[i].answersTo(subject) {
+			out = append(out, control.ExplainedServer{Of: v.Name, ServerStatus: v.serverStatus(now, i, checks), Timeline: v.history(v.Servers[i].Addr).control()})
+		}
+	}
+	return out
 }
 
 func (t *timeline) control() []control.Event {

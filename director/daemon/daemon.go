@@ -171,9 +171,8 @@ func (d *Daemon) dial() (io.Closer, error) {
 	return k, err
 }
 
-// run starts everything, in the order in which it is needed, and waits for its
-// end in the other.
-func (d *Daemon) run(ctx context.Context) error {
+// assemble makes all parts, none of which runs yet, and the setup to begin with.
+func (d *Daemon) assemble(ctx context.Context) (setup *director.Setup, err error) {
 	if d.o.SourceNAT == nil {
 		d.o.SourceNAT = newKeeper(d.config)
 	}
@@ -182,14 +181,14 @@ func (d *Daemon) run(ctx context.Context) error {
 	made := d.made(&saved)
 	d.names = newNames(saved.Addresses, d.log)
 	d.names.want(d.config.Hosts())
-	setup, err := d.build(ctx, d.config, false)
+	setup, err = d.build(ctx, d.config, false)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	var known *director.Knowledge
 	if d.heir != nil {
 		if err := d.prepared(&saved); err != nil {
-			return err
+			return nil, err
 		}
 		known = d.heir.known
 		made = d.made(&saved)
@@ -211,7 +210,6 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.monitor.Runner(d.prober.Stats)
 	d.clients = newClients(d.config.StateDir, func() fullnat.State { return d.proxy.State() }, d.log)
 	d.openProxy(saved.Services)
-	defer d.endProxy()
 	d.proxy.SetTimeouts(saved.Timeouts)
 	d.followKernel()
 	d.dir = director.New(director.Options{
@@ -219,6 +217,17 @@ func (d *Daemon) run(ctx context.Context) error {
 		Events: d.event, Subjects: d.prober.Set, Beat: d.notify.beat, Saved: d.saver.put, Abort: d.abort, Draining: d.notify.draining,
 		Command: d.cmds.put, VIPs: d.vips.set, Claimed: d.claimed, Paths: d.accept.set,
 	})
+	return setup, nil
+}
+
+// run starts everything, in the order in which it is needed, and waits for its
+// end in the other.
+func (d *Daemon) run(ctx context.Context) error {
+	setup, err := d.assemble(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.endProxy()
 	if err = d.door.open(d.heir); err != nil {
 		return err
 	}
@@ -247,8 +256,14 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.trim(rest) })
 	all.Go(func() { d.follow(rest) })
 	all.Go(func() { reapAdopted(rest) })
-	for _, f := range []func(){
-		func() { d.notify.status(ctx, d.statusText) }, func() { d.vips.run(rest) }, func() { d.accept.run(rest) }, func() { d.http.Run(rest) }, func() { d.clients.run(rest) }, func() { d.commanded.run(rest) }, func() { d.serve(rest, socket) },
+	for _, f := range []func(){ // these wait until the daemon before, of an upgrade, is out of their way
+		func() { d.notify.status(ctx, d.statusText) },
+		func() { d.vips.run(rest) },
+		func() { d.accept.run(rest) },
+		func() { d.http.Run(rest) },
+		func() { d.clients.run(rest) },
+		func() { d.commanded.run(rest) },
+		func() { d.serve(rest, socket) },
 		func() { d.door.run(rest, d.server) },
 	} {
 		all.Go(func() {

@@ -155,22 +155,31 @@ func free(dev string, vips []netip.Addr) error {
 				return err
 			}
 		}
-		for end := time.Now().Add(pause); ; {
-			m, ok, err := l.Next(end)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				break
-			}
-			for _, a := range vips {
-				if !m.Out && m.Index == w.Index && m.Claims(a) {
-					return &OpError{"add", a.String() + " to " + dev, fmt.Errorf("%w (%s)", ErrTaken, m.From)}
-				}
-			}
+		a, by, err := claimed(l, w.Index, vips)
+		if err != nil {
+			return err
+		}
+		if a.IsValid() {
+			return &OpError{"add", a.String() + " to " + dev, fmt.Errorf("%w (%s)", ErrTaken, by)}
 		}
 	}
 	return nil
+}
+
+// claimed listens for a pause on an interface, and returns the first of the VIPs
+// that somebody else claims, if there is one, and who.
+func claimed(l *Listener, index int, vips []netip.Addr) (vip netip.Addr, by MAC, err error) {
+	for end := time.Now().Add(pause); ; {
+		m, ok, err := l.Next(end)
+		if err != nil || !ok {
+			return vip, by, err
+		}
+		for _, a := range vips {
+			if !m.Out && m.Index == index && m.Claims(a) {
+				return a, m.From, nil
+			}
+		}
+	}
 }
 
 func (h Holder) announce(dev string, vips []netip.Addr) error {

@@ -68,25 +68,33 @@ func (c *contest) measureLoad(l load, samples map[string][]sample) error {
 			if l.datagrams() && !p.udp || l.name == "idle" && c.whole() {
 				continue
 			}
-			var err error
-			if clients[p] == nil {
-				if clients[p], err = c.talk(p, l, c.length); err != nil {
-					return fmt.Errorf("%s through %s: %w", l.name, p.name, err)
-				}
-			}
-			s, err := c.sample(l, p, clients[p])
+			s, err := c.turn(l, p, clients)
 			if err != nil {
 				return fmt.Errorf("%s through %s: %w", l.name, p.name, err)
-			}
-			if l.kind == "bulk" { // a stream that has had a pause is slow for a while (BBR)
-				clients[p].end()
-				delete(clients, p)
 			}
 			samples[l.name+" "+p.name] = append(samples[l.name+" "+p.name], s)
 			fmt.Fprintf(os.Stderr, "round %d %-10s %-18s %9.1f µs  %9.0f /s  p50 %7.2f p99 %7.2f ms  errors %.0f\n", round, l.name, p.name, s.cpu/1e3, s.rate, s.p50/1e6, s.p99/1e6, s.errors)
 		}
 	}
 	return nil
+}
+
+// turn is a proxy's slice of a load, made by its client, which is started where
+// there is none.
+func (c *contest) turn(l load, p *proxy, clients map[*proxy]*dialogue) (s sample, err error) {
+	if clients[p] == nil {
+		d, err := c.talk(p, l, c.length)
+		if err != nil {
+			return s, err
+		}
+		clients[p] = d
+	}
+	s, err = c.sample(l, p, clients[p])
+	if l.kind == "bulk" { // a stream that has had a pause is slow for a while (BBR)
+		clients[p].end()
+		delete(clients, p)
+	}
+	return s, err
 }
 
 func (c *contest) sample(l load, p *proxy, d *dialogue) (sample, error) {

@@ -89,15 +89,15 @@ func (q *qemu) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{env: q.env}
-	cpus, board := o.CPUs, []string{"-machine", "q35", "-accel", "tcg", "-icount", "shift=1,sleep=off"}
-	if o.Count {
-		cpus = 1 // what a program costs is then the same whatever else this machine does
+	cpus, accelerator := o.CPUs, []string{"-accel"}
+	if o.Count { // what a program costs is then the same whatever else this machine does
+		cpus, accelerator = 1, append(accelerator, "tcg", "-icount", "shift=1,sleep=off")
 	} else {
-		board = []string{"-machine", "q35", "-accel", q.accelerator()}
+		accelerator = append(accelerator, q.accelerator())
 	}
 	m.argv = []string{
 		q.program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-cpu", "max",
+		"-machine", "q35", "-cpu", "max",
 		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(o.Memory),
 		"-kernel", q.image, "-initrd", initrd,
 		// The NMI is for expire; then all processors say where they are.
@@ -107,15 +107,20 @@ func (q *qemu) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 		"-fsdev", "local,id=root,path=/,security_model=none,multidevs=remap",
 		"-device", "virtio-9p-pci,fsdev=root,mount_tag=" + shareTag,
 	}
-	m.argv = append(m.argv, board...)
+	m.argv = append(m.argv, accelerator...)
 	for _, d := range q.data {
 		m.argv = append(m.argv, "-L", d)
 	}
+	return m, m.connect()
+}
+
+// connect gives the machine the ports of its channels, and QEMU its monitor.
+func (m *machine) connect() error {
 	var ports [3]*os.File
 	for i := range ports {
 		ours, fd, err := m.socket()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		ports[i] = ours
 		m.argv = append(m.argv,
@@ -124,11 +129,11 @@ func (q *qemu) machine(dir string, j *job.Job, o *Options) (*machine, error) {
 	}
 	monitor, fd, err := m.socket()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.argv = append(m.argv, "-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", fd), "-mon", "monitor")
 	m.wires = wires{out: ports[0], err: ports[1], ctl: ports[2], ctlIn: ports[2], in: ports[0], monitor: monitor}
-	return m, nil
+	return nil
 }
 
 // accelerator is the processor's virtualization where we may use it and it works.
