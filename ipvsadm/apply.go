@@ -60,13 +60,14 @@ func (s *session) makeSo(o ApplyOptions) (changed, status int) {
 	if s.reach(t) != exitOK {
 		return 0, verbFailed
 	}
-	want, plain, bad := t.table(s.source, s.resolver())
+	want, other, bad := t.table(s.source, s.resolver())
 	for _, line := range bad {
 		s.say(line)
 	}
 	switch {
-	case !plain:
-		s.say(s.source + ": only the commands -A, -P and -a describe a table")
+	case other > 0:
+		s.say(at(s.source, other) + "only the commands -A, -P and -a describe a table")
+		s.say(s.source + ": nothing was changed")
 		return 0, verbUsage
 	case len(bad) > 0:
 		s.say(s.source + ": nothing was changed")

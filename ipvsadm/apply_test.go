@@ -48,7 +48,9 @@ func TestApply(t *testing.T) {
 			"goipvs: web.rules:2: many: illegal fwmark value specified (a number from 1 to 4294967295)\ngoipvs: web.rules: nothing was changed\nstatus 2\n"},
 		{"bad rules with changes as a status", "-A -f many\n", ApplyOptions{DetailedExit: true},
 			"goipvs: stdin:1: many: illegal fwmark value specified (a number from 1 to 4294967295)\ngoipvs: stdin: nothing was changed\nstatus 1\n"},
-		{"other commands", "-C\n", ApplyOptions{}, "goipvs: stdin: only the commands -A, -P and -a describe a table\nstatus 2\n"},
+		{"other commands", "-A -f 8\n\n-C\n", ApplyOptions{}, "goipvs: stdin:3: only the commands -A, -P and -a describe a table\ngoipvs: stdin: nothing was changed\nstatus 2\n"},
+		{"a byte order mark", "\xef\xbb\xbf-A -t 192.0.2.1:80 -s rr\r\n-a -t 192.0.2.1:80 -r 10.0.0.9:80 -m -w 1\r\n", ApplyOptions{}, "# nothing to change\nstatus 0\n"},
+		{"UTF-16", "\xff\xfe-\x00A\x00", ApplyOptions{}, "goipvs: read stdin: it is UTF-16: save it as UTF-8\nstatus 2\n"},
 		{"the same server twice", web + "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 2\n", ApplyOptions{},
 			"goipvs: stdin:3: add destination 10.0.0.1:80 of tcp 192.0.2.1:80: already exists\ngoipvs: stdin: nothing was changed\nstatus 2\n"},
 	}

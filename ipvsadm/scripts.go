@@ -49,8 +49,8 @@ func (s *session) restoreScript() int {
 	if status != exitOK {
 		return status
 	}
-	want, plain, bad := t.table(s.source, s.resolver())
-	if !plain {
+	want, other, bad := t.table(s.source, s.resolver())
+	if other > 0 {
 		if err := s.kernel.Flush(); err != nil {
 			return s.fail(&Command{}, err)
 		}
@@ -128,10 +128,11 @@ func (s *session) apply(t *text) int {
 	return r.all()
 }
 
-// table reads the rules as a table. plain is false when there are others than
-// -A, -P and -a, which only the kernel can carry out. bad are lines that it would
+// table reads the rules as a table. other is the first line that has another
+// command than -A, -P and -a, which only the kernel can carry out; 0: none has.
+// bad are lines that it would
 // refuse whatever it holds. A service is full NAT's if anything of it is.
-func (t *text) table(source string, names Names) (want ipvs.Table, plain bool, bad []string) {
+func (t *text) table(source string, names Names) (want ipvs.Table, other int, bad []string) {
 	r := rules{parser: parser{names: names}, text: t}
 	services := make(map[ipvs.ServiceKey]int)
 	servers := make(map[netip.AddrPort]bool)
@@ -142,13 +143,13 @@ func (t *text) table(source string, names Names) (want ipvs.Table, plain bool, b
 	for {
 		ok, err := r.advance()
 		if !ok {
-			return want, true, bad
+			return want, 0, bad
 		}
 		c := &r.cmd.Change
 		i, known := services[c.Service.ServiceKey]
 		switch {
 		case err != nil || !r.cmd.Rule() || c.Op != ipvs.AddService && c.Op != ipvs.AddDestination && c.Op != ipvs.AddLocal:
-			return nil, false, nil
+			return nil, r.at.line, nil
 		case known && c.Op == ipvs.AddService:
 			no(c, ipvs.ErrExists.Error())
 		case !known && c.Op != ipvs.AddService:

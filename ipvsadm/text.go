@@ -26,6 +26,7 @@ const (
 
 var (
 	errLongLine = errors.New("line too long")
+	errUTF16    = errors.New("it is UTF-16: save it as UTF-8")
 	errLongText = errors.New("more than 256 MiB")
 )
 
@@ -37,6 +38,14 @@ func (t *text) read(r io.Reader) error {
 		n := copy(chunk, tail)
 		m, err := io.ReadFull(r, chunk[n:])
 		chunk = chunk[:n+m]
+		if len(t.chunks) == 0 {
+			for _, mark := range []string{"\xff\xfe", "\xfe\xff"} {
+				if bytes.HasPrefix(chunk, []byte(mark)) {
+					return errUTF16
+				}
+			}
+			chunk = bytes.TrimPrefix(chunk, []byte("\xef\xbb\xbf")) // editors of Windows put it there
+		}
 		end := err == io.EOF || err == io.ErrUnexpectedEOF
 		if err != nil && !end {
 			return err
