@@ -130,8 +130,8 @@ func (s *session) apply(t *text) int {
 
 // table reads the rules as a table. other is the first line that has another
 // command than -A, -P and -a, which only the kernel can carry out; 0: none has.
-// bad are lines that it would
-// refuse whatever it holds. A service is full NAT's if anything of it is.
+// bad are lines that it would refuse whatever it holds. A service is full NAT's if
+// anything of it is.
 func (t *text) table(source string, names Names) (want ipvs.Table, other int, bad []string) {
 	r := rules{parser: parser{names: names}, text: t}
 	services := make(map[ipvs.ServiceKey]int)
