@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 )
 
 // watch shows something again every second, until nobody takes it. On a terminal
-// each picture takes the place of the one before, cut to what fits there; a file
-// or a pipe gets them one after the other, as they are. What could be shown once
+// each picture takes the place of the one before, cut to what fits there; a file,
+// a pipe or a dumb terminal gets them one after the other, as they are. What could be shown once
 // and then cannot, as of a daemon that is restarted, is waited for.
 func (v *verbs) watch(show func(io.Writer) error) {
 	for shown, away := false, false; v.out.err == nil; time.Sleep(time.Second) {
@@ -36,10 +37,10 @@ func (v *verbs) watch(show func(io.Writer) error) {
 	}
 }
 
-// terminal is the size of the terminal that w is.
+// terminal is the size of the terminal that w is, if that can place text.
 func terminal(w io.Writer) (rows, columns int, is bool) {
 	f, ok := w.(interface{ Fd() uintptr })
-	if !ok {
+	if !ok || os.Getenv("TERM") == "dumb" {
 		return 0, 0, false
 	}
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)

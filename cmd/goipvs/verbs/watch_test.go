@@ -50,12 +50,17 @@ func TestWatch(t *testing.T) {
 	if b, err := os.ReadFile(file.Name()); err != nil || string(b) != "picture\n\npicture\n\n" {
 		t.Errorf("a file got %q, %v", b, err)
 	}
-	ours, theirs := openTerminal(t)
-	go two(&verbs{out: &printed{w: theirs}})
-	buf := make([]byte, 256)
-	n, err := ours.Read(buf)
-	if got := string(buf[:n]); err != nil || !strings.HasPrefix(got, "\x1b[Hpicture\x1b[K") {
-		t.Errorf("a terminal got %q, %v", got, err)
+	for term, want := range map[string]string{"xterm": "\x1b[Hpicture\x1b[K", "dumb": "picture\r\n"} {
+		t.Setenv("TERM", term)
+		ours, theirs := openTerminal(t)
+		watched := make(chan bool)
+		go func() { two(&verbs{out: &printed{w: theirs}}); close(watched) }()
+		buf := make([]byte, 256)
+		n, err := ours.Read(buf)
+		if got := string(buf[:n]); err != nil || !strings.HasPrefix(got, want) {
+			t.Errorf("a terminal that is %s got %q, %v", term, got, err)
+		}
+		<-watched // it goes by TERM
 	}
 }
 
