@@ -174,7 +174,7 @@ complete -c goipvs -n '__goipvs_verb vip' -l json -d 'print one JSON document'
 complete -c goipvs -n '__goipvs_verb vip' -l help -d 'print this'
 complete -c goipvs -n __goipvs_start -a tune -d 'show, explain and set the kernel knobs of a director'
 complete -c goipvs -n '__goipvs_verb tune; and not __fish_seen_subcommand_from show set undo' -a 'show set undo'
-complete -c goipvs -n '__goipvs_verb tune; and  __fish_seen_subcommand_from show set undo' -a 'ip_forward net.ipv6.conf.all.forwarding conntrack expire_nodest_conn expire_quiescent_template conn_reuse_mode sloppy_tcp sloppy_sctp pmtu_disc snat_reroute schedule_icmp nat_icmp_send cache_bypass ignore_tunneled backup_only sync_threshold sync_refresh_period sync_retries sync_ports sync_persist_mode sync_qlen_max sync_sock_size sync_version drop_entry drop_packet secure_tcp amemthresh am_droprate run_estimation est_cpulist est_nice conn_lfactor svc_lfactor debug_level'
+complete -c goipvs -n '__goipvs_verb tune; and __fish_seen_subcommand_from show set undo' -a 'ip_forward net.ipv6.conf.all.forwarding conntrack expire_nodest_conn expire_quiescent_template conn_reuse_mode sloppy_tcp sloppy_sctp pmtu_disc snat_reroute schedule_icmp nat_icmp_send cache_bypass ignore_tunneled backup_only sync_threshold sync_refresh_period sync_retries sync_ports sync_persist_mode sync_qlen_max sync_sock_size sync_version drop_entry drop_packet secure_tcp amemthresh am_droprate run_estimation est_cpulist est_nice conn_lfactor svc_lfactor debug_level'
 complete -c goipvs -n '__goipvs_verb tune' -l check -d 'say what set or undo would do, change nothing'
 complete -c goipvs -n '__goipvs_verb tune' -l json -d 'print one JSON document'
 complete -c goipvs -n '__goipvs_verb tune' -l help -d 'print this'
@@ -236,7 +236,7 @@ complete -c goipvs -n '__goipvs_verb doctor' -l json -d 'print one JSON document
 complete -c goipvs -n '__goipvs_verb doctor' -l help -d 'print this'
 complete -c goipvs -n __goipvs_start -a import -d 'make a goipvs.toml of the configuration of ldirectord or keepalived'
 complete -c goipvs -n '__goipvs_verb import; and not __fish_seen_subcommand_from ldirectord keepalived' -a 'ldirectord keepalived'
-complete -c goipvs -n '__goipvs_verb import; and  __fish_seen_subcommand_from ldirectord keepalived' -F
+complete -c goipvs -n '__goipvs_verb import; and __fish_seen_subcommand_from ldirectord keepalived' -F
 complete -c goipvs -n '__goipvs_verb import' -l config-id -x -d 'take the lines that keepalived takes with --config-id ID; without it, as keepalived does, those for this host'\''s name up to the first dot'
 complete -c goipvs -n '__goipvs_verb import' -l json -d 'print one JSON document'
 complete -c goipvs -n '__goipvs_verb import' -l help -d 'print this'

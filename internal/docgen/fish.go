@@ -92,8 +92,8 @@ func fishVerb(b *strings.Builder, v *verbs.Verb) {
 	}
 	rest := in
 	if words := strings.Join(v.Words(), " "); words != "" {
-		said := "__goipvs_verb " + v.Name + "; and %s __fish_seen_subcommand_from " + words
-		b.WriteString("complete -c goipvs -n " + quote(fmt.Sprintf(said, "not")) + " -a " + quote(words) + "\n")
+		said := "__goipvs_verb " + v.Name + "; and %s__fish_seen_subcommand_from " + words
+		b.WriteString("complete -c goipvs -n " + quote(fmt.Sprintf(said, "not ")) + " -a " + quote(words) + "\n")
 		rest = " -n " + quote(fmt.Sprintf(said, ""))
 	}
 	if takesFile(v) {
