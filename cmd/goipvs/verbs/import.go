@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -112,13 +113,14 @@ func visible(r rune) rune {
 }
 
 // source reads the file to be imported; - is standard input.
-func (v *verbs) source(file string) ([]byte, error) {
+func (v *verbs) source(file string) (b []byte, err error) {
 	if file != "-" {
-		return config.ReadFile(file)
-	}
-	b, err := io.ReadAll(io.LimitReader(v.in, config.MaxFile+1))
-	if err == nil && len(b) > config.MaxFile {
+		b, err = config.ReadFile(file)
+	} else if b, err = io.ReadAll(io.LimitReader(v.in, config.MaxFile+1)); err == nil && len(b) > config.MaxFile {
 		err = fmt.Errorf("standard input: the file is too large")
+	}
+	if err == nil && (bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))) {
+		err = fmt.Errorf("%s: the file is UTF-16: save it as UTF-8", file)
 	}
 	return b, err
 }

@@ -68,6 +68,7 @@ forward = "dr"
 		{"haproxy LD", "", 2, "", "goipvs: usage: import: unknown program \"haproxy\" (ldirectord or keepalived)\n"},
 		{"ldirectord", "", 2, "", "goipvs: usage: goipvs import takes ldirectord or keepalived and a FILE (- is standard input)\n"},
 		{"ldirectord DIR/none", "", 2, "", "goipvs: import ldirectord: DIR/none: open: no such file or directory\n"},
+		{"keepalived -", "\xff\xfev\x00", 2, "", "goipvs: import keepalived: -: the file is UTF-16: save it as UTF-8\n"},
 		{"ldirectord DIR", "", 2, "", "goipvs: import ldirectord: DIR: not a regular file: a directory\n"},
 		{"--nonsense", "", 2, "", "goipvs: usage: goipvs import has no option --nonsense (try \"goipvs help import\")\n"},
 	} {
