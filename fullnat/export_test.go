@@ -36,6 +36,18 @@ func (e *Engine) Ghosts() (n int) {
 	return n
 }
 
+// ServersKnown is how many servers the services know, after a look at whom they
+// can forget.
+func (e *Engine) ServersKnown() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, svc := range e.services {
+		svc.tick(e.clock())
+		n += len(svc.servers)
+	}
+	return n
+}
+
 // RetryEvery is how long a connection waits for a port before it is tried again.
 const RetryEvery = retryEvery
 

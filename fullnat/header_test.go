@@ -2,11 +2,15 @@ package fullnat_test
 
 import (
 	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,6 +121,69 @@ func TestHeaderComesAlone(t *testing.T) {
 	hear(t, rs, "HELO")
 	c.CloseWrite()
 	hearEnd(t, rs, io.EOF)
+}
+
+// All that a client has sent before its server was there comes behind the header,
+// also if that is more than the server's socket takes at once.
+func TestHeaderWithMuch(t *testing.T) {
+	n := newNetwork()
+	fd, at := listenRaw(t, n.addr(11), 1)
+	if err := syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 536); err != nil { // which makes that little
+		t.Fatal(err)
+	}
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", &server{addr: at})
+	s.Options.ProxyProtocol = fullnat.ProxyV1
+	apply(t, e, s)
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
+	var c *net.TCPConn
+	e.AsConnected(func() {
+		c = dial(t, s.Addr)
+		if _, err := c.Write(sent); err != nil {
+			t.Error(err)
+		}
+	}, func() {})
+	c.CloseWrite()
+	a, _, err := syscall.Accept4(fd, syscall.SOCK_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs := os.NewFile(uintptr(a), "server")
+	defer rs.Close()
+	got, err := io.ReadAll(rs)
+	from, to := c.LocalAddr().(*net.TCPAddr).AddrPort(), c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	want := append(fullnat.AppendProxyHeader(nil, fullnat.ProxyV1, ipvs.TCP, from, to), sent...)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, %v, want %d: %.60q", len(got), err, len(want), got)
+	}
+	if i := e.Services()[0].Stats; i.InBytes != uint64(len(sent)) { // the header is none of the client's
+		t.Errorf("%d bytes counted, want %d", i.InBytes, len(sent))
+	}
+}
+
+// Of a client that has gone before its server was there the server hears nothing
+// but the end.
+func TestHeaderOfNobody(t *testing.T) {
+	n := newNetwork()
+	fd, at := listenRaw(t, n.addr(11), 1)
+	e := start(t, fullnat.Config{Loops: 1})
+	s := tcpService(t, n.addr(1), "rr", &server{addr: at})
+	s.Options.ProxyProtocol = fullnat.ProxyV1
+	apply(t, e, s)
+	var c *net.TCPConn
+	e.AsConnected(func() { c = dial(t, s.Addr) }, func() {
+		c.SetLinger(0)
+		c.Close()
+	})
+	eventually(t, "the connection ends", func() bool { return e.Conns() == 0 })
+	syscall.SetNonblock(fd, true)
+	if a, _, err := syscall.Accept4(fd, syscall.SOCK_CLOEXEC); err == nil { // some kernels take it from the queue
+		defer syscall.Close(a)
+		b := make([]byte, 200)
+		if n, err := syscall.Read(a, b); n > 0 || !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the server got %q, %v, want a reset", b[:max(n, 0)], err)
+		}
+	}
 }
 
 func TestAppendProxyHeader(t *testing.T) {

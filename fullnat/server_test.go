@@ -256,6 +256,67 @@ func TestDrainAndRemoval(t *testing.T) {
 	hearEnd(t, old, syscall.ECONNRESET)
 }
 
+// What becomes of the connections of a service that is removed is told by its
+// options; those of others, to the same server, go on.
+func TestServiceRemoval(t *testing.T) {
+	for name, cut := range map[string]bool{"finish": false, "cut": true} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork()
+			rs := serveTCP(t, n.addr(11), echo)
+			e := start(t, fullnat.Config{Loops: 1})
+			s, other := tcpService(t, n.addr(1), "rr", rs), tcpService(t, n.addr(2), "rr", rs)
+			s.Options.CutRemoved = cut
+			apply(t, e, s, other)
+			old, others := dial(t, s.Addr), dial(t, other.Addr)
+			for _, c := range []net.Conn{old, others} {
+				say(t, c, "1")
+				hear(t, c, "1")
+			}
+			apply(t, e, other)
+			if cut {
+				hearEnd(t, old, syscall.ECONNRESET)
+			} else {
+				say(t, old, "2")
+				hear(t, old, "2")
+			}
+			say(t, others, "2")
+			hear(t, others, "2")
+		})
+	}
+}
+
+// A server that is removed is remembered for as long as it has connections, and
+// what it did counts for its service for good.
+func TestRemovedServerIsForgotten(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), echo)
+	us, _ := serveUDP(t, n.addr(11), tagged(""))
+	e := start(t, fullnat.Config{Loops: 2})
+	s, u := tcpService(t, n.addr(1), "rr", rs, dead(t, n.addr(12))), udpService(t, n.addr(1), "rr", us)
+	s.Options.Locals = n.locals(2)
+	apply(t, e, s, u)
+	c := dial(t, s.Addr)
+	say(t, c, "1")
+	hear(t, c, "1")
+	for i := range 2 { // a move takes it along
+		e.Move(i, 1-i, 1)
+	}
+	query(t, udpClient(t, u.Addr), "1")
+	s.Destinations, u.Destinations = nil, nil
+	apply(t, e, s, u)
+	if got := e.ServersKnown(); got != 1 { // sessions leave at once
+		t.Errorf("%d servers are known, want the one that has a connection", got)
+	}
+	c.Close()
+	eventually(t, "the connection ends", func() bool { return e.ServersKnown() == 0 })
+	if i, _ := e.Service(s.ServiceKey); i.Stats.Conns != 1 || i.Stats.InBytes != 1 || i.Stats.OutBytes != 1 {
+		t.Errorf("%+v, want 1 connection, and 1 byte each way", i.Stats)
+	}
+	if i, _ := e.Service(s.ServiceKey); i.Locals[0].Conns+i.Locals[1].Conns != 0 {
+		t.Errorf("%+v, want no connections", i.Locals)
+	}
+}
+
 // Services are changed at run time: others are not disturbed, and an error
 // concerns its own service only.
 func TestApply(t *testing.T) {

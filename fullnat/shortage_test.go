@@ -3,6 +3,8 @@ package fullnat_test
 import (
 	"io"
 	"net"
+	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,6 +65,53 @@ func TestOutOfDescriptors(t *testing.T) {
 				hear(t, c, "y")
 			}
 		})
+	}
+}
+
+// Connections whose service has no local address that is this machine's wait for
+// one, and so do those behind them, in the kernel: until there is one, their time
+// to connect is over, or they are cut. Others are served meanwhile.
+func TestNoUsableLocal(t *testing.T) {
+	n := newNetwork()
+	e := start(t, fullnat.Config{Loops: 1})
+	rs := serveTCP(t, n.addr(11), echo)
+	s, other := tcpService(t, n.addr(1), "rr", rs), tcpService(t, n.addr(2), "rr", rs)
+	s.Options = fullnat.Options{Locals: []netip.Addr{netip.MustParseAddr("192.0.2.77")}, ConnectTimeout: time.Minute, CutRemoved: true}
+	apply(t, e, s, other)
+	serves := func(c net.Conn) { t.Helper(); say(t, c, "x"); hear(t, c, "x") }
+	wait := func() net.Conn {
+		t.Helper()
+		c := dial(t, s.Addr)
+		eventually(t, "it waits", func() bool { return e.Conns() == 1 })
+		return c
+	}
+
+	c := wait()
+	e.Skew(2 * time.Minute)
+	hearEnd(t, c, syscall.ECONNRESET)
+	if got := e.Errors().Exhausted; got != 1 {
+		t.Errorf("%d exhausted, want 1", got)
+	}
+
+	c = wait()
+	apply(t, e, other) // without it
+	hearEnd(t, c, syscall.ECONNRESET)
+	apply(t, e, s, other)
+
+	c = wait()
+	behind := dial(t, s.Addr)
+	say(t, behind, "x")
+	o := dial(t, other.Addr)
+	serves(o)
+	if got := e.Conns(); got != 2 {
+		t.Errorf("%d connections, want the other service's and the one that waits", got)
+	}
+	s.Options.Locals = n.locals(1)
+	apply(t, e, s, other)
+	serves(c)
+	hear(t, behind, "x")
+	if i, _ := e.Service(s.ServiceKey); i.Destinations[0].Failures != 0 || i.Stats.Conns != 2 {
+		t.Errorf("%d failures and %d connections, want none and 2", i.Destinations[0].Failures, i.Stats.Conns)
 	}
 }
 

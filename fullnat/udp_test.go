@@ -424,6 +424,67 @@ func TestUDPLimitAmongOthers(t *testing.T) {
 	}
 }
 
+// A client that goes on sending keeps its session, whether it hears anything or not.
+func TestUDPSessionOfMuteServer(t *testing.T) {
+	for _, proxy := range []fullnat.ProxyProtocol{fullnat.NoProxy, fullnat.ProxyV2, fullnat.ProxyV2Every} {
+		t.Run("header "+proxy.String(), func(t *testing.T) {
+			n := newNetwork()
+			mute, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(n.addr(11), 0)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer mute.Close()
+			e := start(t, fullnat.Config{Loops: 1})
+			e.SetTimeouts(ipvs.Timeouts{UDP: time.Hour})
+			s := udpService(t, n.addr(1), "rr", mute.LocalAddr().(*net.UDPAddr).AddrPort())
+			s.Options.Locals, s.Options.ProxyProtocol = n.locals(1), proxy
+			apply(t, e, s)
+			c := udpClient(t, s.Addr)
+			for i := range uint64(3) {
+				if _, err := c.Write([]byte("x")); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "it is passed on", func() bool { return e.Services()[0].Stats.InPkts == i+1 })
+				e.Skew(40 * time.Minute)
+			}
+			if i := e.Services()[0]; i.Stats.Conns != 1 || i.Locals[0].Conns != 1 || i.Stats.InBytes != 3 {
+				t.Errorf("%+v, %+v, want one session with 3 bytes", i.Stats, i.Locals)
+			}
+			e.Skew(40 * time.Minute)
+			eventually(t, "it ends", func() bool { return e.Conns() == 0 })
+			if i := e.Services()[0]; i.Locals[0].Conns != 0 {
+				t.Errorf("%+v, want no sessions", i.Locals)
+			}
+		})
+	}
+}
+
+// Datagrams for which there is no server are dropped, each counts, and nothing
+// stays behind.
+func TestUDPNoServer(t *testing.T) {
+	for name, flags := range map[string]ipvs.Flags{"sessions": 0, "one packet": ipvs.OnePacket} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork()
+			a, _ := serveUDP(t, n.addr(11), tagged("a"))
+			e := start(t, fullnat.Config{Loops: 1})
+			s := udpService(t, n.addr(1), "rr", a)
+			s.Flags, s.Destinations[0].Weight = flags, 0
+			apply(t, e, s)
+			c := udpClient(t, s.Addr)
+			send(t, c, []string{"one", "two", "three"})
+			eventually(t, "three are dropped", func() bool { return e.Errors().Dropped == 3 })
+			if e.Errors().Refused == 0 || e.Conns() != 0 {
+				t.Errorf("%+v and %d sessions, want some refused and none", e.Errors(), e.Conns())
+			}
+			s.Destinations[0].Weight = 1
+			apply(t, e, s)
+			if got := query(t, c, "2"); got != "a2" {
+				t.Errorf("answer %s, want a2", got)
+			}
+		})
+	}
+}
+
 // Sessions that end leave the others alone: their clients stay with their
 // servers, and nothing is made anew.
 func TestUDPSessionsEndAmongOthers(t *testing.T) {
@@ -453,18 +514,5 @@ func TestUDPSessionsEndAmongOthers(t *testing.T) {
 	}
 	if got := e.Services()[0].Stats.Conns; got != uint64(len(clients)) {
 		t.Errorf("%d sessions were made, want %d", got, len(clients))
-	}
-}
-
-// What no server takes is counted.
-func TestUDPNoServer(t *testing.T) {
-	n := newNetwork()
-	e := start(t, fullnat.Config{Loops: 1})
-	s := udpService(t, n.addr(1), "rr")
-	apply(t, e, s)
-	send(t, udpClient(t, s.Addr), []string{"one", "two", "three"})
-	eventually(t, "three are dropped", func() bool { return e.Errors().Dropped == 3 })
-	if got := e.Conns(); got != 0 {
-		t.Errorf("%d sessions are left", got)
 	}
 }
