@@ -121,7 +121,7 @@ func TestNotAConfiguration(t *testing.T) {
 		"/dev/null":  "/dev/null: not a regular file: a device",
 		"/dev/zero":  "/dev/zero: not a regular file: a device",
 		dir:          "",
-		at("none"):   "DIR/none: open: no such file or directory\n  hint: \"goipvs import ldirectord FILE\" makes one of a ldirectord.cf",
+		at("none"):   "DIR/none: open: no such file or directory\n  hint: \"goipvs import ldirectord FILE\" (or keepalived) makes one; a small one is in the examples of goipvs.toml(5)",
 	} {
 		got := wrong(t, name)
 		if name == dir {

@@ -85,7 +85,7 @@ func reason(err error) string {
 func readHint(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return `"goipvs import ldirectord FILE" makes one of a ldirectord.cf`
+		return `"goipvs import ldirectord FILE" (or keepalived) makes one; a small one is in the examples of goipvs.toml(5)`
 	case errors.Is(err, fs.ErrPermission):
 		return "the daemon's user must be able to read it: chgrp goipvs and chmod 0640"
 	}
