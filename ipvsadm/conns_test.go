@@ -113,9 +113,9 @@ func recordedConnections(t *testing.T, r *Resolver, text string) (conns []procfs
 
 var hostileConns = []procfs.Connection{
 	{Protocol: ipvs.UDP, Client: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"), Virtual: netip.MustParseAddrPort("10.0.0.1:5060"),
-		Destination: netip.MustParseAddrPort("10.2.0.11:5060"), State: "ASSURED", Expires: 100*time.Hour + 9*time.Second, PE: "sip", PEData: "a\x1b[2J\n\xff\"b"},
+		Destination: netip.MustParseAddrPort("10.2.0.11:5060"), State: "ASSURED", Expires: 100*time.Hour + 9*time.Second, PE: "sip", PEData: "a ~\x1b[2J\n\xff\"b"},
 	{Client: netip.MustParseAddrPort("10.1.0.2:0"), Virtual: netip.MustParseAddrPort("255.255.255.255:0"), Destination: netip.MustParseAddrPort("10.2.0.11:0"), State: "NONE"},
-	{Protocol: 47, Client: netip.MustParseAddrPort("10.1.0.2:1"), Virtual: netip.MustParseAddrPort("10.0.0.1:1"), Destination: netip.MustParseAddrPort("10.2.0.11:1"), State: "NONE"},
+	{Protocol: 47, Client: netip.MustParseAddrPort("10.1.0.2:1"), Virtual: netip.MustParseAddrPort("10.0.0.1:1"), Destination: netip.MustParseAddrPort("10.2.0.11:1"), State: "NONE", Expires: 10*time.Minute + 10*time.Second},
 }
 
 func TestListConnections(t *testing.T) {
@@ -128,18 +128,18 @@ func TestListConnections(t *testing.T) {
 pro expire state       source             virtual            destination
 UDP 6000:09 ASSURED     [2001:db8:1111:2222:3333:4444:5555:6666]:65535 10.0.0.1:5060      10.2.0.11:5060
 IP  00:00  NONE        10.1.0.2:0         255.255.255.255:0  10.2.0.11:0
-IP_47 00:00  NONE        10.1.0.2:1         10.0.0.1:1         10.2.0.11:1
+IP_47 10:10  NONE        10.1.0.2:1         10.0.0.1:1         10.2.0.11:1
 `},
 		{"engine data cannot command a terminal", ListOptions{View: ViewPersistent}, `IPVS connection entries
 pro expire state       source             virtual            destination        pe name          pe_data
-UDP 6000:09 ASSURED     [2001:db8:1111:2222:3333:4444:5555:6666]:65535 10.0.0.1:5060      10.2.0.11:5060   sip                a?[2J??"b
+UDP 6000:09 ASSURED     [2001:db8:1111:2222:3333:4444:5555:6666]:65535 10.0.0.1:5060      10.2.0.11:5060   sip                a ~?[2J??"b
 IP  00:00  NONE        10.1.0.2:0         255.255.255.255:0  10.2.0.11:0
-IP_47 00:00  NONE        10.1.0.2:1         10.0.0.1:1         10.2.0.11:1
+IP_47 10:10  NONE        10.1.0.2:1         10.0.0.1:1         10.2.0.11:1
 `},
 		{"json", ListOptions{JSON: true}, `{"connections":[
-{"protocol":"udp","virtual":"10.0.0.1","virtual_port":5060,"client":"2001:db8:1111:2222:3333:4444:5555:6666","client_port":65535,"destination":"10.2.0.11","destination_port":5060,"state":"ASSURED","expires":360009,"pe":"sip","pe_data":"a\u001b[2J\u000a` + "\ufffd" + `\"b"},
+{"protocol":"udp","virtual":"10.0.0.1","virtual_port":5060,"client":"2001:db8:1111:2222:3333:4444:5555:6666","client_port":65535,"destination":"10.2.0.11","destination_port":5060,"state":"ASSURED","expires":360009,"pe":"sip","pe_data":"a ~\u001b[2J\u000a` + "\ufffd" + `\"b"},
 {"fwmark":4294967295,"client":"10.1.0.2","client_port":0,"destination":"10.2.0.11","destination_port":0,"state":"NONE","expires":0,"pe":"","pe_data":""},
-{"protocol":"47","virtual":"10.0.0.1","virtual_port":1,"client":"10.1.0.2","client_port":1,"destination":"10.2.0.11","destination_port":1,"state":"NONE","expires":0,"pe":"","pe_data":""}]}
+{"protocol":"47","virtual":"10.0.0.1","virtual_port":1,"client":"10.1.0.2","client_port":1,"destination":"10.2.0.11","destination_port":1,"state":"NONE","expires":610,"pe":"","pe_data":""}]}
 `},
 	}
 	for _, tt := range tests {

@@ -308,7 +308,7 @@ func TestWriteFails(t *testing.T) {
 		r := ipvsadm.Runner{Prog: "goipvs", Stdout: &fullDisk{}, Stderr: &errs,
 			Dial: func() (ipvsadm.Kernel, error) { return k, nil },
 			OpenConnections: func() (io.ReadCloser, error) {
-				return io.NopCloser(strings.NewReader("Pro FromIP \n")), nil
+				return io.NopCloser(strings.NewReader("Pro FromIP \n" + strings.Repeat("TCP 0A010002 B798 0A000001 0050 0A02000B 1F90 ESTABLISHED     899\n", 1000))), nil
 			}}
 		want := 1
 		if strings.HasPrefix(argv, "-A") {
