@@ -56,6 +56,7 @@ func (l *loop) accept(ln *listener) {
 		l.engine.conns.Add(1)
 		ln.svc.live.Add(1)
 		if helper != nil {
+			g.earlier = l.exorcise(g.at, g.client)
 			l.giving = append(l.giving, g)
 		} else {
 			l.begin(&g)
@@ -96,13 +97,22 @@ func (l *loop) acceptFailed(ln *listener, e syscall.Errno) {
 }
 
 // begin makes a connection of an accepted socket, which counts already, and
-// chooses its server.
+// chooses its server, while the earlier connection from there is still counted.
 func (l *loop) begin(g *guest) {
+	if g.at.ln.loop == l {
+		g.earlier = l.exorcise(g.at, g.client)
+	}
 	c, i := l.conns.take()
 	*c = conn{client: g.client, index: i, gen: c.gen + 1, svc: g.at.ln.svc, at: g.at, last: l.sec}
 	g.at.join()
 	c.half[client].fd, c.half[origin].fd = g.fd, -1
-	if !l.choose(c) {
+	chosen := l.choose(c)
+	if g.earlier.Server() != nil { // it ends now, as in the kernel (conn_reuse_mode 1)
+		c.svc.mu.Lock()
+		c.svc.sched.End(l.now, &g.earlier)
+		c.svc.mu.Unlock()
+	}
+	if !chosen {
 		l.errs.refused.Add(1)
 		l.discard(c)
 		return
@@ -128,9 +138,6 @@ func (l *loop) choose(c *conn) bool {
 		svc.sched.SetState(&c.hold, sched.SynRecv)
 		c.state = sched.SynRecv
 		c.dst = of(choice.Server)
-	}
-	if len(c.tried) == 0 {
-		l.exorcise(c)
 	}
 	return ok
 }

@@ -438,6 +438,53 @@ func TestPortReuseAfterMove(t *testing.T) {
 	checkEmpty(t, e)
 }
 
+// A client that comes back from the same port takes the place of its earlier
+// connection also if a loop is helped with either.
+func TestPortReuseWhenHelped(t *testing.T) {
+	runtime.LockOSThread()
+	if err := stayOnCPU(); err != nil { // whose loop has all connections
+		t.Fatal(err)
+	}
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), func(c *net.TCPConn) { c.Write([]byte("x")) }) // and ends first
+	e := start(t, fullnat.Config{Loops: 2})
+	e.StayPut()
+	s := tcpService(t, n.addr(1), "rr", rs)
+	apply(t, e, s)
+	var from [48]*net.TCPAddr
+	for i := range from {
+		from[i] = &net.TCPAddr{IP: n.addr(2).AsSlice(), Port: 20000 + i}
+	}
+	for round := range 6 {
+		release := []func(){e.Hold(0), e.Hold(1)}
+		var conns [len(from)]*net.TCPConn
+		for i := range from {
+			var err error
+			eventually(t, "the client's port is free again", func() bool {
+				conns[i], err = net.DialTCP("tcp", from[i], net.TCPAddrFromAddrPort(s.Addr))
+				return !errors.Is(err, unix.EADDRINUSE)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		release[round%2]() // in every other round the one that has nothing to do, and helps
+		eventually(t, "it sleeps", func() bool { return e.LoopsAsleep()[round%2] })
+		release[1-round%2]()
+		for _, c := range conns {
+			c.SetDeadline(time.Now().Add(patience))
+			hear(t, c, "x")
+			hearEnd(t, c, io.EOF)
+			c.Close()
+		}
+		eventually(t, "connections end", func() bool { return e.Conns() == 0 })
+	}
+	if d := e.Services()[0].Destinations[0]; int(d.Inactive) != len(from) {
+		t.Errorf("%d inactive, want %d", d.Inactive, len(from))
+	}
+	checkEmpty(t, e)
+}
+
 func TestClosedConnectionKeepsItsLocal(t *testing.T) {
 	n := newNetwork()
 	e := start(t, fullnat.Config{Loops: 1})

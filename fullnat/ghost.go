@@ -92,19 +92,18 @@ func (l *loop) takeIn() {
 	l.strayed.Store(0)
 }
 
-// exorcise ends the ghost of an earlier connection from the same port, now that
-// the new one was chosen a server for with it still counted, as the kernel does
-// (conn_reuse_mode 1). The service is locked.
-func (l *loop) exorcise(c *conn) {
+// exorcise takes what an earlier connection from a client's port still holds; it
+// holds nothing if there is none. The loop is the one that has accepted both.
+func (l *loop) exorcise(at *virtual, client sockaddr) (hold sched.Conn) {
 	l.takeIn()
-	from := c.client.unscoped()
-	client, port := from.Addr().As16(), from.Port()
+	from := client.unscoped()
 	for i := range l.ghosts {
-		if g := l.ghosts[i].find(c.at, client, port); g != nil {
-			c.svc.sched.End(l.now, &g.hold)
-			return
+		if g := l.ghosts[i].find(at, from.Addr().As16(), from.Port()); g != nil {
+			hold, g.hold = g.hold, hold
+			break
 		}
 	}
+	return hold
 }
 
 func (q *ghostQueue) push() *ghost {

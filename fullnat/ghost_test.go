@@ -49,7 +49,8 @@ func TestGhostTable(t *testing.T) {
 			if _, known := ends[k]; known != (q.find(at, from.Addr().As16(), from.Port()) != nil) {
 				t.Fatalf("%v after %v: known %v", k, l.now, known)
 			}
-			l.exorcise(c)
+			earlier := l.exorcise(at, c.client)
+			model.End(l.now, &earlier)
 			l.haunt(c, sched.TimeWait)
 			ends[k] = l.now + 2*time.Minute
 		}

@@ -1,6 +1,9 @@
 package fullnat
 
-import "golang.org/x/sys/unix"
+import (
+	"github.com/goipvs/goipvs/fullnat/sched"
+	"golang.org/x/sys/unix"
+)
 
 // attract has the kernel give to a listening socket the connections whose
 // packets come in on the loop's CPU (Linux 6.2; older ones go by the hash of the
@@ -15,9 +18,10 @@ func (l *loop) attract(fd int32) {
 
 // guest is an accepted connection that is not any loop's yet.
 type guest struct {
-	at     *virtual
-	fd     int32
-	client sockaddr
+	at      *virtual
+	fd      int32
+	client  sockaddr
+	earlier sched.Conn // the connection that it takes the place of, if any
 }
 
 // helping is how many connections a loop accepts at once before it asks for
