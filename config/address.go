@@ -173,7 +173,7 @@ func checkUnicast(a netip.Addr) error {
 	return nil
 }
 
-// ParseRanges reads addresses and ranges of them, as [virtual.fullnat] local.
+// parseRanges reads addresses and ranges of them, as [virtual.fullnat] local.
 func parseRanges(list []string) (out []netip.Addr, err error) {
 	for _, s := range list {
 		e, err := parseEndpoint(s)

@@ -86,7 +86,7 @@ var virtualKeys = append([]key[rawVirtual]{
 		func(v *rawVirtual) *[]string { return &v.notify.Down }),
 }, lift(policyKeys, func(v *rawVirtual) *Policy { return &v.policy })...)
 
-// rawFullNAT is [virtual.fullnat] in the file's words.
+// fullNATKeys are those of [virtual.fullnat].
 var fullNATKeys = []key[FullNAT]{
 	choiceKey("plane", `"auto"`, "Where it is done: `kernel` (IPVS, and rules of source NAT in nftables), `userspace` (in goipvsd), or `auto`: the kernel where it can do what is asked. `goipvs status` tells which and why.",
 		func(f *FullNAT) *Plane { return &f.Plane }, PlaneAuto, PlaneKernel, PlaneUserspace),

@@ -111,7 +111,7 @@ func confFiles(path func(string) string, folder string) (files []string) {
 	return files
 }
 
-// counterFiles are tables of names and numbers under /proc/net.
+// readCounters reads the tables of names and numbers under /proc/net.
 func readCounters() map[string]uint64 {
 	c := map[string]uint64{}
 	for _, name := range []string{"snmp", "netstat"} {

@@ -19,7 +19,7 @@ func rs(n int) (list []DestinationInfo) {
 	return list
 }
 
-// dumps answers GET_DEST by the destinations, perPart in each datagram, and
+// dumps answers GET_DEST by the destinations, a message for each, and
 // GET_SERVICE by a service at testKey.
 func dumps(list []DestinationInfo) func(*script, wire.Message) (unix.Errno, [][]byte) {
 	return func(_ *script, m wire.Message) (unix.Errno, [][]byte) {

@@ -107,7 +107,7 @@ func TestCorrupt(t *testing.T) {
 	}
 }
 
-// TestDiskFull: a file that cannot be written leaves the old one.
+// TestUnwritable: a file that cannot be written leaves the old one.
 func TestUnwritable(t *testing.T) {
 	dir := t.TempDir()
 	s := Store{filepath.Join(dir, "file", "state.json")}
