@@ -1,7 +1,6 @@
 package director
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/healthcheck"
+	"github.com/goipvs/goipvs/internal/testserver"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvs/ipvstest"
 	"github.com/google/go-cmp/cmp"
@@ -27,30 +27,13 @@ type fixture struct {
 	t    *testing.T
 	k    *ipvstest.Kernel
 	d    *Director
-	log  *syncBuffer
+	log  *testserver.Buffer
 	stop func() error
 
 	mu     sync.Mutex
 	saved  Persistent
 	saves  int
 	events []Event
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func settings() Settings {
@@ -73,7 +56,7 @@ func start(t *testing.T, k *ipvstest.Kernel, setup *Setup, restored Persistent) 
 
 func startWith(t *testing.T, k *ipvstest.Kernel, setup *Setup, o Options) *fixture {
 	t.Helper()
-	f := &fixture{t: t, k: k, log: &syncBuffer{}}
+	f := &fixture{t: t, k: k, log: &testserver.Buffer{}}
 	o.Kernel, o.Log = k, slog.New(slog.NewTextHandler(f.log, nil))
 	o.Events = func(e Event) { f.mu.Lock(); defer f.mu.Unlock(); f.events = append(f.events, e) }
 	o.Saved = func(p Persistent) { f.mu.Lock(); defer f.mu.Unlock(); f.saved, f.saves = p, f.saves+1 }

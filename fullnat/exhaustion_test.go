@@ -7,12 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/internal/lab"
+	"github.com/goipvs/goipvs/internal/testserver"
 )
 
 // portRange sets the ports that the kernel gives to connections of the
@@ -54,7 +54,7 @@ func TestKernelPortExhaustion(t *testing.T) {
 	lab.Need(t)
 	n := newNetwork()
 	rs, second := serveTCP(t, n.addr(11), echo), serveTCP(t, n.addr(12), echo)
-	log := &lockedBuffer{}
+	log := &testserver.Buffer{}
 	e := start(t, fullnat.Config{Loops: 1, Log: slog.New(slog.NewTextHandler(log, nil))})
 	s, other := tcpService(t, n.addr(1), "rr", rs), tcpService(t, n.addr(1), "rr", second)
 	s.Options = fullnat.Options{Locals: n.locals(2), ConnectTimeout: time.Minute}
@@ -136,24 +136,6 @@ func TestKernelOutOfWatches(t *testing.T) {
 	if got := ask(t, s.Addr); got != "a" {
 		t.Errorf("the server said %q", got)
 	}
-}
-
-// lockedBuffer is a log to be read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // A LIP that is not this machine's is passed over and counted.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/internal/lab/topo"
 	"github.com/goipvs/goipvs/internal/lab/topo/topotest"
+	"github.com/goipvs/goipvs/internal/testserver"
 	"github.com/goipvs/goipvs/ipvs"
 	"golang.org/x/sys/unix"
 )
@@ -57,22 +56,7 @@ type rig struct {
 	patience time.Duration // of await
 }
 
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
+type buffer = testserver.Buffer
 
 func newRig(t *testing.T, spec topo.Spec) *rig {
 	r := newBareRig(t, spec)

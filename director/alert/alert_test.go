@@ -70,14 +70,7 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// lines is a log that is read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.b.Write(p) }
-func (l *lines) String() string              { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
+type lines = testserver.Buffer
 
 // TestFailuresAreExplained: who reads alert_failed learns which alert was not
 // delivered, why not, and what helps.

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,13 +32,7 @@ type fixture struct {
 	nat     SourceNAT // nil: this machine's
 }
 
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
-func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
+type buffer = testserver.Buffer
 
 func newFixture(t *testing.T, servers int) *fixture {
 	f := &fixture{T: t, dir: t.TempDir(), kernel: ipvstest.New(ipvstest.Options{}), signals: make(chan os.Signal, 64), log: &buffer{}}
