@@ -12,9 +12,8 @@ import (
 const backlog = 65535
 
 // openListener opens one of a service's listening sockets. Several are bound to
-// one address (SO_REUSEPORT) and the kernel spreads clients over them. The
-// address need not be the machine's yet (IP_FREEBIND): a VIP may move here
-// later. What accepted sockets inherit is set here, once.
+// one address (SO_REUSEPORT) and the kernel spreads clients over them. What
+// accepted sockets inherit is set here, once.
 func openListener(at endpoint, addr netip.AddrPort) (int32, error) {
 	a := newSockaddr(addr)
 	kind := unix.SOCK_STREAM
@@ -27,11 +26,7 @@ func openListener(at endpoint, addr netip.AddrPort) (int32, error) {
 	}
 	sysSetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	sysSetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-	sysSetInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
-	if a.family() == unix.AF_INET6 {
-		sysSetInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
-		sysSetInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
-	}
+	allowForeign(fd, a.family())
 	if kind == unix.SOCK_STREAM {
 		sysSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 		keepAlive(fd)
@@ -72,6 +67,9 @@ func openListeners(at endpoint, have []int32, n int) (fds []int32, err error) {
 	addr := at.Addr
 	switch {
 	case !diverted(at.ServiceKey):
+		if len(have) == 0 {
+			err = vacant(at)
+		}
 	case len(have) > 0:
 		addr = socketAddr(have[0])
 	default:
@@ -88,6 +86,37 @@ func openListeners(at endpoint, have []int32, n int) (fds []int32, err error) {
 		return nil, err
 	}
 	return fds, nil
+}
+
+// vacant fails where somebody listens already: SO_REUSEPORT would let another
+// goipvsd in beside us, and clients be spread over both. Of UDP it cannot be told,
+// as a server of all the machine's addresses may stay beside one of ours.
+func vacant(at endpoint) error {
+	if at.protocol == ipvs.UDP {
+		return nil
+	}
+	a := newSockaddr(at.Addr)
+	fd, e := sysSocket(a.family(), unix.SOCK_STREAM)
+	if e != noErr {
+		return e
+	}
+	defer sysClose(fd)
+	sysSetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) // connections of before do not count
+	allowForeign(fd, a.family())
+	if e := sysBind(fd, &a); e != noErr {
+		return e
+	}
+	return nil
+}
+
+// allowForeign lets a socket be bound to an address that is not the machine's yet:
+// a VIP may move here later.
+func allowForeign(fd int32, family int) {
+	sysSetInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
+	if family == unix.AF_INET6 {
+		sysSetInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+		sysSetInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
+	}
 }
 
 // freePort is a port of the loopback address that nothing has, for the sockets

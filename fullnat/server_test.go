@@ -366,6 +366,29 @@ func TestApply(t *testing.T) {
 	hear(t, old, "3")
 }
 
+// Two engines, those of two daemons say, do not share a service's clients, whether
+// or not it has connections; they are the second one's when the first has left.
+func TestServedAlready(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), echo)
+	first, second := start(t, fullnat.Config{Loops: 2}), start(t, fullnat.Config{Loops: 2})
+	s := tcpService(t, n.addr(1), "rr", rs)
+	apply(t, first, s)
+	old := dial(t, s.Addr)
+	say(t, old, "1")
+	hear(t, old, "1")
+	if err := second.Apply([]fullnat.Service{s}); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("%v, want that the address is in use", err)
+	}
+	apply(t, first)
+	apply(t, second, s)
+	c := dial(t, s.Addr)
+	for _, c := range []*net.TCPConn{c, old} {
+		say(t, c, "2")
+		hear(t, c, "2")
+	}
+}
+
 // Rates are there with the kernel's first look, after two seconds.
 func TestRates(t *testing.T) {
 	n := newNetwork()
