@@ -10,13 +10,13 @@ import (
 
 func from(a string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(a), 1000) }
 
-func persistent(scheduler string, timeout time.Duration, m ipvs.Netmask) ipvs.Service {
-	return ipvs.Service{Scheduler: scheduler, Flags: ipvs.Persistent, Timeout: timeout, Netmask: m}
+func persistent(timeout time.Duration, m ipvs.Netmask) ipvs.Service {
+	return ipvs.Service{Scheduler: "rr", Flags: ipvs.Persistent, Timeout: timeout, Netmask: m}
 }
 
 func TestPersistence(t *testing.T) {
 	m, _ := ipvs.PrefixMask(ipvs.IPv4, 24)
-	b := newBench(t, persistent("rr", time.Minute, m), 1, 1, 1)
+	b := newBench(t, persistent(time.Minute, m), 1, 1, 1)
 	b.want("first", "C", b.open(from("10.1.1.1")))
 	b.want("its neighbour", "C", b.open(from("10.1.1.200")))
 	b.want("another", "B", b.open(from("10.1.2.1")))
@@ -40,7 +40,7 @@ func TestPersistence(t *testing.T) {
 // The kernel cannot hide a template of port 65535: it is found again when nothing
 // newer is.
 func TestTemplatesOfTheLastPort(t *testing.T) {
-	c := persistent("rr", time.Minute, ipvs.Netmask{})
+	c := persistent(time.Minute, ipvs.Netmask{})
 	c.ServiceKey = ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.10:65535"))
 	b := newBench(t, c, 1, 1)
 	b.settings.ExpireQuiescentTemplate = true
@@ -99,7 +99,7 @@ func TestNetmasks(t *testing.T) {
 // A template lives its timeout after the last new connection, and a minute once
 // it ran out while connections were there.
 func TestTemplateTimer(t *testing.T) {
-	b := newBench(t, persistent("rr", 10*time.Second, ipvs.Netmask{}), 1)
+	b := newBench(t, persistent(10*time.Second, ipvs.Netmask{}), 1)
 	count := func(at time.Duration, want uint32) {
 		t.Helper()
 		b.now = at
@@ -126,7 +126,7 @@ func TestTemplateTimer(t *testing.T) {
 
 // The end of a template applies the lower threshold.
 func TestTemplateEndClearsTheFlag(t *testing.T) {
-	b := newBench(t, persistent("rr", 10*time.Second, ipvs.Netmask{}))
+	b := newBench(t, persistent(10*time.Second, ipvs.Netmask{}))
 	b.must(b.AddServer(0, limited(0, 1, 2, 0)))
 	b.want("full", "A A -", b.open(from("10.0.1.1"))+" "+b.open(from("10.0.1.2"))+" "+b.open(from("10.0.1.3")))
 	b.must(b.UpdateServer(0, limited(0, 1, 2, 2))) // below 2 is enough now, but nothing ends
