@@ -54,6 +54,8 @@ const effects = `
 [virtual.fullnat]  plane local proxy_protocol connect_timeout retries       director            TestFullNATKeys
 [virtual.fullnat]  trusted_peers                                            cmd/goipvsd         TestTrustedPeers
 [virtual.fullnat]  plane notrack                                            director            TestChoose
+[virtual.fullnat]  max_connections cut_removed                              director            TestFullNATKeys
+[virtual.fullnat]  max_connections cut_removed                              fullnat             TestMaxConns TestDrainAndRemoval
 [virtual.fullnat]  local proxy_protocol connect_timeout retries             fullnat             TestLocalsNotInStep TestProxyHeadersByReceivers TestConnectTimeout TestRetry
 [virtual.check]    type                                                     director            TestCheckTypes
 [virtual.check]    interval timeout rise fall fast_interval jitter          director            TestCheckKeys

@@ -129,6 +129,10 @@ var fullNATKeys = []key[FullNAT]{
 		func(f *FullNAT) *int { return &f.Retries }, 0, 100),
 	boolKey("notrack", "false", "In user space: keep connections out of connection tracking, which otherwise has two entries for each. Not with rules of a firewall that let packets of known connections pass: they know none of these.",
 		func(f *FullNAT) *bool { return &f.Notrack }),
+	intKey("max_connections", "0", "In user space: connections, or sessions of UDP, that the service may have at a time. Further connections wait until one ends, a further session ends one that is idle. 0: no limit.",
+		func(f *FullNAT) *int { return &f.MaxConnections }, 0, 1<<31-1),
+	boolKey("cut_removed", "false", "In user space: connections of a real server that is removed are reset; false: they go on to their end. The kernel has net.ipv4.vs.expire_nodest_conn for that.",
+		func(f *FullNAT) *bool { return &f.CutRemoved }),
 }
 
 func duplicate(list []netip.Addr) (netip.Addr, bool) {

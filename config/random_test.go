@@ -91,6 +91,7 @@ func (g random) virtual(c *config.Config, i int) config.Virtual {
 		if v.FullNAT.Asked.Retries = g.IntN(2) == 0; v.FullNAT.Asked.Retries {
 			v.FullNAT.Retries = g.IntN(5)
 		}
+		v.FullNAT.MaxConnections, v.FullNAT.CutRemoved = pick(g, 0, 9), g.maybe()
 		v.FullNAT.Notrack = g.IntN(4) == 0 && v.Service.FWMark == 0 && v.Port() != 0
 		for n := range g.IntN(6) {
 			v.FullNAT.Local = append(v.FullNAT.Local, netip.AddrFrom4([4]byte{10, 9, 0, byte(1 + n + n/3)}))

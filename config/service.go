@@ -208,7 +208,7 @@ func (r *reader) fullNAT(t *table, v *Virtual) {
 // kernelFullNAT reports what full NAT in the kernel cannot do, on any machine.
 func (r *reader) kernelFullNAT(t *table, v *Virtual) {
 	f := &v.FullNAT
-	for key, there := range map[string]bool{"connect_timeout": f.Asked.ConnectTimeout, "proxy_protocol": f.ProxyProtocol != "", "retries": f.Asked.Retries, "notrack": f.Notrack} {
+	for key, there := range map[string]bool{"connect_timeout": f.Asked.ConnectTimeout, "proxy_protocol": f.ProxyProtocol != "", "retries": f.Asked.Retries, "notrack": f.Notrack, "max_connections": f.MaxConnections > 0, "cut_removed": f.CutRemoved} {
 		if there {
 			r.problem(t.at[key].line, `plane = "auto" or "userspace"`, "%s: the kernel cannot do that", key)
 		}

@@ -57,7 +57,9 @@ type FullNAT struct {
 	// Asked: the file has connect_timeout, or retries, which the kernel cannot do.
 	Asked struct{ ConnectTimeout, Retries bool }
 	// Notrack keeps connections in user space out of connection tracking.
-	Notrack bool
+	Notrack        bool
+	MaxConnections int  // at a time, in user space; 0: no limit
+	CutRemoved     bool // connections of a removed server are reset, in user space
 }
 
 // NewFullNAT is full NAT as it is when nothing is said of it.

@@ -136,11 +136,11 @@ func TestRealCheckKeys(t *testing.T) {
 // TestFullNATKeys: what the file says of full NAT is what the engine is told.
 func TestFullNATKeys(t *testing.T) {
 	s, err := build(t, "[[virtual]]\naddress = \"192.0.2.10:80\"\nforward = \"fullnat\"\n[virtual.fullnat]\nplane = \"userspace\"\nlocal = [\"198.51.100.1-198.51.100.3\", \"198.51.100.9\"]\n"+
-		"proxy_protocol = \"v2\"\ntrusted_peers = [\"10.0.0.0/8\", \"2001:db8::1\"]\nconnect_timeout = \"1s\"\nretries = 4\n[[virtual.real]]\naddress = \"10.0.0.1\"\n")
+		"proxy_protocol = \"v2\"\ntrusted_peers = [\"10.0.0.0/8\", \"2001:db8::1\"]\nconnect_timeout = \"1s\"\nretries = 4\nmax_connections = 9\ncut_removed = true\n[[virtual.real]]\naddress = \"10.0.0.1\"\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &fullnat.Options{ConnectTimeout: time.Second, Retries: 4}
+	want := &fullnat.Options{ConnectTimeout: time.Second, Retries: 4, MaxConns: 9, CutRemoved: true}
 	want.TrustedPeers = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")}
 	for _, a := range []string{"198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.9"} {
 		want.Locals = append(want.Locals, netip.MustParseAddr(a))

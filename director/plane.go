@@ -90,6 +90,10 @@ func (m Machine) notInKernel(v *config.Virtual) string {
 		return "the kernel knows no connect_timeout"
 	case f.Notrack:
 		return "the kernel's plane lives by connection tracking, and notrack is asked for"
+	case f.MaxConnections > 0:
+		return "the kernel has no max_connections"
+	case f.CutRemoved:
+		return "the kernel does not reset what a removed server leaves, and cut_removed is asked for"
 	case s.Flags&ipvs.OnePacket != 0: // ip_vs_update_conntrack in net/netfilter/ipvs/ip_vs_nfct.c leaves them alone
 		return "connection tracking does not know where IPVS sends single packets (one_packet), and answers would be lost"
 	case len(localsOf(v)) == 0:
@@ -159,7 +163,8 @@ func proxyOptions(c *config.Virtual) (*fullnat.Options, error) {
 		return &fullnat.Options{}, nil
 	}
 	f := &c.FullNAT
-	o := fullnat.Options{Locals: f.Local, TrustedPeers: f.TrustedPeers, ConnectTimeout: f.ConnectTimeout, Retries: f.Retries}
+	o := fullnat.Options{Locals: f.Local, TrustedPeers: f.TrustedPeers, ConnectTimeout: f.ConnectTimeout, Retries: f.Retries,
+		MaxConns: f.MaxConnections, CutRemoved: f.CutRemoved}
 	if f.Retries == 0 {
 		o.Retries = -1 // the engine's zero value means its default
 	}

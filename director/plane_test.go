@@ -46,6 +46,8 @@ func TestChoose(t *testing.T) {
 		{"retries, though the usual ones", full(`retries = 2`), Machine{}, "userspace", "the kernel cannot do retries"},
 		{"connect_timeout", full(`connect_timeout = "3s"`), Machine{}, "userspace", "the kernel knows no connect_timeout"},
 		{"notrack", full(`notrack = true`), Machine{}, "userspace", "the kernel's plane lives by connection tracking, and notrack is asked for"},
+		{"max_connections", full(`max_connections = 9`), Machine{}, "userspace", "the kernel has no max_connections"},
+		{"cut_removed", full(`cut_removed = true`), Machine{}, "userspace", "the kernel does not reset what a removed server leaves, and cut_removed is asked for"},
 		{"no local address", with(`"198.51.100.1"`, ""), Machine{}, "userspace", "no local address of ipv4 is given"},
 		{"many local addresses", with("198.51.100.1", "10.9.0.0-10.9.3.255"), Machine{}, "kernel", "it can do what is asked"},
 		{"too many", with("198.51.100.1", "10.9.0.0-10.9.4.0"), Machine{}, "userspace", "a rule has room for 1024 local addresses, and 1025 are given"},

@@ -17,7 +17,7 @@ import (
 type service struct {
 	key      ipvs.ServiceKey
 	settings atomic.Pointer[settings]
-	live     atomic.Int64 // connections of all loops, counted when settings.maxConns is set
+	live     atomic.Int64 // connections and sessions of all loops
 	// unprompted: in the connection that began last the server spoke first.
 	unprompted atomic.Bool
 
