@@ -30,14 +30,14 @@ func (s *session) locals(c *Command) error {
 		s.kernel.listed = e
 		return listJSON(&output{w: s.Stdout}, s.kernel, ipvs.Info{}, all, ListOptions{JSON: true})
 	}
-	return printLocals(s.Stdout, all, s.listNames(c))
+	return printLocals(s.Stdout, all)
 }
 
-// printLocals prints in dpvs' columns.
-func printLocals(w io.Writer, services []ipvs.ServiceInfo, names *Resolver) error {
+// printLocals prints in dpvs' columns, and as there in numbers only.
+func printLocals(w io.Writer, services []ipvs.ServiceInfo) error {
 	out := &output{w: w}
 	out.b = localsRow(out.b, "VIP:VPORT", "TOTAL", "SNAT_IP", "CONFLICTS", "CONNS")
-	view := textView{names: names}
+	var view textView
 	for i := range services {
 		s := &services[i]
 		name := string(view.endpoint(nil, 0, s.Addr, s.Protocol, maxEndpoint))

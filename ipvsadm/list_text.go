@@ -85,6 +85,9 @@ func appendProperties(b []byte, s *ipvs.Service) []byte {
 	if s.Flags&ipvs.OnePacket != 0 {
 		b = append(b, " ops"...)
 	}
+	if s.Proxy != ipvs.NoProxy { // as dpvs shows it
+		b = append(append(b, " pp"...), s.Proxy.String()...)
+	}
 	return b
 }
 

@@ -129,9 +129,18 @@ func (p *planes) Service(k ipvs.ServiceKey) (s ipvs.ServiceInfo, err error) {
 		return s, nil
 	}
 	if s, err = p.Kernel.Service(k); isAbsent(err) {
-		err = errors.Join(failed, err)
+		err = errors.Join(failed, p.absent("read service", k, err))
 	}
 	return s, err
+}
+
+// absent is the kernel's error about a service that it does not have. Without
+// IPVS goipvsd has all that there are.
+func (p *planes) absent(op string, k ipvs.ServiceKey, err error) error {
+	if p.none {
+		return &ipvs.OpError{Op: op, Object: k.String(), Err: ipvs.ErrNoService}
+	}
+	return err
 }
 
 // isAbsent reports whether an error of the kernel leaves room for a service of
@@ -152,7 +161,7 @@ func (p *planes) Destinations(k ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]
 
 // Do makes one change where its service is.
 func (p *planes) Do(c ipvs.Change) error {
-	if forFullNAT(&c) {
+	if p.none || forFullNAT(&c) {
 		e, err := p.need()
 		if err != nil {
 			return err
@@ -179,6 +188,9 @@ func (e *engine) do(c ipvs.Change) error {
 func (p *planes) Apply(changes iter.Seq[ipvs.Change]) error {
 	e, broken := p.look()
 	s := split{engine: e, known: make(map[ipvs.ServiceKey]bool)}
+	if p.none {
+		changes = slices.Values(saysFullNAT(slices.Collect(changes)))
+	}
 	batch := &ipvs.BatchError{}
 	err := p.Kernel.Apply(s.kernels(changes))
 	var refused *ipvs.BatchError
@@ -245,6 +257,23 @@ func (s *split) kernels(changes iter.Seq[ipvs.Change]) iter.Seq[ipvs.Change] {
 	}
 }
 
+// saysFullNAT has the services that a list makes, and gives local addresses or
+// real servers of full NAT later, be of full NAT from the start. IPVS would have
+// them until then.
+func saysFullNAT(list []ipvs.Change) []ipvs.Change {
+	full := make(map[ipvs.ServiceKey]bool)
+	for i := range slices.Backward(list) {
+		c := &list[i]
+		switch k := c.Service.ServiceKey; {
+		case c.Op == ipvs.AddService:
+			c.Service.FullNAT = c.Service.FullNAT || full[k]
+		case forFullNAT(c):
+			full[k] = true
+		}
+	}
+	return list
+}
+
 // original is where the n-th change of the kernel's stood in the sequence.
 func (s *split) original(n int) int {
 	for _, at := range s.at {
@@ -302,7 +331,7 @@ func (p *planes) ZeroService(k ipvs.ServiceKey) error {
 	}
 	e, failed := p.owner(k)
 	if e == nil {
-		return errors.Join(failed, err)
+		return errors.Join(failed, p.absent("zero counters", k, err))
 	}
 	return e.one(string(ruleWriter{}.key([]byte("-Z "), k)))
 }

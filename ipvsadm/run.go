@@ -197,6 +197,9 @@ func (s *session) do(c *Command) error {
 	case ActionGetLocal:
 		return s.locals(c)
 	}
+	if s.kernel.none { // all services are of full NAT: the forks' scripts say so with the first -P or -a -b
+		c.Change.Service.FullNAT = true
+	}
 	if c.given.has(colEnsure) {
 		return s.ensure(c.Change)
 	}

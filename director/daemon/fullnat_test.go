@@ -22,7 +22,8 @@ const kernelConnections = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State  
 // cli is goipvs beside the fixture's daemon, on the same kernel.
 type cli struct {
 	*fixture
-	vip string // an address that is nobody else's
+	vip  string // an address that is nobody else's
+	none bool   // commands find no IPVS
 }
 
 // kept is the fixture's kernel, which outlives a command.
@@ -37,14 +38,14 @@ func cliOf(f *fixture) *cli {
 	f.start()
 	f.has(0, "1")
 	pid := os.Getpid()
-	return &cli{f, fmt.Sprintf("127.77.%d.%d", pid>>7&255, pid<<1&255)}
+	return &cli{fixture: f, vip: fmt.Sprintf("127.77.%d.%d", pid>>7&255, pid<<1&255)}
 }
 
 // run is what a user sees of a command: its status, and all that it prints.
 func (c *cli) run(in, line string) (status int, out string) {
 	var b strings.Builder
 	r := ipvsadm.Runner{Prog: "goipvs", Stdin: strings.NewReader(in), Stdout: &b, Stderr: &b,
-		Dial:            func() (ipvsadm.Kernel, error) { return kept{c.kernel}, nil },
+		Dial:            c.dial,
 		Daemon:          func() (ipvsadm.Daemon, error) { return socket.Dial(c.path("sock")) },
 		OpenConnections: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(kernelConnections)), nil },
 	}
@@ -54,6 +55,13 @@ func (c *cli) run(in, line string) (status int, out string) {
 	}
 	status = r.Run(strings.Fields(words))
 	return status, strings.ReplaceAll(b.String(), c.vip, "VIP")
+}
+
+func (c *cli) dial() (ipvsadm.Kernel, error) {
+	if c.none {
+		return nil, ipvs.ErrNoIPVS
+	}
+	return kept{c.kernel}, nil
 }
 
 // does has a command work and print this.
@@ -142,6 +150,49 @@ func TestFullNATByCommand(t *testing.T) {
 	if heard := c.ask(); heard != "" {
 		t.Errorf("after -D clients hear %q", heard)
 	}
+}
+
+// TestFullNATNoIPVS: without IPVS commands are goipvsd's. The forks' scripts and
+// saved rules, which say of what method a service is by its local addresses and
+// real servers only, work there, too.
+func TestFullNATNoIPVS(t *testing.T) {
+	c := newCLI(t)
+	c.none = true
+	one := c.greeter("one")
+	c.does("goipvs -A -t VIP:8080 -s rr", "")
+	c.does("goipvs -P -t VIP:8080 -z 127.0.0.9", "")
+	c.does("goipvs -a -t VIP:8080 -r "+one+" -b", "")
+	if heard := c.ask(); !strings.HasPrefix(heard, "one 127.0.0.9:") {
+		t.Errorf("clients hear %q", heard)
+	}
+	c.does("goipvs -A -u VIP:8082 -o --proxy-protocol v2-every", "")
+	if _, out := c.run("", "goipvs -Ln"); !strings.Contains(out, "UDP  VIP:8082 wlc ops ppv2-every\n") || !strings.Contains(out, "TCP  VIP:8080 rr\n") {
+		t.Errorf("-Ln prints\n%s", out)
+	}
+	c.does("goipvs -A -t VIP:8081 --ensure", "-A -t VIP:8081 -s wlc --fullnat\n")
+	c.does("goipvs -A -t VIP:8081 --ensure", "")
+	c.answers(255, "goipvs -a -t VIP:8081 -r 127.0.0.1 -m", "goipvs: add destination 127.0.0.1:8081 of tcp VIP:8081: the service is full NAT's, and so are its real servers: -b\n")
+	c.does("goipvs -D -t VIP:8081", "")
+	c.answers(255, "goipvs -D -t VIP:8081", "goipvs: delete service tcp VIP:8081: no such service\n")
+	c.does("goipvs -D -t VIP:8081 --ensure", "")
+	c.answers(1, "goipvs -Ln -t VIP:8081", "goipvs: read service tcp VIP:8081: no such service\n")
+	c.answers(255, "goipvs -Z -t VIP:8081", "goipvs: zero counters tcp VIP:8081: no such service\n")
+	c.does("goipvs -D -t VIP:8080", "")
+
+	rules := strings.NewReplacer("VIP", c.vip, "RS", one).Replace("-A -t VIP:8080 -s rr\n-P -t VIP:8080 -z 127.0.0.9\n-a -t VIP:8080 -r RS -b -w 1\n")
+	if status, out := c.run(rules, "goipvs -R"); status != 0 || out != "" {
+		t.Errorf("the forks' rules: %d, %q", status, out)
+	}
+	if heard := c.ask(); !strings.HasPrefix(heard, "one 127.0.0.9:") {
+		t.Errorf("after -R clients hear %q", heard)
+	}
+	c.does("goipvs -D -t VIP:8080", "")
+	_, before := c.run("", "goipvs -S -n")
+	rules += "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n"
+	if status, out := c.run(rules, "goipvs -R"); status == 0 || !strings.HasPrefix(out, "goipvs: the kernel has no IPVS") {
+		t.Errorf("rules that need IPVS: %d, %q", status, out)
+	}
+	c.does("goipvs -S -n", before)
 }
 
 // TestFullNATRefused: what is not possible is said in the words of the field and
