@@ -15,8 +15,24 @@ type Status struct {
 	WithoutIPVS string     `json:"without_ipvs,omitempty"`
 	Hold        *time.Time `json:"mass_failure_since,omitempty"`
 	// Conntrack is how full connection tracking is; absent: it is not loaded.
-	Conntrack *Conntrack      `json:"conntrack,omitempty"`
+	Conntrack *Conntrack `json:"conntrack,omitempty"`
+	// Userspace is full NAT in user space as a whole; absent: there is none.
+	Userspace *Userspace      `json:"userspace,omitempty"`
 	Services  []ServiceStatus `json:"services"`
+}
+
+// Userspace is full NAT in user space: how full it is, and what went wrong there
+// since it began.
+type Userspace struct {
+	Connections uint64 `json:"connections"` // sessions of UDP, too
+	// Limit is how many there can be, by the daemon's limit of file descriptors.
+	Limit       uint64 `json:"limit"`
+	Refused     uint64 `json:"refused"`     // no server was there for the connection
+	Unreachable uint64 `json:"unreachable"` // none of the servers that were tried answered
+	NoFiles     uint64 `json:"no_files"`    // times that descriptors or memory ran out
+	Exhausted   uint64 `json:"exhausted"`   // no port, or descriptor, in the time to connect
+	Idle        uint64 `json:"idle"`        // reset after the idle timeout
+	Dropped     uint64 `json:"dropped"`     // datagrams without server, port or room
 }
 
 // Conntrack is connection tracking: entries, and for how many there is room.

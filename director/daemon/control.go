@@ -86,7 +86,18 @@ func (d *Daemon) status(_ context.Context, _ control.Peer, args []byte) (any, er
 func (d *Daemon) snapshot() (control.Status, error) {
 	st, err := d.dir.Status(d.checksBriefly)
 	st.Version, st.PID, st.Started, st.Config = d.o.Version, os.Getpid(), d.started, d.o.Config
+	st.Userspace = d.userspace()
 	return st, err
+}
+
+// userspace is full NAT in user space, nil without any.
+func (d *Daemon) userspace() *control.Userspace {
+	most, e := d.proxy.Limit()
+	if most == 0 {
+		return nil
+	}
+	return &control.Userspace{Connections: uint64(d.proxy.Conns()), Limit: uint64(most),
+		Refused: e.Refused, Unreachable: e.Unreachable, NoFiles: e.NoFiles, Exhausted: e.Exhausted, Idle: e.Idle, Dropped: e.Dropped}
 }
 
 // checksBriefly leaves out what was said, which is for explain.

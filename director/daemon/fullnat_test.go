@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/ipvs"
 	"github.com/goipvs/goipvs/ipvsadm"
 	"github.com/goipvs/goipvs/ipvsadm/socket"
@@ -168,6 +169,18 @@ func TestFullNATNoIPVS(t *testing.T) {
 	c.does("goipvs -A -u VIP:8082 -o --proxy-protocol v2-every", "")
 	if _, out := c.run("", "goipvs -Ln"); !strings.Contains(out, "UDP  VIP:8082 wlc ops ppv2-every\n") || !strings.Contains(out, "TCP  VIP:8080 rr\n") {
 		t.Errorf("-Ln prints\n%s", out)
+	}
+	if heard := c.ask(); heard == "" {
+		t.Error("a client hears nothing")
+	}
+	c.does("goipvs -d -t VIP:8080 -r "+one, "")
+	if heard := c.ask(); heard != "" {
+		t.Errorf("without a server a client hears %q", heard)
+	}
+	var st control.Status
+	c.must(c.do("status", nil, &st))
+	if u := st.Userspace; u == nil || u.Refused != 1 || u.Limit == 0 {
+		t.Errorf("user space says %+v, want one connection refused", u)
 	}
 	c.does("goipvs -A -t VIP:8081 --ensure", "-A -t VIP:8081 -s wlc --fullnat\n")
 	c.does("goipvs -A -t VIP:8081 --ensure", "")

@@ -20,6 +20,17 @@ func (p *Plane) Conns() int {
 	return p.engine.Conns()
 }
 
+// Limit is how many connections there can be, and Errors what went wrong; 0 and
+// nothing before the first service.
+func (p *Plane) Limit() (most int, errs fullnat.Errors) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.engine == nil {
+		return 0, fullnat.Errors{}
+	}
+	return p.engine.Limit(), p.engine.Errors()
+}
+
 // wanted is a service with how it is to be served.
 func (p *Plane) wanted(s *fullnat.Service) fullnat.Service {
 	out := *s

@@ -28,6 +28,9 @@ var (
 	withoutIPVS  = desc("without_ipvs", "1 while the machine has no IPVS and services of NAT run in user space.")
 	tracked      = desc("conntrack_entries", "Connections that connection tracking knows; absent: it is not loaded.")
 	trackedMax   = desc("conntrack_entries_max", "Connections that connection tracking has room for; absent: it is not loaded.")
+	userspace    = desc("userspace_connections", "Connections, and sessions of UDP, of full NAT in user space; absent: there is none.")
+	userspaceMax = desc("userspace_connections_max", "How many there can be, by the daemon's limit of file descriptors.")
+	userspaceBad = desc("userspace_errors_total", "Connections of user space without a server (refused), with none that answered (unreachable), without a port (exhausted), reset after the idle timeout (idle); times without descriptors or memory (no_files); datagrams lost (dropped).", "kind")
 	refused      = desc("service_refused", "1 while the kernel refuses part of the service.", "service", "address")
 	serverUp     = desc("server_up", "1 up, 0 down; absent: never checked.", "service", "address", "server")
 	serverState  = desc("server_state", "1 for the place the server is in: in, quiesced, out, leaving.", "service", "address", "server", "state")
@@ -65,6 +68,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if t := st.Conntrack; t != nil {
 		gauge(tracked, float64(t.Count))
 		gauge(trackedMax, float64(t.Max))
+	}
+	if u := st.Userspace; u != nil {
+		gauge(userspace, float64(u.Connections))
+		gauge(userspaceMax, float64(u.Limit))
+		for kind, n := range map[string]uint64{"refused": u.Refused, "unreachable": u.Unreachable, "no_files": u.NoFiles, "exhausted": u.Exhausted, "idle": u.Idle, "dropped": u.Dropped} {
+			out <- prometheus.MustNewConstMetric(userspaceBad, prometheus.CounterValue, float64(n), kind)
+		}
 	}
 	for i := range st.Services {
 		service(out, gauge, &st.Services[i])

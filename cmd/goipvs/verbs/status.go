@@ -99,6 +99,9 @@ func printStatus(w io.Writer, st *control.Status, counts string) {
 	if t := st.Conntrack; t != nil && t.Count*10 > t.Max*8 {
 		fmt.Fprintf(w, "CONNECTION TRACKING nearly full: %d of %d\n", t.Count, t.Max)
 	}
+	if u := st.Userspace; u != nil && u.Connections*10 > u.Limit*8 {
+		fmt.Fprintf(w, "USER SPACE nearly full: %d connections of %d, by the limit of file descriptors\n", u.Connections, u.Limit)
+	}
 	if st.Hold != nil {
 		fmt.Fprintf(w, "MASS FAILURE for %s: nearly all servers failed at once, the last state is kept\n", ago(st.Time, st.Hold))
 	}

@@ -1,7 +1,9 @@
 package verbs
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/goipvs/goipvs/director/control"
 )
@@ -37,6 +39,18 @@ func TestProblem(t *testing.T) {
 		s := well()
 		if c.change(&s); problem(&s) != c.want {
 			t.Errorf("%s: want %v", name, c.want)
+		}
+	}
+}
+
+// TestNearlyFull: user space is told of before clients have to wait for
+// descriptors.
+func TestNearlyFull(t *testing.T) {
+	for n, want := range map[uint64]string{8: "", 9: "USER SPACE nearly full: 9 connections of 10, by the limit of file descriptors\n"} {
+		var b strings.Builder
+		printStatus(&b, &control.Status{Kernel: "ok", Time: time.Now(), Userspace: &control.Userspace{Connections: n, Limit: 10}}, "")
+		if _, rest, _ := strings.Cut(b.String(), "\n"); !strings.HasPrefix(rest, want) || want == "" && strings.Contains(rest, "full") {
+			t.Errorf("%d of 10: %q", n, rest)
 		}
 	}
 }
