@@ -222,11 +222,7 @@ func (k *keepalived) miscCheck(c *kaCheck) {
 	for _, b := range c.rest {
 		switch b.name() {
 		case "misc_path":
-			text := b.arg(0)
-			if len(b.words) > 2 {
-				text = strings.Join(b.words[1:], " ")
-			}
-			command = argv(k.commandText(b, text))
+			command = argv(k.commandText(b, strings.Join(b.words[1:], " ")))
 		case "misc_timeout":
 			timeout = k.seconds(b, timeout)
 		case "misc_dynamic":
