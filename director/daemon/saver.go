@@ -98,12 +98,20 @@ func (s *saver) flush() error {
 	return s.err
 }
 
-// run writes until ctx ends, and then what is left.
+// run writes until ctx ends, and then what is left. What the disk did not take is
+// tried again without anything new: an operator who has made room should not have
+// to say again what he said before.
 func (s *saver) run(ctx context.Context) {
+	again := time.NewTicker(againAfter)
+	defer again.Stop()
 	for {
 		select {
 		case <-s.wake:
 			s.write()
+		case <-again.C:
+			if s.unwritten() {
+				s.write()
+			}
 		case <-ctx.Done():
 			s.write()
 			return
@@ -136,6 +144,13 @@ func (s *saver) goOn() {
 	s.retired = false
 	s.mu.Unlock()
 	s.change(func(*state) {})
+}
+
+// unwritten: the file does not have what it should.
+func (s *saver) unwritten() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failing
 }
 
 func (s *saver) write() {
