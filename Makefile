@@ -47,6 +47,10 @@ demo-fullnat: ## full NAT in user space, on this machine, without root: three HT
 soak-fullnat: ## random traffic and faults through full NAT for SOAK (30m), with the race detector
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 24h -run 'TestSoak|TestBulk' -v ./fullnat -soak $(or $(SOAK),30m) -bulk 1024
 
+.PHONY: soak-goipvsd
+soak-goipvsd: bin/lab ## goipvsd in the lab's kernel under all that can happen to it, at random, for SOAK (30m) from SEED (1)
+	LAB_TIMEOUT=0 $(GO) test -tags $(TAGS) -count=1 -timeout 24h -run '^TestKernelChaos$$' -v -exec '$(CURDIR)/bin/lab' ./cmd/goipvsd -chaos $(or $(SOAK),30m) -chaos-seed $(or $(SEED),1)
+
 .PHONY: twin
 twin: bin/lab ## full NAT beside the kernel: equal choices for TWIN (10m) of random histories
 	LAB_TIMEOUT=0 $(GO) test -tags $(TAGS) -count=1 -timeout 24h -run '^TestKernelTwin$$' -v -exec '$(CURDIR)/bin/lab' ./fullnat -twin $(or $(TWIN),10m)

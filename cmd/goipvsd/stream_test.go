@@ -100,19 +100,32 @@ type stream struct {
 
 func newStream(r *rig, to netip.AddrPort) *stream {
 	r.Helper()
+	s, err := openStream(r, patience, netip.AddrPort{}, to)
+	r.must(err)
+	return s
+}
+
+// openStream opens one from a port of the client's, if it says which, and reports
+// that nobody answers in time.
+func openStream(r *rig, patience time.Duration, from, to netip.AddrPort) (*stream, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := r.net.Client.Dial(ctx, "tcp", netip.AddrPort{}, to)
-	r.must(err)
+	c, err := r.net.Client.Dial(ctx, "tcp", from, to)
+	if err != nil {
+		return nil, err
+	}
 	s := &stream{conn: c.Conn, stop: make(chan struct{}), done: make(chan struct{}), beat: make(chan struct{})}
 	_ = s.conn.SetDeadline(time.Now().Add(patience))
 	in := bufio.NewReader(s.conn)
 	name, err := in.ReadString('\n')
-	r.must(err)
+	if err != nil {
+		s.conn.Close()
+		return nil, err
+	}
 	s.server = strings.TrimSpace(name)
 	go s.run(in)
 	r.Cleanup(func() { s.conn.Close(); <-s.done })
-	return s
+	return s, nil
 }
 
 func (s *stream) run(in io.Reader) {

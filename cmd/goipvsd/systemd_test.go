@@ -200,16 +200,107 @@ func (m *manager) nobodyIsRefused(addrs ...string) {
 			}
 		})
 	}
-	was := m.status().PID
-	m.ctl("restart", "goipvsd")
-	m.await("another process serves", func() bool { pid := m.status().PID; return pid != was && pid != 0 })
-	m.awaitServing()
-	was = m.status().PID
-	m.ctl("kill", "--kill-who=main", "--signal=KILL", "goipvsd")
-	m.await("another process serves", func() bool { pid := m.status().PID; return pid != was && pid != 0 })
-	m.awaitServing()
+	m.follows(func() { m.ctl("restart", "goipvsd") })
+	m.follows(func() { m.ctl("kill", "--kill-who=main", "--signal=KILL", "goipvsd") })
 	stop.Store(true)
 	all.Wait()
+}
+
+// follows: another process serves after this one has been ended.
+func (m *manager) follows(end func()) {
+	m.Helper()
+	was := m.status().PID
+	end()
+	m.await("another process serves", func() bool { pid := m.status().PID; return pid != was && pid != 0 })
+	m.awaitServing()
+}
+
+// TestRealSystemdOOM: the kernel kills goipvsd for want of memory. Systemd starts it
+// again, and clients that come meanwhile wait.
+func TestRealSystemdOOM(t *testing.T) {
+	h := newHouse(t)
+	m := newManager(h, h.unit())
+	h.awaitServing()
+	group := memoryGroup(t)
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	all.Go(func() {
+		for !stop.Load() {
+			c, err := net.DialTimeout("tcp", h.tcp, patience)
+			if err != nil && !errors.Is(err, unix.ECONNRESET) {
+				t.Error(err)
+				return
+			}
+			if err == nil {
+				c.Close()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	m.follows(func() {
+		pid := m.outside(m.status().PID)
+		h.must(os.WriteFile(group+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0))
+		h.await("the kernel kills it", func() bool {
+			var asking sync.WaitGroup
+			for range 30 { // at once, so that they take memory
+				asking.Go(func() { _ = h.do("status", nil) })
+			}
+			asking.Wait()
+			b, _ := os.ReadFile(group + "/memory.oom_control")
+			return !strings.Contains(string(b), "oom_kill 0")
+		})
+	})
+	stop.Store(true)
+	all.Wait()
+	if n := m.show("NRestarts"); n != "1" {
+		t.Errorf("systemd has restarted it %s times, want once", n)
+	}
+	m.ctl("stop", "goipvsd")
+}
+
+// memoryGroup is a group whose processes may take 256 KiB more than they have.
+func memoryGroup(t *testing.T) string {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := regexp.MustCompile(`(?m) (/\S+) \S+ (?:\S+ )*- cgroup \S+ \S*\bmemory\b`).FindSubmatch(mounts)
+	if at == nil {
+		t.Skip("no cgroup of memory of version 1, in which what a process has stays its old group's")
+	}
+	dir := filepath.Join(string(at[1]), fmt.Sprintf("goipvs-test-%d", os.Getpid()))
+	err = os.Mkdir(dir, 0o755)
+	t.Cleanup(func() { _ = os.Remove(dir) })
+	if err == nil {
+		err = os.WriteFile(dir+"/memory.limit_in_bytes", []byte("256K"), 0)
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	return dir
+}
+
+// outside is the number that a process of systemd's namespace has outside of it.
+func (m *manager) outside(pid int) int {
+	m.Helper()
+	here, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", m.pid))
+	m.must(err)
+	all, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
+	for _, file := range all {
+		if ns, err := os.Readlink(file); err != nil || ns != here {
+			continue
+		}
+		dir := filepath.Dir(filepath.Dir(file))
+		b, _ := os.ReadFile(dir + "/status")
+		if regexp.MustCompile(fmt.Sprintf(`(?m)^NSpid:.*\s%d$`, pid)).Match(b) {
+			n, err := strconv.Atoi(filepath.Base(dir))
+			m.must(err)
+			return n
+		}
+	}
+	m.Fatalf("no process is %d in systemd's namespace", pid)
+	return 0
 }
 
 // TestRealSystemdDiverted: systemd keeps the sockets of a firewall mark and of
