@@ -8,7 +8,7 @@ import (
 // Brief is everything in one line, for systemctl status: how much is up, and what
 // is wrong with the daemon itself for as long as it is.
 func (d *Director) Brief() (text string, err error) {
-	err = d.do(func(s *state) { text = s.brief() })
+	err = d.ask(func(s *state) { text = s.brief() })
 	return text, err
 }
 

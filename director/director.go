@@ -62,7 +62,8 @@ type Options struct {
 type Director struct {
 	o     Options
 	log   *slog.Logger
-	inbox chan func(*state)
+	inbox chan func(*state) // verdicts and orders
+	asked chan func(*state) // questions, see ask
 	done  chan struct{}
 }
 
@@ -71,7 +72,7 @@ var ErrStopped = errors.New("the director has stopped")
 
 // New makes a Director that has not been started.
 func New(o Options) *Director {
-	d := &Director{o: o, log: o.Log, inbox: make(chan func(*state), 64), done: make(chan struct{})}
+	d := &Director{o: o, log: o.Log, inbox: make(chan func(*state), 64), asked: make(chan func(*state)), done: make(chan struct{})}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -133,14 +134,14 @@ func (d *Director) Run(ctx context.Context, setup *Setup) error {
 		case <-ctx.Done():
 			return s.stop()
 		case f := <-d.inbox:
-			f(s)
-			if !s.yielded {
-				s.drainInbox()
-			}
-			if s.yielded {
+			if !s.takeIn(f) {
 				return ErrYielded
 			}
-			s.settle()
+		case answer := <-d.asked:
+			if !s.takeIn(func(*state) {}) {
+				return ErrYielded
+			}
+			answer(s)
 		case <-tick.C:
 			if s.looking == nil && s.round == nil {
 				began = d.now()
@@ -153,6 +154,18 @@ func (d *Director) Run(ctx context.Context, setup *Setup) error {
 		}
 		d.o.Beat()
 	}
+}
+
+// takeIn takes a verdict or an order, and what has come in behind it, and does what
+// follows. It reports whether the Director goes on.
+func (s *state) takeIn(f func(*state)) bool {
+	if f(s); !s.yielded {
+		s.drainInbox()
+	}
+	if !s.yielded {
+		s.settle()
+	}
+	return !s.yielded
 }
 
 // drainInbox takes what has come in meanwhile, so that a thousand verdicts of
@@ -179,14 +192,21 @@ func (s *state) period() time.Duration {
 	return idleTick
 }
 
-// busy reports whether somebody waits for the Director.
+// busy reports whether a verdict or an order waits for the Director.
 func (s *state) busy() bool { return len(s.d.inbox) > 0 }
 
 // do runs f on the Director's goroutine and waits for it.
-func (d *Director) do(f func(*state)) error {
+func (d *Director) do(f func(*state)) error { return d.send(d.inbox, f) }
+
+// ask is do for who only wants to know something. What verdicts and orders ask for
+// is done before each answer: they never wait for more than the one that is being
+// given, however many ask, and an answer tells of all that came before it.
+func (d *Director) ask(f func(*state)) error { return d.send(d.asked, f) }
+
+func (d *Director) send(to chan<- func(*state), f func(*state)) error {
 	ready := make(chan struct{})
 	select {
-	case d.inbox <- func(s *state) { defer close(ready); f(s) }:
+	case to <- func(s *state) { defer close(ready); f(s) }:
 	case <-d.done:
 		return ErrStopped
 	}

@@ -10,7 +10,7 @@ import (
 // Explain tells what happened to a service, or to a real server, and why it is
 // where it is.
 func (d *Director) Explain(subject, service string, checks Checks) (out control.Explanation, err error) {
-	stopped := d.do(func(s *state) {
+	stopped := d.ask(func(s *state) {
 		for _, key := range s.keys() {
 			v := s.services[key]
 			if v.Path {

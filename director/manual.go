@@ -72,12 +72,17 @@ func (s *state) moveManual() {
 }
 
 // Beside is the Director between two of its steps, for who changes services of
-// commands. It is good until the function that got it returns.
+// commands or lists them. It is good until the function that got it returns.
 type Beside struct{ s *state }
 
 // Beside runs f between two steps of the Director.
 func (d *Director) Beside(f func(Beside)) error {
 	return d.do(func(s *state) { f(Beside{s}) })
+}
+
+// Look is Beside for who only looks: it keeps nobody else waiting, see ask.
+func (d *Director) Look(f func(Beside)) error {
+	return d.ask(func(s *state) { f(Beside{s}) })
 }
 
 // Named reports whether the file has the service, or had it and it is leaving.

@@ -25,7 +25,7 @@ type CheckStatus struct {
 
 // Status is a picture of everything, as of the last look at the kernel.
 func (d *Director) Status(checks Checks) (st control.Status, err error) {
-	err = d.do(func(s *state) {
+	err = d.ask(func(s *state) {
 		if s.stale() {
 			_ = s.look(nil) // its error is part of the picture
 		}

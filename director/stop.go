@@ -80,6 +80,8 @@ func (s *state) drainAll() error {
 		case <-tick.C:
 		case f := <-s.d.inbox:
 			f(s)
+		case answer := <-s.d.asked:
+			answer(s)
 		case <-s.d.o.Abort:
 			return errors.Join(s.lost, s.flush())
 		}

@@ -41,7 +41,7 @@ func (d *Daemon) fullNATList(_ context.Context, _ control.Peer, args []byte) (an
 	var services []ipvs.ServiceInfo
 	dests := make(map[ipvs.ServiceKey][]ipvs.DestinationInfo)
 	var inKernel []snat.Service
-	stopped := d.dir.Beside(func(b director.Beside) {
+	stopped := d.dir.Look(func(b director.Beside) {
 		l := lister{daemon: d}
 		for _, f := range b.FullNAT(func(k ipvs.ServiceKey) bool { return a.Service == "" || a.Service == k.String() }) {
 			info, ds := l.list(&f)
@@ -136,7 +136,7 @@ func (d *Daemon) fullNATConnections(_ context.Context, _ control.Peer, args []by
 		all[i] = ipvsadm.Connection{Connection: c.Connection, Local: c.Local}
 	}
 	var inKernel []snat.Service
-	if err := d.dir.Beside(func(b director.Beside) {
+	if err := d.dir.Look(func(b director.Beside) {
 		for _, f := range b.FullNAT(func(ipvs.ServiceKey) bool { return true }) {
 			if f.Runs == ipvs.PlaneKernel {
 				inKernel = append(inKernel, f.SourceNAT)
