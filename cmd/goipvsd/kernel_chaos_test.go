@@ -25,7 +25,7 @@ import (
 
 var (
 	chaosSeed = flag.Uint64("chaos-seed", 1, "of TestKernelChaos")
-	chaosTime = flag.Duration("chaos", time.Second, "how long TestKernelChaos goes on; a life is a minute at most")
+	chaosTime = flag.Duration("chaos", 500*time.Millisecond, "how long TestKernelChaos goes on; a life is a minute at most")
 )
 
 const (
@@ -181,7 +181,7 @@ func (c *chaos) write() { c.file(c.text()) }
 
 func (c *chaos) text() string {
 	var b strings.Builder
-	b.WriteString("hold_on_mass_failure = 1.0\nmax_removal = 1.0\nreconcile = \"300ms\"\n[timeouts]\ntcp = \"800s\"\n[check]\ninterval = \"300ms\"\ntimeout = \"3s\"\n")
+	b.WriteString("hold_on_mass_failure = 1.0\nmax_removal = 1.0\nreconcile = \"300ms\"\n[timeouts]\ntcp = \"800s\"\nudp = \"5s\"\n[check]\ninterval = \"300ms\"\ntimeout = \"3s\"\n")
 	for _, key := range slices.Sorted(maps.Keys(c.services)) {
 		c.services[key].write(&b)
 	}
@@ -664,6 +664,11 @@ func (c *chaos) finish() {
 			}
 		}
 	}
+	c.family.await("sessions of UDP are over", func() bool {
+		var list struct{ Connections []struct{ Protocol string } }
+		err := c.request("fullnat_connections", &list)
+		return err == nil && !slices.ContainsFunc(list.Connections, func(x struct{ Protocol string }) bool { return x.Protocol == "udp" })
+	})
 	was := c.footprint()
 	c.family.quit()
 	goroutines := strings.Count(c.family.said()[c.logged:], "\ngoroutine ")
