@@ -49,8 +49,8 @@ func (l *loop) settle() {
 	l.released = false
 }
 
-// unpark tries the connections in the order they came, up to the first that
-// still finds nothing. Those whose time is over are reset.
+// unpark tries the connections in the order they came, of each service up to the
+// first that still finds nothing. Those whose time is over are reset.
 func (l *loop) unpark() {
 	if !l.released && !l.waited(l.parkedAt) {
 		return
@@ -58,21 +58,18 @@ func (l *loop) unpark() {
 	l.parkedAt = l.now
 	was := l.parked
 	l.parked = nil // park appends
-	for i, r := range was {
+	for _, r := range was {
 		c := l.conns.at(r.index)
 		switch {
 		case c.gen != r.gen:
-			continue
 		case l.sec >= c.due:
 			l.errs.exhausted.Add(1)
 			l.discard(c)
-			continue
-		}
-		l.dial(c, c.svc.settings.Load())
-		l.connectAll()
-		if n := len(l.parked); n > 0 && l.parked[n-1] == r {
-			l.parked = append(l.parked, was[i+1:]...)
-			return
+		case l.waiting(c.svc):
+			l.parked = append(l.parked, r)
+		default:
+			l.dial(c, c.svc.settings.Load())
+			l.connectAll()
 		}
 	}
 }

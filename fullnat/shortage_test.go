@@ -70,7 +70,7 @@ func TestOutOfDescriptors(t *testing.T) {
 
 // Connections whose service has no local address that is this machine's wait for
 // one, and so do those behind them, in the kernel: until there is one, their time
-// to connect is over, or they are cut. Others are served meanwhile.
+// to connect is over, or they are cut. Those of other services wait for none of them.
 func TestNoUsableLocal(t *testing.T) {
 	n := newNetwork()
 	e := start(t, fullnat.Config{Loops: 1})
@@ -102,16 +102,32 @@ func TestNoUsableLocal(t *testing.T) {
 	behind := dial(t, s.Addr)
 	say(t, behind, "x")
 	o := dial(t, other.Addr)
-	serves(o)
+	tries := func() uint64 { i, _ := e.Service(s.ServiceKey); return i.Locals[0].Unusable }
+	before, since := tries(), time.Now()
+	for range 100 { // rounds of the loop
+		serves(o)
+	}
+	if n, took := tries()-before, time.Since(since); n > 1+uint64(took/fullnat.RetryEvery) {
+		t.Errorf("%d tries in %v", n, took)
+	}
 	if got := e.Conns(); got != 2 {
 		t.Errorf("%d connections, want the other service's and the one that waits", got)
 	}
+	later := tcpService(t, n.addr(3), "rr", rs)
+	later.Options = s.Options
+	apply(t, e, s, other, later)
+	l := dial(t, later.Addr)
+	eventually(t, "it waits", func() bool { return e.Conns() == 3 })
+	conns := rs.conns.Load()
+	later.Options.Locals = n.locals(1)
+	apply(t, e, s, other, later)
+	serves(l) // while who came before it still waits
 	s.Options.Locals = n.locals(1)
-	apply(t, e, s, other)
+	apply(t, e, s, other, later)
 	serves(c)
 	hear(t, behind, "x")
-	if i, _ := e.Service(s.ServiceKey); i.Destinations[0].Failures != 0 || i.Stats.Conns != 2 {
-		t.Errorf("%d failures and %d connections, want none and 2", i.Destinations[0].Failures, i.Stats.Conns)
+	if i, _ := e.Service(s.ServiceKey); i.Destinations[0].Failures != 0 || i.Stats.Conns != 2 || rs.conns.Load() != conns+3 {
+		t.Errorf("%d failures and %d connections, want none and 2; the server got %d, want 3", i.Destinations[0].Failures, i.Stats.Conns, rs.conns.Load()-conns)
 	}
 }
 
