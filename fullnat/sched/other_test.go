@@ -2,6 +2,7 @@ package sched
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 func TestChooseOther(t *testing.T) {
 	for _, name := range Names() {
 		s := loaded(t, name, ipvs.Sched1, 4) // sh and mh: with fallback
-		overloaded := s.list[1]
-		overloaded.overloaded = true
+		full := map[*Server]bool{s.list[1]: true}
+		s.list[1].overloaded = true
 		from := netip.MustParseAddrPort("172.16.0.1:1024")
 		var tried []*Server
 		for {
@@ -22,18 +23,18 @@ func TestChooseOther(t *testing.T) {
 			if !ok {
 				break
 			}
-			for _, d := range append(tried, overloaded) {
-				if c.Server == d {
-					t.Fatalf("%s: chose %s, which was tried or is overloaded", name, d.config.Addr)
-				}
+			if d := c.Server; slices.Contains(tried, d) || full[d] {
+				t.Fatalf("%s: chose %s, which was tried or is overloaded", name, d.config.Addr)
 			}
-			tried = append(tried, c.Server)
+			if tried = append(tried, c.Server); len(tried) == 1 { // the connection that tries it makes it so
+				c.Server.overloaded, full[c.Server] = true, true
+			}
 		}
 		if want := map[bool]int{true: 3}[name != "dh"]; len(tried) < want {
 			t.Errorf("%s: %d choices, want %d", name, len(tried), want)
 		}
 		for _, d := range s.list {
-			if d.overloaded != (d == overloaded) {
+			if d.overloaded != full[d] {
 				t.Errorf("%s: the overload flag of %s is %v", name, d.config.Addr, d.overloaded)
 			}
 		}
