@@ -242,6 +242,29 @@ func TestUDPServerGoes(t *testing.T) {
 	}
 }
 
+// The sessions of a server that is removed go to another one, though it still
+// answers.
+func TestUDPServerRemoved(t *testing.T) {
+	n := newNetwork()
+	a, _ := serveUDP(t, n.addr(11), tagged("a"))
+	b, _ := serveUDP(t, n.addr(12), tagged("b"))
+	e := start(t, fullnat.Config{Loops: 2})
+	s := udpService(t, n.addr(1), "rr", a, b)
+	apply(t, e, s)
+	ofB, ofA := udpClient(t, s.Addr), udpClient(t, s.Addr)
+	if got := query(t, ofB, "") + query(t, ofA, ""); got != "ba" {
+		t.Fatalf("answers of %s, want ba", got)
+	}
+	s.Destinations = s.Destinations[:1]
+	apply(t, e, s)
+	if got := query(t, ofB, "") + query(t, ofA, ""); got != "aa" {
+		t.Errorf("answers of %s, want aa", got)
+	}
+	if got := e.Services()[0].Destinations[0].Stats.Conns; got != 2 {
+		t.Errorf("%d sessions were made with the one that stays, want 2", got)
+	}
+}
+
 // Many clients at a time, with several datagrams on the way: answers go to the
 // client that asked, also in batches.
 func TestUDPManyClients(t *testing.T) {
