@@ -19,7 +19,6 @@ type Knowledge struct {
 	Services []ServiceKnowledge `json:"services,omitempty"`
 	Hold     time.Time          `json:"mass_failure_since,omitzero"`
 	Reload   ReloadStatus       `json:"reload,omitzero"`
-	Files    []string           `json:"maintenance,omitempty"` // in maintenance_dir
 	Events   []pastEvent        `json:"events,omitempty"`
 }
 
@@ -92,7 +91,7 @@ func (d *Director) Yield(f func(Persistent, *Knowledge) bool) error {
 }
 
 func (s *state) knowledge() *Knowledge {
-	k := &Knowledge{Hold: s.hold.since, Reload: s.reload, Files: slices.Sorted(maps.Keys(s.files)), Events: s.own.past()}
+	k := &Knowledge{Hold: s.hold.since, Reload: s.reload, Events: s.own.past()}
 	for _, key := range s.keys() {
 		v := s.services[key]
 		known := ServiceKnowledge{Service: keyToJSON(key), Up: v.up, Fallback: v.decision.Fallback, Decided: v.decided, Since: v.since, Events: v.events.past()}
@@ -113,10 +112,6 @@ func (s *state) knowledge() *Knowledge {
 // know takes over what another Director knew.
 func (s *state) know(k *Knowledge) {
 	s.hold.since, s.reload = k.Hold, k.Reload
-	s.files = make(map[string]bool)
-	for _, f := range k.Files {
-		s.files[f] = true
-	}
 	kinds := make(map[string]*EventKind)
 	for _, e := range Kinds() {
 		kinds[e.Name] = e

@@ -1049,11 +1049,11 @@ func TestMassFailureHasNoSlowStart(t *testing.T) {
 }
 
 // TestMassFailureOverRestart: a mass failure is held on after a restart, for what
-// is left of its time, also when most servers are out by an operator's word; what
-// the kernel has lost meanwhile is not.
+// is left of its time, also when most servers are out by an operator's word or file;
+// what the kernel has lost meanwhile is not.
 func TestMassFailureOverRestart(t *testing.T) {
-	const flushed, clockSetBack = "flushed", "the clock set back"
-	for _, meanwhile := range []string{"nothing", flushed, clockSetBack} {
+	const flushed, clockSetBack, files = "flushed", "the clock set back", "nothing, and files"
+	for _, meanwhile := range []string{"nothing", flushed, clockSetBack, files} {
 		t.Run(meanwhile, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				v := testService()
@@ -1063,14 +1063,24 @@ func TestMassFailureOverRestart(t *testing.T) {
 				f := start(t, k, setup, Persistent{})
 				f.verdict(v, Up, 1, 2, 3)
 				for _, rs := range []string{"rs1", "rs2"} {
+					if meanwhile == files {
+						continue
+					}
 					if _, _, err := f.d.Override(Selector{Server: rs}, &Override{Kind: Drain}); err != nil {
 						t.Fatal(err)
 					}
 				}
+				others := "192.0.2.1:80 "
+				if meanwhile == files {
+					others += "1:0 2:0 "
+					if err := f.d.Maintain(map[string]bool{"10.0.0.1": true, "10.0.0.2:80": true}); err != nil {
+						t.Fatal(err)
+					}
+				}
 				time.Sleep(3 * time.Second)
-				f.holds("192.0.2.1:80 3:3")
+				f.holds(others + "3:3")
 				f.verdict(v, Down, 1, 2, 3)
-				f.holds("192.0.2.1:80 3:3")
+				f.holds(others + "3:3")
 				time.Sleep(100 * time.Second)
 				b, err := json.Marshal(f.saved) // as it is when the daemon is killed
 				if err = errors.Join(err, f.stop()); err != nil {
@@ -1091,23 +1101,50 @@ func TestMassFailureOverRestart(t *testing.T) {
 				g := start(t, k, setup, saved)
 				g.verdict(v, Down, 1, 2, 3)
 				if meanwhile == flushed {
-					g.holds("192.0.2.1:80 3:0")
+					g.holds(others + "3:0")
 					return
 				}
 				if meanwhile == clockSetBack {
 					time.Sleep(100 * time.Second) // all of its time is left
 				}
-				g.holds("192.0.2.1:80 3:3")
+				g.holds(others + "3:3")
 				time.Sleep(30 * time.Second)
-				g.holds("192.0.2.1:80 3:3")
+				g.holds(others + "3:3")
 				time.Sleep(30 * time.Second)
-				g.holds("192.0.2.1:80 3:0")
+				g.holds(others + "3:0")
 				if g.seen(HoldEnded) != 1 {
 					t.Error("want the end of the hold told")
 				}
 			})
 		})
 	}
+}
+
+// TestFilesOverRestart: after a restart a maintenance file counts before the folder
+// has been read again, also when the machine has rebooted meanwhile.
+func TestFilesOverRestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		v.UncheckedUp = true
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		if err := f.d.Maintain(map[string]bool{"10.0.0.1": true}); err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(f.saved)
+		if err = errors.Join(err, f.stop()); err != nil {
+			t.Fatal(err)
+		}
+		var saved Persistent
+		if err := json.Unmarshal(b, &saved); err != nil {
+			t.Fatal(err)
+		}
+		g := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), saved)
+		g.holds("192.0.2.1:80 1:0 2:2 3:3")
+		if err := g.d.Maintain(nil); err != nil {
+			t.Fatal(err)
+		}
+		g.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
 }
 
 // withPaths is a service whose servers are checked by the path.

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"maps"
 	"strings"
 )
 
@@ -9,6 +10,7 @@ import (
 // without port, takes that server out of all services.
 func (d *Director) Maintain(files map[string]bool) error {
 	return d.do(func(s *state) {
+		s.unsaved = s.unsaved || !maps.Equal(s.files, files)
 		s.files = files
 		for _, v := range s.services {
 			s.maintain(v)

@@ -23,6 +23,8 @@ type Persistent struct {
 	Leaving map[ServerID]Leave
 	// Hold is the mass failure that is held.
 	Hold MassFailure
+	// Files are those in the maintenance folder: they count until it is read.
+	Files map[string]bool
 	// Sync are the sync daemons that we started, or found as our file wants them.
 	Sync []ipvs.Daemon
 }
@@ -40,7 +42,7 @@ func (s *state) save() {
 }
 
 func (s *state) persistent() Persistent {
-	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services)), Gone: make(map[ipvs.ServiceKey]bool), Leaving: make(map[ServerID]Leave), Hold: s.massFailure(), Sync: s.daemons}
+	p := Persistent{Overrides: maps.Clone(s.overrides), Owned: make(map[ipvs.ServiceKey]bool, len(s.services)), Gone: make(map[ipvs.ServiceKey]bool), Leaving: make(map[ServerID]Leave), Hold: s.massFailure(), Files: s.files, Sync: s.daemons}
 	for key, v := range s.services {
 		if v.Manual == nil {
 			p.Owned[key] = true

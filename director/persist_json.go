@@ -3,6 +3,7 @@ package director
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ type persistentJSON struct {
 	Owned     []ownedJSON    `json:"owned"`
 	Leaving   []leaveJSON    `json:"leaving,omitempty"`
 	Hold      *holdJSON      `json:"mass_failure,omitempty"`
+	Files     []string       `json:"maintenance,omitempty"` // in maintenance_dir
 	Sync      []syncJSON     `json:"sync,omitempty"`
 }
 
@@ -107,6 +109,7 @@ func (p Persistent) MarshalJSON() ([]byte, error) {
 			j.Hold.Servers = append(j.Hold.Servers, serverJSON{keyToJSON(id.Service), id.Addr})
 		}
 	}
+	j.Files = slices.Sorted(maps.Keys(p.Files))
 	for _, d := range p.Sync {
 		j.Sync = append(j.Sync, syncJSON(d))
 	}
@@ -119,7 +122,7 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	out := Persistent{make(map[ServerID]*Override), make(map[ipvs.ServiceKey]bool), make(map[ipvs.ServiceKey]bool), make(map[ServerID]Leave), MassFailure{}, nil}
+	out := Persistent{Overrides: make(map[ServerID]*Override), Owned: make(map[ipvs.ServiceKey]bool), Gone: make(map[ipvs.ServiceKey]bool), Leaving: make(map[ServerID]Leave), Files: make(map[string]bool)}
 	for i := range j.Overrides {
 		o := &j.Overrides[i]
 		key, err := o.Service.key()
@@ -143,6 +146,9 @@ func (p *Persistent) UnmarshalJSON(b []byte) error {
 		if k.Gone {
 			out.Gone[key] = true
 		}
+	}
+	for _, name := range j.Files {
+		out.Files[name] = true
 	}
 	for i, l := range j.Leaving {
 		key, err := l.Service.key()

@@ -22,6 +22,7 @@ func TestPersistentJSON(t *testing.T) {
 		Gone:    map[ipvs.ServiceKey]bool{mark: true},
 		Leaving: map[ServerID]Leave{{web, addr(3)}: {t0, t0.Add(time.Minute)}, {mark, addr(3)}: {Since: t0}},
 		Hold:    MassFailure{t0, []ServerID{{web, addr(1)}, {mark, addr(2)}}},
+		Files:   map[string]bool{"10.0.0.1": true, "rs2:80": true},
 	}
 	b, err := json.Marshal(want)
 	if err != nil {

@@ -16,6 +16,7 @@ func newState(d *Director, setup *Setup) *state {
 		dirty:     make(map[ipvs.ServiceKey]bool),
 		overrides: maps.Clone(d.o.Restored.Overrides),
 		daemons:   d.o.Restored.Sync,
+		files:     d.o.Restored.Files,
 	}
 	if s.overrides == nil {
 		s.overrides = make(map[ServerID]*Override)
@@ -72,7 +73,7 @@ func (s *state) recallLeaving() {
 
 // recallHold goes on with the mass failure that was held when the last run ended,
 // for what is left of its time. A server counts that the kernel still gives
-// traffic, and one that is out by an operator's word.
+// traffic, and one that is out by an operator's word or file.
 func (s *state) recallHold() {
 	now, was := s.d.now(), s.d.o.Restored.Hold
 	if s.d.o.Known != nil { // the process before has told
@@ -84,7 +85,7 @@ func (s *state) recallHold() {
 			continue
 		}
 		srv := s.services[id.Service].mem.Server(id.Addr)
-		if srv.AdoptedIn || srv.Override.active(now) {
+		if srv.AdoptedIn || srv.Override.active(now) || srv.Maintenance != "" {
 			srv.Health, srv.Reason, srv.Since = Down, "failed in a mass failure before the restart", since
 			srv.Failed, srv.Held = true, true
 		}

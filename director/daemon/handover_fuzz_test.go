@@ -41,7 +41,7 @@ func FuzzHandover(f *testing.F) {
 		{Step: stepHello, Protocol: protocol},
 		{Step: stepPrepared},
 		{Step: stepFailed, Error: "goipvs.toml:3: unknown key"},
-		{Step: stepState, State: &state, Known: &director.Knowledge{Files: []string{"web"}, Services: []director.ServiceKnowledge{{Up: true, Servers: []director.ServerKnowledge{{Server: server, Health: director.Up}}}}}},
+		{Step: stepState, State: &state, Known: &director.Knowledge{Services: []director.ServiceKnowledge{{Up: true, Servers: []director.ServerKnowledge{{Server: server, Health: director.Up}}}}}},
 		{Step: stepReady},
 		{Step: stepGo, Clients: &fullnat.State{At: time.Unix(1, 0), Templates: []fullnat.ClientState{{Protocol: ipvs.TCP, Virtual: key.Addr, Server: server}}}},
 		{Step: stepTaken},
