@@ -33,7 +33,7 @@ const effects = `
 -                  unchecked                                                director/daemon     TestUncheckedKey
 [check]            interval timeout rise fall fast_interval jitter          director            TestCheckKeys
 [check]            interval timeout rise fall fast_interval jitter          healthcheck         TestRiseAndFall TestFastInterval TestFewBeginSoon TestScaleSpread TestEvil
-[alert]            on command                                               director/daemon     TestAlertsEndToEnd TestAlertKeys
+[alert]            on command repeat                                        director/daemon     TestAlertsEndToEnd TestAlertKeys
 [alert]            webhook mail_to mail_from smtp smtp_ca repeat            director/alert      TestWebhook TestMail TestMailCertificate TestRepeat
 [alert]            smtp_login smtp_password_file smtp_cert smtp_key         director/alert      TestMailLogin
 [timeouts]         tcp tcp_fin udp                                          cmd/goipvsd         TestKernelEveryKey

@@ -49,7 +49,8 @@ type Config struct {
 	Repeat          time.Duration // 0: once
 }
 
-// Alerter tells. Make one with New; its Run tells until it is told to end.
+// Alerter tells. Make one with New; its Run tells until it is told to end, and its
+// Repeat tells again.
 type Alerter struct {
 	log  *slog.Logger
 	host string
@@ -136,24 +137,15 @@ func (a *Alerter) Forget(virtual, real string) {
 // Run tells until ctx ends; then it gives what is queued a moment more.
 func (a *Alerter) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	defer all.Wait()
 	for _, w := range a.ways {
 		all.Go(func() { w.run(ctx) })
 	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			a.repeat(time.Now())
-		}
-	}
+	all.Wait()
 }
 
-// repeat tells again what lasts.
-func (a *Alerter) repeat(now time.Time) {
+// Repeat tells again what lasts and is due: to be called every second or so. It
+// does not wait.
+func (a *Alerter) Repeat(now time.Time) {
 	var again []Event
 	a.mu.Lock()
 	every := a.config.Repeat

@@ -303,7 +303,7 @@ func TestRepeat(t *testing.T) {
 		after time.Duration
 		want  int
 	}{{59 * time.Second, 0}, {time.Minute, 1}, {61 * time.Second, 0}, {2 * time.Minute, 1}} {
-		a.repeat(now.Add(step.after))
+		a.Repeat(now.Add(step.after))
 		if len(queue) != step.want {
 			t.Errorf("after %v: %d told, want %d", step.after, len(queue), step.want)
 		}
@@ -314,7 +314,7 @@ func TestRepeat(t *testing.T) {
 		}
 	}
 	a.Forget("web", "10.0.0.1:80")
-	a.repeat(now.Add(time.Hour))
+	a.Repeat(now.Add(time.Hour))
 	if len(queue) != 0 {
 		t.Error("told of a server that has left the file")
 	}

@@ -1,10 +1,15 @@
 package daemon
 
 import (
+	"time"
+
 	"github.com/goipvs/goipvs/config"
 	"github.com/goipvs/goipvs/director"
 	"github.com/goipvs/goipvs/director/alert"
 )
+
+// repeatEvery is how often it is looked for alerts that are to be repeated.
+const repeatEvery = time.Second
 
 func alertConfig(c *config.Config) alert.Config {
 	a := &c.Alert

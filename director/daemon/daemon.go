@@ -251,6 +251,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	all.Go(func() { d.folder.run(rest, d.dir.Maintain) })
 	all.Go(func() { d.watcher.run(rest, d.requestReload) })
 	all.Go(func() { d.alerts.Run(rest) })
+	all.Go(func() { every(rest, repeatEvery, func() { d.alerts.Repeat(time.Now()) }) })
 	all.Go(func() { d.signals(rest, stop) })
 	all.Go(func() { d.announce(rest) })
 	all.Go(func() { d.trim(rest) })
