@@ -116,16 +116,17 @@ func (d *Decision) place(now time.Time, v *VirtualService, m *Memory, have []ipv
 		for _, f := range v.Fallback {
 			if !named[f.Addr] {
 				add(f, max(f.Weight, 1))
-			} else if i := slices.IndexFunc(d.Entry.Destinations, func(o ipvs.Destination) bool { return o.Addr == f.Addr }); i >= 0 {
-				d.Entry.Destinations[i].Weight = max(f.Weight, 1) // one of the servers is the last resort
+				continue
 			}
+			i := slices.IndexFunc(d.Entry.Destinations, func(o ipvs.Destination) bool { return o.Addr == f.Addr })
+			d.Entry.Destinations[i].Weight = max(f.Weight, 1) // one of the servers is the last resort
 		}
 	}
 	for i := range have {
 		a := have[i].Addr
 		_, known := m.Leaving[a]
 		switch {
-		case named[a] && known && d.undecided(v, a):
+		case known && d.undecided(v, a):
 		case named[a]:
 			delete(m.Leaving, a)
 		case m.stays(now, v, &have[i], d.limit(v, a)):

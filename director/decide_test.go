@@ -88,6 +88,8 @@ func TestDecide(t *testing.T) {
 		{"all down: the fallback alone", testService(fallback, removing), memory(down, down, down), "F:1 down"},
 		{"all down: the fallback is one of them", testService(lastResort), memory(down, down, down), "1:1 2:0 3:0 down"},
 		{"a fallback that is one of the servers and fails alone", testService(lastResort), memory(down, up, up), "1:0 2:2 3:3"},
+		{"all down: two fallbacks", testService(func(v *VirtualService) { v.Fallback = []ipvs.Destination{{Addr: addr(8)}, {Addr: addr(2)}} }),
+			memory(down, down, down), "1:0 2:1 3:0 8:1 down"},
 		{"all down and no fallback", testService(), memory(down, down, down), "1:0 2:0 3:0 down"},
 		{"two down, one never checked: too early for the fallback", testService(fallback), memory(down, down), "1:0 2:0 pending"},
 		{"adopted servers stay until their first verdict", testService(fallback), memory(
@@ -109,17 +111,49 @@ func TestDecide(t *testing.T) {
 		{"quorum reached", testService(fallback, quorum(4)), memory(up, down, up), "1:1 2:0 3:3"},
 		{"quorum missed: the fallback stands in for the few that are left", testService(fallback, quorum(4)), memory(up, up, down), "1:0 2:0 3:0 F:1 down"},
 		{"quorum missed and no fallback: few are better than none", testService(quorum(4)), memory(up, up, down), "1:1 2:2 3:0 down"},
+		{"quorum missed and a command alone: likewise", testService(quorum(4), func(v *VirtualService) { v.FallbackCommand = []string{"true"} }),
+			memory(up, up, down), "1:1 2:2 3:0 down"},
 		{"slow start counts in full for the quorum", testService(fallback, quorum(6), slow), memory(up, up, Server{Health: Up, Ramp: t0}), "1:1 2:2 3:1"},
 		{"slow start", testService(slow), memory(up, up, Server{Health: Up, Ramp: t0.Add(-20 * time.Second)}), "1:1 2:2 3:2"},
+		{"weight 0 in slow start", testService(slow), memory(said(Override{Kind: SetWeight}), up, Server{Health: Up, Ramp: t0, Override: &Override{Kind: SetWeight}}), "1:0 2:2 3:0"},
 		{"slow start is over", testService(slow), memory(up, up, Server{Health: Up, Ramp: t0.Add(-30 * time.Second)}), "1:1 2:2 3:3"},
 		{"a weight of 0 in the file", testService(func(v *VirtualService) { v.Servers[0].Weight = 0 }), memory(up, up, up), "1:0 2:2 3:3"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, text(Decide(t0, tt.v, tt.m, nil))); diff != "" {
+			d := Decide(t0, tt.v, tt.m, nil)
+			if diff := cmp.Diff(tt.want, text(d)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
+			if d.Fallback && tt.v.Fallback == nil && tt.v.FallbackCommand == nil {
+				t.Error("a fallback is in use, and there is none")
+			}
 		})
+	}
+}
+
+// TestStandings: what status says of a server, and why.
+func TestStandings(t *testing.T) {
+	nine := healthcheck.Weight{Said: true, Value: 9}
+	for name, test := range map[string]struct {
+		s     Server
+		place Place
+		cause Cause
+	}{
+		"healthy":                     {Server{Health: Up}, In, CauseHealthy},
+		"by a weight of its check":    {Server{Health: Up, Weight: nine}, In, CauseDynamic},
+		"held, with such a weight":    {Server{Health: Down, Held: true, Weight: nine}, In, CauseHeld},
+		"slow start":                  {Server{Health: Up, Weight: nine, Ramp: t0}, In, CauseSlowStart},
+		"its check says 0":            {Server{Health: Up, Weight: healthcheck.Weight{Said: true}}, Quiesced, CauseDynamic},
+		"a word that has ended":       {Server{Health: Up, Override: &Override{Kind: SetWeight, Until: t0}}, In, CauseHealthy},
+		"adopted with weight 0":       {Server{Adopted: true}, Quiesced, CauseAdopted},
+		"failed":                      {Server{Health: Down}, Quiesced, CauseFailed},
+		"maintained, and failed":      {Server{Health: Down, Override: &Override{Kind: Maintain}}, Quiesced, CauseMaintain},
+		"drained, and a file, failed": {Server{Health: Down, Maintenance: "rs1", Override: &Override{Kind: Drain}}, Absent, CauseDrain},
+	} {
+		if got := Decide(t0, testService(slow), memory(test.s), nil).Standings[0]; got.Place != test.place || got.Cause != test.cause {
+			t.Errorf("%s: %v, %v, want %v, %v", name, got.Place, got.Cause, test.place, test.cause)
+		}
 	}
 }
 
@@ -139,7 +173,7 @@ func TestHysteresis(t *testing.T) {
 		"none left":          {1, 0, [][]Server{{up, up, up}, {down, down, down}}, "up down"},
 		"all are enough":     {5, 4, [][]Server{{up, down, up}, {up, up, up}, {up, down, down}, {down, down, down}}, "down up up down"},
 		"weights of checks":  {10, 4, [][]Server{{dynamic(5), dynamic(5), down}, {dynamic(7), dynamic(7), down}, {dynamic(3), dynamic(3), down}, {dynamic(3), dynamic(2), down}}, "up up up down"},
-		"never checked ones": {4, 1, [][]Server{{up, up, up}, {{}, {}, up}, {{}, up, down}}, "up up pending"},
+		"never checked ones": {4, 1, [][]Server{{up, up, up}, {{}, {}, up}, {{}, up, down}, {down, down, up}}, "up up pending up"},
 	} {
 		v, m := testService(quorum(test.quorum), func(v *VirtualService) { v.Hysteresis = test.hysteresis }), &Memory{}
 		var got []string
@@ -206,7 +240,7 @@ func kernel(list ...[3]int) (out []ipvs.DestinationInfo) {
 // TestLeaving: a server that is to be removed gets no new connections, keeps
 // the ones it has, and goes when they are over or its time is.
 func TestLeaving(t *testing.T) {
-	all := memory(Server{Health: Up}, Server{Health: Up}, Server{Health: Up})
+	all := func() *Memory { return memory(Server{Health: Up}, Server{Health: Up}, Server{Health: Up}) }
 	type step struct {
 		after time.Duration
 		have  []ipvs.DestinationInfo
@@ -218,17 +252,19 @@ func TestLeaving(t *testing.T) {
 		m     *Memory
 		steps []step
 	}{
-		{"no drain: at once", testService(), all, []step{{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3"}}},
-		{"drain: when idle", testService(drain), all, []step{
+		{"no drain: at once", testService(), all(), []step{
+			{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3"},
+			{0, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3"}}},
+		{"drain: when idle", testService(drain), all(), []step{
 			{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3 9:0"},
 			{59 * time.Second, kernel([3]int{9, 0, 1}), "1:1 2:2 3:3 9:0"},
-			{59 * time.Second, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3"}}},
-		{"drain: at the deadline", testService(drain), all, []step{
+			{59 * time.Second, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3 drained"}}},
+		{"drain: at the deadline", testService(drain), all(), []step{
 			{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3 9:0"},
 			{time.Minute, kernel([3]int{9, 0, 5}), "1:1 2:2 3:3"}}},
-		{"idle when first seen: quiesced before it is removed", testService(drain), all, []step{
+		{"idle when first seen: quiesced before it is removed", testService(drain), all(), []step{
 			{0, kernel([3]int{9, 1, 0}), "1:1 2:2 3:3 9:0"},
-			{time.Second, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3"}}},
+			{time.Second, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3 drained"}}},
 		{"a failed server is drained before it is removed", testService(drain, removing), memory(Server{Health: Down}, Server{Health: Up}, Server{Health: Up}), []step{
 			{0, kernel([3]int{1, 1, 5}, [3]int{2, 2, 0}, [3]int{3, 3, 0}), "2:2 3:3 1:0"}}},
 		{"back while it was leaving: its time starts anew", testService(drain), memory(Server{Health: Up}), []step{
@@ -236,7 +272,10 @@ func TestLeaving(t *testing.T) {
 		{"an operator's drain has no end but idleness", testService(), memory(Server{Health: Up, Override: &Override{Kind: Drain}}, Server{Health: Up}, Server{Health: Up}), []step{
 			{0, kernel([3]int{1, 1, 5}), "2:2 3:3 1:0"},
 			{99 * time.Hour, kernel([3]int{1, 0, 5}), "2:2 3:3 1:0"},
-			{99 * time.Hour, kernel([3]int{1, 0, 0}), "2:2 3:3"}}},
+			{99 * time.Hour, kernel([3]int{1, 0, 0}), "2:2 3:3 drained"}}},
+		{"it is the last of the servers", testService(), memory(Server{Health: Up}, Server{Health: Up}, Server{Health: Up, Override: &Override{Kind: Drain}}), []step{
+			{0, kernel([3]int{3, 3, 5}), "1:1 2:2 3:0"},
+			{99 * time.Hour, kernel([3]int{3, 0, 5}), "1:1 2:2 3:0"}}},
 		{"an operator's drain with a deadline", testService(), memory(
 			Server{Health: Up, Override: &Override{Kind: Drain, Since: t0, Deadline: t0.Add(time.Minute)}}, Server{Health: Up}, Server{Health: Up}), []step{
 			{0, kernel([3]int{1, 1, 5}), "2:2 3:3 1:0"},
@@ -255,16 +294,34 @@ func TestLeaving(t *testing.T) {
 			Server{Health: Up, Override: &Override{Kind: Drain, Since: t0, Deadline: t0.Add(time.Minute)}}, Server{Health: Up}, Server{Health: Up}), []step{
 			{59 * time.Second, kernel([3]int{1, 0, 5}), "2:2 3:3 1:0"},
 			{time.Minute, kernel([3]int{1, 0, 5}), "2:2 3:3"}}},
+		{"gone by another's hand, and back later: its time starts anew", testService(drain), all(), []step{
+			{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3 9:0"},
+			{time.Second, kernel(), "1:1 2:2 3:3"},
+			{2 * time.Minute, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3 9:0"}}},
+		{"the second fallback's readers likewise, another server's not", testService(func(v *VirtualService) {
+			v.Fallback = []ipvs.Destination{{Addr: addr(8)}, {Addr: addr(9)}}
+		}), all(), []step{
+			{0, kernel([3]int{9, 1, 5}, [3]int{7, 1, 5}), "1:1 2:2 3:3 9:0"}}},
+		{"the fallback's readers in a service with a drain", testService(drain, func(v *VirtualService) {
+			v.Drain = 10 * time.Second
+			v.Fallback = []ipvs.Destination{{Addr: addr(9)}}
+		}), all(), []step{
+			{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3 9:0"},
+			{10 * time.Second, kernel([3]int{9, 0, 5}), "1:1 2:2 3:3"}}},
 		{"the fallback's readers get all of their page", testService(func(v *VirtualService) {
 			v.Fallback = []ipvs.Destination{{Addr: addr(9)}}
-		}), all, []step{
+		}), all(), []step{
 			{0, kernel([3]int{9, 1, 5}), "1:1 2:2 3:3 9:0"},
-			{time.Second, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3"}}},
+			{time.Second, kernel([3]int{9, 0, 0}), "1:1 2:2 3:3 drained"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, s := range tt.steps {
-				got := strings.TrimSuffix(text(Decide(t0.Add(s.after), tt.v, tt.m, s.have)), " pending")
+				d := Decide(t0.Add(s.after), tt.v, tt.m, s.have)
+				got := strings.TrimSuffix(text(d), " pending")
+				if len(d.Drained) > 0 {
+					got += " drained"
+				}
 				if diff := cmp.Diff(s.want, got); diff != "" {
 					t.Errorf("after %v (-want +got):\n%s", s.after, diff)
 				}
@@ -273,10 +330,63 @@ func TestLeaving(t *testing.T) {
 	}
 }
 
-// TestUDPIsIdleWithoutFlows: UDP has no active connections, only flows.
-func TestUDPIsIdleWithoutFlows(t *testing.T) {
-	d := &ipvs.DestinationInfo{Inactive: 1}
-	if !idle(ipvs.TCP, d) || idle(ipvs.UDP, d) || !idle(ipvs.UDP, &ipvs.DestinationInfo{}) {
-		t.Error("want inactive connections to count for UDP only")
+// TestLeavesAnew: a server that came back has all of its time when it leaves again,
+// also when it is at weight 0 in between.
+func TestLeavesAnew(t *testing.T) {
+	for _, between := range []Health{Up, Down} {
+		v, drained := testService(drain), &Override{Kind: Drain, Since: t0, Deadline: t0.Add(time.Hour)}
+		m := memory(Server{Health: Up, Override: drained}, Server{Health: Up}, Server{Health: Up})
+		have := kernel([3]int{1, 0, 5})
+		Decide(t0, v, m, have)
+		if len(m.Leaving) != 1 {
+			t.Fatalf("leaving: %v", m.Leaving)
+		}
+		s := m.Server(addr(1))
+		s.Health, s.Override = between, nil
+		if Decide(t0.Add(time.Minute), v, m, have); len(m.Leaving) != 0 {
+			t.Errorf("%v again, and still leaving: %v", between, m.Leaving)
+		}
+		v.Quiescent, s.Health = false, Down
+		Decide(t0.Add(2*time.Minute), v, m, have)
+		if got := text(Decide(t0.Add(2*time.Minute+59*time.Second), v, m, have)); got != "2:2 3:3 1:0" {
+			t.Errorf("%v in between: %s, want it to leave for a minute", between, got)
+		}
+	}
+}
+
+// TestLeaveIsTold: until when a server may stay is said, and kept in the state file:
+// by a drain, by an operator's deadline, or for as long as it takes.
+func TestLeaveIsTold(t *testing.T) {
+	for name, test := range map[string]struct {
+		word Override
+		want time.Time
+	}{
+		"the file's drain":         {Override{Kind: Maintain}, t0.Add(time.Minute)},
+		"an operator's deadline":   {Override{Kind: Drain, Deadline: t0.Add(time.Hour)}, t0.Add(time.Hour)},
+		"an operator's without it": {Override{Kind: Drain}, time.Time{}},
+	} {
+		m := memory(Server{Health: Up, Override: &test.word}, Server{Health: Up}, Server{Health: Up})
+		Decide(t0, testService(drain, removing), m, kernel([3]int{1, 1, 5}))
+		if got := m.Leaving[addr(1)]; got != (Leave{t0, test.want}) {
+			t.Errorf("%s: %v, want until %v", name, got, test.want)
+		}
+	}
+}
+
+// TestIdle: inactive connections of TCP are over; UDP has no others, and under a
+// firewall mark there may be both.
+func TestIdle(t *testing.T) {
+	for _, test := range []struct {
+		p                ipvs.Protocol
+		active, inactive uint32
+		want             bool
+	}{
+		{ipvs.TCP, 0, 1, true}, {ipvs.TCP, 1, 0, false},
+		{ipvs.UDP, 0, 1, false}, {ipvs.UDP, 0, 0, true},
+		{0, 0, 1, false}, {0, 1, 0, false}, {0, 0, 0, true},
+	} {
+		if got := idle(test.p, &ipvs.DestinationInfo{Active: test.active, Inactive: test.inactive}); got != test.want {
+			t.Errorf("%+v: idle is %v", test, got)
+		}
 	}
 }

@@ -21,6 +21,8 @@ func TestHold(t *testing.T) {
 		{"eight of ten", 10, 8, 0, 0, 0.8, 0, 0},
 		{"all that were checked, but not nearly all", 8, 8, 2, 0, 0.8, 0, 0},
 		{"too few to tell", 2, 2, 0, 0, 0.8, 0, 0},
+		{"too few to tell, by any share", 2, 2, 0, 0, 0.1, 0, 0},
+		{"just enough to tell", 3, 3, 0, 0, 0.8, 3, 0},
 		{"one after the other over a long time", 10, 10, 0, 5 * time.Second, 0.8, 0, 0},
 		{"one after the other within the window", 10, 10, 0, 1 * time.Second, 0.8, 10, 0},
 		{"never hold", 10, 10, 0, 0, 1, 0, 0},
@@ -120,6 +122,31 @@ func TestHoldEnds(t *testing.T) {
 	}
 	if !h.Update(t0.Add(time.Minute), slices.Values(all)) || held(all) != 0 {
 		t.Errorf("held %d after half came back, want none", held(all))
+	}
+}
+
+// TestHoldTellsChanges: one more that is held is a change, as the state file has to
+// know, and so is an end by which nobody is freed, since all are back.
+func TestHoldTellsChanges(t *testing.T) {
+	h := &Hold{Share: 0.5, Window: 15 * time.Second}
+	all := []*Server{{}, {}, {}, {}}
+	say := func(health Health, servers ...*Server) bool {
+		for _, s := range servers {
+			s.Observe(t0, health, "")
+		}
+		return h.Update(t0, slices.Values(all))
+	}
+	if say(Up, all...) {
+		t.Error("a change, and nothing is held")
+	}
+	if !say(Down, all[:3]...) || !say(Down, all[3]) || held(all) != 4 {
+		t.Errorf("held %d, want all, one more told", held(all))
+	}
+	if say(Down, all[3]) {
+		t.Error("the same again, and it is a change")
+	}
+	if !say(Up, all...) {
+		t.Error("the end is not told")
 	}
 }
 

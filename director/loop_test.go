@@ -601,6 +601,57 @@ func TestReloadOfChecks(t *testing.T) {
 	})
 }
 
+// TestFewerChecks: what a check said that has left the file does not count any more.
+func TestFewerChecks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		with := func(n int) *Setup {
+			s := setupOf(v)
+			for i := range n {
+				s.Subjects = append(s.Subjects, Subject{Server: ServerID{v.Key(), addr(1)}, Index: i, Subject: healthcheck.Subject{Check: healthcheck.Check{Type: "http", Request: fmt.Sprint("/", i)}}})
+			}
+			return s
+		}
+		f := start(t, ipvstest.New(ipvstest.Options{}), with(2), Persistent{})
+		first := Result{Server: ServerID{v.Key(), addr(1)}, Health: Up}
+		f.d.Observe([]Result{first, {Server: first.Server, Index: 1, Health: Down}})
+		f.verdict(v, Up, 2, 3)
+		f.holds("192.0.2.1:80 1:0 2:2 3:3")
+		if _, err := f.d.Reload(with(1), false); err != nil {
+			t.Fatal(err)
+		}
+		f.d.Observe([]Result{first})
+		synctest.Wait()
+		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+	})
+}
+
+// TestObserve: results of who is not in the file harm nobody; a weight that a check
+// says counts at once; warnings and what hinders a check are told once.
+func TestObserve(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		v := testService()
+		f := start(t, ipvstest.New(ipvstest.Options{}), setupOf(v), Persistent{})
+		f.verdict(v, Up, 1, 2)
+		of := func(n int) ServerID { return ServerID{v.Key(), addr(n)} }
+		for range 2 {
+			f.d.Observe([]Result{
+				{Server: ServerID{testService(named("other", "192.0.2.2:80")).Key(), addr(1)}, Health: Down},
+				{Server: of(77), Health: Up},
+				{Server: of(1), Health: Up, Weight: healthcheck.Weight{Said: true, Value: 9}, Warning: "certificate ends"},
+				{Server: of(3), Health: Unchecked, Reason: "no files left"},
+			})
+		}
+		synctest.Wait()
+		f.holds("192.0.2.1:80 1:9 2:2")
+		for _, k := range []*EventKind{WeightSaid, CheckWarning, ServerUnknown} {
+			if n := f.seen(k); n != 1 {
+				t.Errorf("%s told %d times, want 1", k.Name, n)
+			}
+		}
+	})
+}
+
 // TestReload: health stays by identity, a removed server goes, a new one gets
 // traffic after its first success, and a reload that takes too much is refused.
 func TestReload(t *testing.T) {
@@ -1013,19 +1064,21 @@ func TestWeightSaidOverRestart(t *testing.T) {
 // TestMassFailure: all failing at once are held, said, and believed in the end.
 func TestMassFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		v := testService(fallback)
-		setup := setupOf(v)
+		v, w := testService(fallback), testService(named("other", "192.0.2.2:80"))
+		setup := setupOf(v, w)
 		setup.Settings.HoldShare = 0.8
 		f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
 		f.verdict(v, Up, 1, 2, 3)
+		f.verdict(w, Up, 1, 2, 3)
 		f.verdict(v, Down, 1)
-		f.holds("192.0.2.1:80 1:0 2:2 3:3")
+		f.verdict(w, Down, 1, 2, 3)
+		f.holds("192.0.2.1:80 1:0 2:2 3:3\n192.0.2.2:80 1:0 2:0 3:0")
 		f.verdict(v, Down, 2, 3)
-		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+		f.holds("192.0.2.1:80 1:1 2:2 3:3\n192.0.2.2:80 1:1 2:2 3:3")
 		time.Sleep(140 * time.Second)
-		f.holds("192.0.2.1:80 1:1 2:2 3:3")
+		f.holds("192.0.2.1:80 1:1 2:2 3:3\n192.0.2.2:80 1:1 2:2 3:3")
 		time.Sleep(20 * time.Second)
-		f.holds("192.0.2.1:80 1:0 2:0 3:0 F:1")
+		f.holds("192.0.2.1:80 1:0 2:0 3:0 F:1\n192.0.2.2:80 1:0 2:0 3:0")
 		if f.seen(HoldBegan) != 1 || f.seen(HoldEnded) != 1 {
 			t.Error("want one hold", f.seen(HoldBegan), f.seen(HoldEnded))
 		}
@@ -1228,14 +1281,15 @@ func TestOverrideExpires(t *testing.T) {
 
 // TestStop: what happens to the services is the file's choice.
 func TestStop(t *testing.T) {
-	for mode, want := range map[StopMode]string{StopKeep: "192.0.2.1:80 1:1 2:2 3:3", StopFlush: "", StopDrain: ""} {
+	for mode, want := range map[StopMode]string{StopKeep: "192.0.2.1:80 1:1 2:2 3:3\n192.0.2.2:80 2:2", StopFlush: "", StopDrain: ""} {
 		t.Run(string(mode), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				v := testService()
-				setup := setupOf(v)
+				v, w := testService(), testService(named("other", "192.0.2.2:80"))
+				setup := setupOf(v, w)
 				setup.Settings.OnStop = mode
 				f := start(t, ipvstest.New(ipvstest.Options{}), setup, Persistent{})
 				f.verdict(v, Up, 1, 2, 3)
+				f.verdict(w, Up, 2)
 				f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{Active: 1})
 				time.AfterFunc(20*time.Second, func() { f.k.CountDestination(v.Key(), addr(2), ipvstest.Load{}) })
 				began := time.Now()
