@@ -155,3 +155,18 @@ func TestReconcileSingly(t *testing.T) {
 		t.Errorf("%v, want the error of the kernel as a whole", err)
 	}
 }
+
+// TestReconcileStops: what ends all work is the error, not a success; and a dry
+// run is none.
+func TestReconcileStops(t *testing.T) {
+	k := New(Options{})
+	k.Inject(Fault{Op: "add service", Err: unix.EPERM})
+	want := webTable(rs("10.0.0.1:80"))
+	if r, err := ipvs.Reconcile(k, want, ipvs.ReconcileOptions{}); !errors.Is(err, ipvs.ErrPermission) || len(r.Made) != 0 {
+		t.Errorf("not allowed: %s", words(r, err))
+	}
+	r, err := ipvs.Reconcile(k, want, ipvs.ReconcileOptions{DryRun: true})
+	if err != nil || len(r.Made) != 2 || k.String() != "" {
+		t.Errorf("dry run: %sthe table:\n%s", words(r, err), k)
+	}
+}
