@@ -192,14 +192,11 @@ func (c *chaos) text() string {
 func (c *chaos) settled() {
 	c.Helper()
 	begin := time.Now()
-	why := ""
-	for end := begin.Add(chaosPatience); ; time.Sleep(30 * time.Millisecond) {
-		if why = c.differs(); why == "" {
-			break
-		}
-		if time.Now().After(end) {
+	for why := c.differs(); why != ""; why = c.differs() {
+		if time.Since(begin) > chaosPatience {
 			c.explain(why)
 		}
+		time.Sleep(30 * time.Millisecond)
 	}
 	c.slowest = max(c.slowest, time.Since(begin))
 	c.readLog()
