@@ -16,6 +16,7 @@ func (d *Director) Explain(subject, service string, checks Checks) (out control.
 			if v.Path {
 				continue
 			}
+			s.countFailures(v)
 			if service == "" && v.answersTo(subject) {
 				out.Services = append(out.Services, control.ExplainedService{ServiceStatus: v.status(s.d.now(), checks), Timeline: v.events.control()})
 			}

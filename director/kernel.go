@@ -31,6 +31,8 @@ type Proxy interface {
 	Differs() (bool, error)
 	Mend() error
 	SetTimeouts(ipvs.Timeouts)
+	// Failures are how often connecting to each server of a service has failed.
+	Failures(ipvs.ServiceKey) map[netip.AddrPort]uint64
 }
 
 // plane is what holds a table of services.

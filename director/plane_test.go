@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/config"
+	"github.com/goipvs/goipvs/director/control"
 	"github.com/goipvs/goipvs/fullnat"
 	"github.com/goipvs/goipvs/fullnat/snat"
 	"github.com/goipvs/goipvs/ipvs"
@@ -165,6 +166,9 @@ func (user) SetOption(ipvs.ServiceKey, fullnat.Options) error     { return nil }
 func (user) SetTimeouts(ipvs.Timeouts)                            {}
 func (user) Differs() (bool, error)                               { return false, nil }
 func (user) Mend() error                                          { return nil }
+func (user) Failures(ipvs.ServiceKey) map[netip.AddrPort]uint64 {
+	return map[netip.AddrPort]uint64{planeServer: 3}
+}
 
 // planeFixture is a Director with both planes, whose changes are written down.
 type planeFixture struct {
@@ -201,10 +205,12 @@ func (p *planeFixture) did(want string) {
 	}
 }
 
+var planeServer = netip.MustParseAddrPort("10.0.0.1:53")
+
 func planeService(plane config.Plane) *VirtualService {
 	v := &VirtualService{Name: "v", Service: ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.UDP, netip.MustParseAddrPort("192.0.2.1:53")), Scheduler: "rr"},
 		UncheckedUp: true, Plane: plane, Why: "as asked"}
-	v.Servers = []RealServer{{Name: "a", Destination: ipvs.Destination{Addr: netip.MustParseAddrPort("10.0.0.1:53"), Method: ipvs.NAT, Weight: 1}}}
+	v.Servers = []RealServer{{Name: "a", Destination: ipvs.Destination{Addr: planeServer, Method: ipvs.NAT, Weight: 1}}}
 	switch plane {
 	case config.PlaneKernel:
 		v.Locals = []netip.Addr{netip.MustParseAddr("198.51.100.1")}
@@ -356,6 +362,26 @@ func TestPlaneWithoutRules(t *testing.T) {
 			kernel: add destination 10.0.0.1:53 of udp 192.0.2.1:53
 			forget udp 192.0.2.1:53`)
 	})
+}
+
+// TestPlaneFailures: connects that failed are told of user space, and only there.
+func TestPlaneFailures(t *testing.T) {
+	for plane, want := range map[config.Plane]uint64{config.PlaneUserspace: 3, config.PlaneKernel: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			p := startPlanes(t, setupOf(planeService(plane)))
+			synctest.Wait()
+			st, err := p.d.Status(nil)
+			ex, exErr := p.d.Explain(planeServer.String(), "", nil)
+			if err := errors.Join(err, exErr); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range []control.ServerStatus{st.Services[0].Servers[0], ex.Servers[0].ServerStatus} {
+				if n := s.Stats.ConnectFailures; (n != nil) != (want > 0) || n != nil && *n != want {
+					t.Errorf("%s: %v, want %d", plane, n, want)
+				}
+			}
+		})
+	}
 }
 
 // TestPlaneShadow: a service of user space that somebody adds to the kernel,

@@ -68,6 +68,9 @@ type service struct {
 	refusal refusal
 	failure error // the refusal, for who asked for it
 
+	// failures are of connecting to servers, as last asked; nil: not in user space.
+	failures map[netip.AddrPort]uint64
+
 	events       timeline
 	serverEvents map[netip.AddrPort]*timeline
 }

@@ -58,6 +58,7 @@ func (s *state) status(checks Checks) control.Status {
 			continue
 		}
 		v := s.services[key]
+		s.countFailures(v)
 		out := v.status(s.d.now(), checks)
 		if s.nat.drift != "" && len(v.Locals) > 0 {
 			out.Drift = strings.TrimPrefix(out.Drift+", "+s.nat.drift, ", ")
@@ -153,7 +154,7 @@ func (v *service) serverStatus(now time.Time, i int, checks Checks) control.Serv
 	}
 	if h := v.inKernel(r.Addr); h != nil {
 		w := h.Weight
-		out.WeightKernel, out.Active, out.Inactive, out.Stats = &w, h.Active, h.Inactive, stats(h)
+		out.WeightKernel, out.Active, out.Inactive, out.Stats = &w, h.Active, h.Inactive, v.stats(h)
 	}
 	if checks != nil {
 		for _, c := range checks(ServerID{v.Key(), r.Addr}) {
@@ -172,7 +173,7 @@ func (v *service) others() (out []control.ServerStatus) {
 		}
 		w := h.Weight
 		o := control.ServerStatus{Address: h.Addr.String(), Place: "foreign", Method: v.method(h.Method),
-			Weight: w, WeightKernel: &w, Active: h.Active, Inactive: h.Inactive, Stats: stats(h)}
+			Weight: w, WeightKernel: &w, Active: h.Active, Inactive: h.Inactive, Stats: v.stats(h)}
 		if _, leaving := v.mem.Leaving[h.Addr]; leaving {
 			o.Place = "leaving"
 		}
@@ -203,10 +204,21 @@ func (v *service) inKernel(a netip.AddrPort) *ipvs.DestinationInfo {
 	return nil
 }
 
-func stats(h *ipvs.DestinationInfo) *control.Stats {
+// countFailures asks user space what only it knows, as the kernel does not connect.
+func (s *state) countFailures(v *service) {
+	if v.Proxy != nil && s.d.o.Proxy != nil {
+		v.failures = s.d.o.Proxy.Failures(v.Key())
+	}
+}
+
+func (v *service) stats(h *ipvs.DestinationInfo) *control.Stats {
 	s := &h.Stats
-	return &control.Stats{Connections: s.Conns, PacketsIn: s.InPkts, PacketsOut: s.OutPkts, BytesIn: s.InBytes, BytesOut: s.OutBytes,
+	out := control.Stats{Connections: s.Conns, PacketsIn: s.InPkts, PacketsOut: s.OutPkts, BytesIn: s.InBytes, BytesOut: s.OutBytes,
 		CPS: s.CPS, BPSIn: s.InBPS, BPSOut: s.OutBPS}
+	if n, ok := v.failures[h.Addr]; ok {
+		out.ConnectFailures = &n
+	}
+	return &out
 }
 
 func (o *Override) status() *control.Override {

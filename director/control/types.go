@@ -108,6 +108,9 @@ type Stats struct {
 	CPS         uint64 `json:"connections_per_second"`
 	BPSIn       uint64 `json:"bytes_in_per_second"`
 	BPSOut      uint64 `json:"bytes_out_per_second"`
+	// ConnectFailures counts connects that the server refused, or did not answer in
+	// time, by full NAT in user space; absent: the kernel does not connect.
+	ConnectFailures *uint64 `json:"connect_failures,omitempty"`
 }
 
 // Override is what an operator said of a server.

@@ -90,6 +90,19 @@ func (p *Plane) live(k ipvs.ServiceKey) (fullnat.ServiceInfo, bool) {
 	return p.engine.Service(k)
 }
 
+// Failures are how often connecting to each server of a service has failed since
+// it was added.
+func (p *Plane) Failures(k ipvs.ServiceKey) map[netip.AddrPort]uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	live, _ := p.live(k)
+	out := make(map[netip.AddrPort]uint64, len(live.Destinations))
+	for i := range live.Destinations {
+		out[live.Destinations[i].Addr] = live.Destinations[i].Failures
+	}
+	return out
+}
+
 // Destinations appends the servers of a service as a kernel does.
 func (p *Plane) Destinations(k ipvs.ServiceKey, buf []ipvs.DestinationInfo) ([]ipvs.DestinationInfo, error) {
 	p.mu.Lock()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -58,6 +59,15 @@ func TestPlane(t *testing.T) {
 	dests, err := p.Destinations(s.ServiceKey, nil)
 	if err != nil || len(dests) != 1 || dests[0].Stats.Conns != 1 {
 		t.Errorf("%+v, %v", dests, err)
+	}
+	server.Close()
+	if c, err = net.DialTimeout("tcp", vip.String(), 30*time.Second); err == nil {
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		_, err = c.Read(make([]byte, 1))
+	}
+	if failed := p.Failures(s.ServiceKey); !maps.Equal(failed, map[netip.AddrPort]uint64{rs: 1}) {
+		t.Errorf("%v after %v, want one connect to %s that failed", failed, err, rs)
 	}
 	if r, err := ipvs.Reconcile(p, nil, ipvs.ReconcileOptions{}); err != nil || len(r.Made) != 1 {
 		t.Errorf("%v, %v", r.Made, err)

@@ -37,6 +37,7 @@ var (
 	weight       = desc("server_weight", "Weight: of the file, wanted now, in the kernel.", "service", "address", "server", "kind")
 	connections  = desc("server_connections", "Connections now.", "service", "address", "server", "state")
 	connsTotal   = desc("server_connections_total", "Connections since the server was added.", "service", "address", "server")
+	connectFails = desc("server_connect_failures_total", "Connects to the server that it refused, or did not answer in time, by full NAT in user space; absent: the kernel does not connect.", "service", "address", "server")
 	packets      = desc("server_packets_total", "Packets since the server was added.", "service", "address", "server", "direction")
 	bytesTotal   = desc("server_bytes_total", "Bytes since the server was added.", "service", "address", "server", "direction")
 	override     = desc("server_override", "1 while an operator's word on the server counts.", "service", "address", "server", "kind")
@@ -128,6 +129,9 @@ func server(out chan<- prometheus.Metric, gauge func(*prometheus.Desc, float64, 
 			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{name, address, s.Address}, labels...)...)
 		}
 		count(connsTotal, k.Connections)
+		if k.ConnectFailures != nil {
+			count(connectFails, *k.ConnectFailures)
+		}
 		count(packets, k.PacketsIn, "in")
 		count(packets, k.PacketsOut, "out")
 		count(bytesTotal, k.BytesIn, "in")

@@ -18,14 +18,14 @@ import (
 
 func monitor(asked *int) *Monitor {
 	now := time.Now()
-	one := int32(1)
+	one, failed := int32(1), uint64(4)
 	return NewMonitor("1.2", func() (control.Status, error) {
 		*asked++
 		return control.Status{Version: "1.2", Time: now, Kernel: "ok", Userspace: &control.Userspace{Connections: 5, Limit: 10, NoFiles: 3}, Services: []control.ServiceStatus{{
 			Name: `<script>"web"`, Service: "tcp 192.0.2.10:80", State: "up", Capacity: 1,
 			Servers: []control.ServerStatus{
 				{Address: "10.0.0.1:80", Verdict: "up", Place: "in", Weight: 1, WeightWanted: 1, WeightKernel: &one, Active: 7,
-					Stats: &control.Stats{Connections: 9}, Checks: []control.Check{{Type: "http", Last: &now}}},
+					Stats: &control.Stats{Connections: 9, ConnectFailures: &failed}, Checks: []control.Check{{Type: "http", Last: &now}}},
 				{Address: "10.0.0.2:80", Verdict: "down", Place: "out", Reason: "<b>no</b>", Override: &control.Override{Kind: "maintain", Reason: "<i>"}},
 			},
 		}}}, nil
@@ -58,7 +58,7 @@ func testMetrics(t *testing.T) {
 		`goipvs_server_up{address="tcp 192.0.2.10:80",server="10.0.0.2:80",service="<script>\"web\""} 0`,
 		`goipvs_server_weight{address="tcp 192.0.2.10:80",kind="kernel",server="10.0.0.1:80",service="<script>\"web\""} 1`, `state="active"} 7`, `goipvs_server_connections_total{`, `goipvs_events_total{event="server_down"} 1`,
 		`goipvs_check_failures_total{reason="answer"} 1`, `goipvs_check_duration_seconds_count{verdict="down"} 1`,
-		`goipvs_userspace_connections 5`, `goipvs_userspace_connections_max 10`, `goipvs_userspace_errors_total{kind="no_files"} 3`,
+		`goipvs_server_connect_failures_total{address="tcp 192.0.2.10:80",server="10.0.0.1:80",service="<script>\"web\""} 4`, `goipvs_userspace_connections 5`, `goipvs_userspace_connections_max 10`, `goipvs_userspace_errors_total{kind="no_files"} 3`,
 		`goipvs_config_last_reload_successful 1`, `goipvs_build_info{`,
 	} {
 		if !strings.Contains(text, want) {
