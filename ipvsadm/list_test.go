@@ -380,3 +380,19 @@ func FuzzQuoted(f *testing.F) {
 		}
 	})
 }
+
+// TestLocalsInNumbers: -G prints ports that have a name as numbers, as the forks do.
+func TestLocalsInNumbers(t *testing.T) {
+	s := ipvs.ServiceInfo{Service: ipvs.Service{ServiceKey: ipvs.AddrService(ipvs.TCP, netip.MustParseAddrPort("192.0.2.10:80"))},
+		Locals: []ipvs.LocalInfo{{Addr: netip.MustParseAddr("198.51.100.1"), Conns: 7, Conflicts: 3}}}
+	var out bytes.Buffer
+	if err := printLocals(&out, []ipvs.ServiceInfo{s}); err != nil {
+		t.Fatal(err)
+	}
+	const want = "VIP:VPORT            TOTAL    SNAT_IP              CONFLICTS  CONNS     \n" +
+		"192.0.2.10:80        1       \n" +
+		"                              198.51.100.1         3          7         \n"
+	if out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
