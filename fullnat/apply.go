@@ -108,6 +108,7 @@ func (e *Engine) serve(svc *service, p ipvs.Protocol, fds []int32) {
 		e.loops[len(svc.sockets[p])%len(e.loops)].do(func(l *loop) { l.serve(svc, p, fd) })
 		svc.sockets[p] = append(svc.sockets[p], fd)
 	}
+	e.setListening(e.listening + len(fds))
 }
 
 // listenAll opens a socket for each loop and protocol, all or none. Inherited
@@ -236,6 +237,7 @@ func (e *Engine) addServer(svc *service, d ipvs.Destination) {
 func (e *Engine) remove(svc *service) {
 	delete(e.services, svc.key)
 	e.all(func(l *loop) { l.unserve(svc) })
+	e.setListening(e.listening - svc.listening())
 	if svc.key.Protocol != ipvs.TCP {
 		e.endFlows(svc)
 	}

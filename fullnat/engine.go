@@ -1,6 +1,7 @@
 package fullnat
 
 import (
+	"cmp"
 	"log/slog"
 	"os"
 	"runtime"
@@ -45,11 +46,12 @@ type Engine struct {
 	log        *slog.Logger
 	pin        bool
 	plain      bool
-	limit      int64  // connections
 	trains     uint16 // how long the datagrams of trains may be, 0 where the kernel has none
 	scheduling Scheduling
 	began      time.Time
 	skew       atomic.Int64 // added to the clock, by tests
+	files      int64        // descriptors for connections and listening sockets
+	limit      atomic.Int64 // connections
 	conns      atomic.Int64
 	listings   atomic.Int64                          // that go from loop to loop now
 	idle       struct{ tcp, fin, udp atomic.Uint32 } // seconds
@@ -59,6 +61,7 @@ type Engine struct {
 
 	mu        sync.Mutex
 	services  map[ipvs.ServiceKey]*service
+	listening int // sockets
 	inherited map[endpoint][]int32
 	rules     tproxy.Plane // that divert packets
 	ruled     bool         // there are some, or may be
@@ -84,7 +87,8 @@ func New(c Config) (*Engine, error) {
 		e.scheduling = *c.Scheduling
 	}
 	e.setTimeouts(ipvs.Timeouts{})
-	e.limit = descriptors(c.Reserve)
+	e.files = maxFiles() - int64(cmp.Or(max(c.Reserve, 0), 256))
+	e.setListening(0)
 	if hasTrains() {
 		e.trains = longest
 	}
@@ -157,23 +161,26 @@ func (e *Engine) clock() time.Duration {
 	return time.Since(e.began) + time.Duration(e.skew.Load())
 }
 
-func (e *Engine) atLimit() bool { return e.conns.Load() >= e.limit }
+func (e *Engine) atLimit() bool { return e.conns.Load() >= e.limit.Load() }
 
 // Limit is how many connections there can be at a time, by the process's limit
-// of file descriptors.
-func (e *Engine) Limit() int { return int(e.limit) }
+// of file descriptors, of which listening sockets have some.
+func (e *Engine) Limit() int { return int(e.limit.Load()) }
 
-// descriptors is how many connections the limit of file descriptors allows, at
-// two for each.
-func descriptors(reserve int) int64 {
-	if reserve <= 0 {
-		reserve = 256
-	}
+// setListening counts listening sockets. Each connection takes two descriptors of
+// what is left.
+func (e *Engine) setListening(n int) {
+	e.listening = n
+	e.limit.Store(max((e.files-int64(n))/2, 1))
+}
+
+// maxFiles is the process's limit of file descriptors.
+func maxFiles() int64 {
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
 		r.Cur = 1024
 	}
-	return max((int64(min(r.Cur, 1<<30))-int64(reserve))/2, 1)
+	return int64(min(r.Cur, 1<<30))
 }
 
 func cpus() int {

@@ -137,6 +137,7 @@ func ListensTo(f *os.File) (k ipvs.ServiceKey, ok bool) {
 func (e *Engine) Drain(ctx context.Context) error {
 	e.mu.Lock()
 	for _, svc := range e.services {
+		e.setListening(e.listening - svc.listening())
 		svc.sockets = map[ipvs.Protocol][]int32{}
 		e.all(func(l *loop) { l.unserve(svc) })
 	}

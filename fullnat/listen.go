@@ -62,6 +62,10 @@ func openListener(at endpoint, addr netip.AddrPort) (int32, error) {
 	return fd, nil
 }
 
+// spare is how many of the process's descriptors services leave to the rest of it,
+// so that it can be told that they are too many.
+const spare = 64
+
 // openListeners opens n sockets beside those that there are, all or none.
 func openListeners(at endpoint, have []int32, n int) (fds []int32, err error) {
 	addr := at.Addr
@@ -75,10 +79,14 @@ func openListeners(at endpoint, have []int32, n int) (fds []int32, err error) {
 	default:
 		addr, err = freePort(at)
 	}
-	for err == nil && len(fds) < n {
+	for most := maxFiles(); err == nil && len(fds) < n; {
 		var fd int32
-		if fd, err = openListener(at, addr); err == nil {
-			fds = append(fds, fd)
+		if fd, err = openListener(at, addr); err != nil {
+			break
+		}
+		fds = append(fds, fd)
+		if int64(fd) >= most-min(spare, most/4) { // the lowest that was free
+			err = unix.EMFILE
 		}
 	}
 	if err != nil {

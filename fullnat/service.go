@@ -39,6 +39,14 @@ type service struct {
 	sockets map[ipvs.Protocol][]int32 // that listen, which loops close
 }
 
+// listening is how many sockets it has.
+func (svc *service) listening() (n int) {
+	for _, fds := range svc.sockets {
+		n += len(fds)
+	}
+	return n
+}
+
 // settings are a service's options as loops need them. They are never changed,
 // only replaced.
 type settings struct {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/goipvs/goipvs/fullnat"
+	"github.com/goipvs/goipvs/ipvs"
 	"golang.org/x/sys/unix"
 )
 
@@ -66,6 +67,35 @@ func TestOutOfDescriptors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Services that are too many for the limit of descriptors are refused while there
+// are some left for the rest of the process; and listening sockets are no room for
+// connections.
+func TestTooManyServices(t *testing.T) {
+	n := newNetwork()
+	rs := serveTCP(t, n.addr(11), echo)
+	services := make([]fullnat.Service, 120)
+	for i := range services {
+		services[i] = tcpService(t, n.addr(1), "rr", rs)
+		services[i].ServiceKey = ipvs.AddrService(ipvs.TCP, netip.AddrPortFrom(n.addr(1), uint16(8000+i)))
+	}
+	c, few := spawn(t, childSpec{Services: services[:1], Loops: 1, Files: 100, Reserve: 40})
+	c.end()
+	c, many := spawn(t, childSpec{Services: services[:31], Loops: 1, Files: 100, Reserve: 40})
+	if few.Limit != 29 || many.Limit != few.Limit-15 {
+		t.Errorf("room for %d connections beside one service and for %d beside 31, want 29 and 14", few.Limit, many.Limit)
+	}
+	c.end()
+	c, r := spawn(t, childSpec{Services: services, Loops: 1, Files: 100})
+	if r.Files == 0 || len(r.Infos) < 30 || len(r.Infos) > 75 || r.Files > 80 {
+		t.Errorf("%d services, %d open files of 100; want that a quarter is left", len(r.Infos), r.Files)
+	}
+	last := r.Infos[len(r.Infos)-1]
+	open := dial(t, last.Addr)
+	say(t, open, "x")
+	hear(t, open, "x")
+	c.report()
 }
 
 // Connections whose service has no local address that is this machine's wait for
