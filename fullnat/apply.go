@@ -82,7 +82,7 @@ func (e *Engine) add(w *Service) error {
 	scheduling := e.scheduling
 	model, err := sched.New(e.clock(), w.Service, &scheduling)
 	if err != nil {
-		return err
+		return ofScheduler(w.Scheduler, err)
 	}
 	svc := &service{
 		key: w.ServiceKey, sched: model, scheduling: &scheduling,
@@ -161,7 +161,7 @@ func (e *Engine) update(svc *service, w *Service) error {
 func (e *Engine) configure(svc *service, w *Service) error {
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
-	return svc.sched.Update(e.clock(), w.Service)
+	return ofScheduler(w.Scheduler, svc.sched.Update(e.clock(), w.Service))
 }
 
 // settingsOf keeps the LIPs that were there, with their counts.

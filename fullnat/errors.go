@@ -1,6 +1,11 @@
 package fullnat
 
-import "github.com/goipvs/goipvs/ipvs"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/goipvs/goipvs/ipvs"
+)
 
 // OpError is an error of an engine: what it was to do, with what, and why that
 // failed.
@@ -27,4 +32,13 @@ func opError(op string, k ipvs.ServiceKey, err error) error {
 		return nil
 	}
 	return &OpError{op, k.String(), k, err}
+}
+
+// ofScheduler is what package sched says without the service, which is named
+// around it, and with the scheduler's name.
+func ofScheduler(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w (%s)", errors.Unwrap(err), name)
 }

@@ -342,7 +342,7 @@ func TestApply(t *testing.T) {
 	}
 	want := []string{
 		"fullnat: apply service fwmark 7: not possible in user space: persistence engine sip",
-		"fullnat: add service tcp " + bad[3].Addr.String() + ": ",
+		"fullnat: add service tcp " + bad[3].Addr.String() + ": scheduler not available (wrrr)",
 		"fullnat: add service tcp " + rs.addr.String() + ": address already in use",
 		"fullnat: apply service sctp " + s.Addr.String() + ": not possible in user space: protocol sctp",
 		"fullnat: apply service tcp " + other.Addr.String() + ": local address invalid IP: invalid argument",

@@ -116,12 +116,16 @@ fallback = ["127.0.0.1:80"]
 func configMan() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, configManHead, madeBy, manDate)
-	for _, t := range config.Reference() {
-		heading := "Keys before all tables"
-		if t.Name != "" {
-			heading = t.Name
+	for i, t := range config.Reference() {
+		switch {
+		case t.Name != "":
+			fmt.Fprintf(&b, ".SH %s\n", strings.ToUpper(roff(t.Name)))
+		case i == 0:
+			b.WriteString(".SH KEYS BEFORE ALL TABLES\n")
+		default: // more of them
+			b.WriteString(".PP\n")
 		}
-		fmt.Fprintf(&b, ".SH %s\n%s", strings.ToUpper(roff(heading)), marked(t.About))
+		b.WriteString(marked(t.About))
 		for _, k := range t.Keys {
 			b.WriteString(".TP\n" + bold(k.Name))
 			if k.Default != "" {
