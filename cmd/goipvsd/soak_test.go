@@ -41,6 +41,7 @@ const (
 // ask for by a model of the test's own; status says what they hold; clients are served
 // by who should serve them; connections through living servers go on. In the end
 // nothing has leaked. A failure prints its history, -chaos-seed makes the same one.
+// It runs late, see TestKernelPlaneComesAndGoes.
 func TestKernelChaos(t *testing.T) {
 	end := time.Now().Add(*chaosTime)
 	for seed := *chaosSeed; ; seed++ {
