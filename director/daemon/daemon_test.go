@@ -318,7 +318,9 @@ func TestAutoreload(t *testing.T) {
 	f.await("the broken file is named", func() bool { return strings.Contains(f.log.String(), "event=reload_failed") })
 	f.write(good + f.virtual("written", "192.0.2.3:80"))
 	f.await("the written file is in force", func() bool { return strings.Contains(f.kernel.String(), "192.0.2.3:80") })
-	if n := strings.Count(f.log.String(), "event=reloaded"); n != 2 {
+	reloads := func() int { return strings.Count(f.log.String(), "event=reloaded") }
+	f.await("it is told", func() bool { return reloads() >= 2 })
+	if n := reloads(); n != 2 {
 		t.Errorf("%d reloads, want 2: the touch was none", n)
 	}
 }
