@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +17,16 @@ import (
 	"github.com/goipvs/goipvs/internal/testserver"
 )
 
-// portRange sets the ports that the kernel gives to connections of the
-// namespace, for the test.
-func portRange(t *testing.T, low, high int) {
+// portRange has the kernel give n ports to connections of the namespace, for the
+// test: such as no socket has. A port that one is bound to, a server of an earlier
+// test or a connection of its that has ended, is given to nobody who connects
+// (__inet_hash_connect).
+func portRange(t *testing.T, n int) {
 	t.Helper()
+	low := 40000
+	for used := usedPorts(t); slices.ContainsFunc(used, func(p int) bool { return p >= low && p < low+n }); low += n {
+	}
+	high := low + n - 1
 	const file = "/proc/sys/net/ipv4/ip_local_port_range"
 	was, err := os.ReadFile(file)
 	if err != nil {
@@ -32,6 +40,28 @@ func portRange(t *testing.T, low, high int) {
 			t.Error(err)
 		}
 	})
+}
+
+// usedPorts are the local ports of all TCP sockets of the namespace.
+func usedPorts(t *testing.T) (ports []int) {
+	t.Helper()
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if f := strings.Fields(line); strings.HasSuffix(f[0], ":") { // not the head
+				_, port, _ := strings.Cut(f[1], ":")
+				n, err := strconv.ParseUint(port, 16, 16)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ports = append(ports, int(n))
+			}
+		}
+	}
+	return ports
 }
 
 // dialFrom connects with a source port outside of the range.
@@ -60,7 +90,7 @@ func TestKernelPortExhaustion(t *testing.T) {
 	s.Options = fullnat.Options{Locals: n.locals(2), ConnectTimeout: time.Minute}
 	other.Options = s.Options
 	apply(t, e, s, other)
-	portRange(t, 40000, 40009)
+	portRange(t, 10)
 	port := 20000
 	open := func(to netip.AddrPort) net.Conn {
 		port++
